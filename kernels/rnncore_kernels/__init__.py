@@ -1,0 +1,1 @@
+"""The compute side of rnncore: the cells' equations, and the engines that run them."""

@@ -1,0 +1,91 @@
+"""What a cell is: the equations of one time step, forward and backward, with no loop and no matrix product.
+
+The engine computes the matrix products, one pre-activation per gate, and calls the cell's functions on them:
+
+    pre-activation of a gate    W_ih x_t + b_ih + W_hh u + b_hh        u = h_{t-1} in the first stage
+    forward(pre, carry)         -> next carry, kept
+    backward(grad, kept, state, new_state) -> grad of pre, grad of carry
+
+All arguments and results are tuples of values of one shape; a value may be a NumPy array, a SIMD vector or a
+scalar in a GPU thread, so the functions use only `+ - * /` and `cells.functions`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+Values = tuple[Any, ...]
+Forward = Callable[[Values, Values], tuple[Values, Values]]
+Backward = Callable[[Values, Values, Values, Values], tuple[Values, Values]]
+
+
+class CellError(ValueError):
+    """A cell's definition contradicts itself; the message says where."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One recurrent product and the elementwise functions behind it.
+
+    Most cells have one stage. A cell whose gate multiplies something computed in the same step (the GRU that
+    resets before the product: W_hn (r * h)) has two: the first stage returns that operand.
+
+    Attributes:
+        gates: names of the gates whose rows of the weights this stage multiplies, in the order of those rows.
+        forward: `forward(pre, carry) -> (next_carry, kept)`. `pre` has one value per gate, two for a gate in
+            `split`. `carry` is the step's state in the first stage, else what the stage before returned; its first
+            value is the operand u of the recurrent product. The last stage returns the new state.
+        backward: `backward(grad, kept, state, new_state) -> (grad_pre, grad_carry)`. `grad` is the cotangent of
+            `next_carry`, `kept` what all stages kept (in order), `state` and `new_state` the step's state before
+            and after. In `grad_carry`, leave the recurrent product out (the engine adds it), and put None for a
+            value that is used in nothing else.
+        kept: names of the values that `forward` keeps for `backward`.
+        split: gates whose two products arrive apart, as (W_ih x_t + b_ih, W_hh u + b_hh) in the gate's place.
+    """
+
+    gates: tuple[str, ...]
+    forward: Forward
+    backward: Backward
+    kept: tuple[str, ...] = ()
+    split: tuple[str, ...] = ()
+
+
+class Cell:
+    """Base of all cells: subclass it, or create one of the library's (`Elman`, `LSTM`, `GRU`).
+
+    Attributes:
+        name: identifies the cell in reports and saved files.
+        states: names of the values carried from step to step; the first is the output h, the operand of the
+            recurrent product.
+        stages: one `Stage`, or more where a product waits for another.
+
+    A subclass with options is a frozen dataclass whose fields are strings or numbers.
+    """
+
+    name: str
+    states: tuple[str, ...]
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        raise CellError(f"{type(self).__name__}: define `stages`, a tuple of Stage")
+
+    @property
+    def gates(self) -> tuple[str, ...]:
+        """All gates, in the order of the weights' rows."""
+        return tuple(gate for stage in self.stages for gate in stage.gates)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What distinguishes this cell from others of its class, by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)} if is_dataclass(self) else {}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.options.items())})"
+
+
+def check_option(cell: str, option: str, value: Any, allowed: tuple[str, ...]) -> None:
+    """Raise ValueError unless `value` is one of `allowed`."""
+    if value not in allowed:
+        raise ValueError(f"{cell}: {option}: expected one of {', '.join(map(repr, allowed))}, got {value!r}")

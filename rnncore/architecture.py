@@ -1,0 +1,159 @@
+"""The sizes and options of a recurrent network, checked once, and all shapes that follow from them."""
+
+from __future__ import annotations
+
+import math
+import operator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from rnncore_kernels.cells import GRU, LSTM, Cell, Elman, check_cell
+
+CELLS: dict[str, type[Cell]] = {"rnn": Elman, "elman": Elman, "lstm": LSTM, "gru": GRU}
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What a network is, apart from its parameters and the backend that runs it; see `Recurrent` for the fields."""
+
+    cell: Cell
+    input_size: int
+    hidden_size: int
+    num_layers: int
+    bidirectional: bool
+    bias: bool
+    batch_first: bool
+    dropout: float
+    dtype: np.dtype[Any]
+
+    @property
+    def num_directions(self) -> int:
+        return 2 if self.bidirectional else 1
+
+    @property
+    def output_size(self) -> int:
+        """Width of the output, D*H."""
+        return self.num_directions * self.hidden_size
+
+    @property
+    def state_count(self) -> int:
+        """Number of arrays in a state: 1, or 2 for the LSTM."""
+        return len(self.cell.states)
+
+    def layer_input_size(self, layer: int) -> int:
+        """Width of what a layer reads: the input's, then the output of the layer below."""
+        return self.input_size if layer == 0 else self.output_size
+
+    def state_shape(self, batch: int) -> tuple[int, int, int]:
+        """(L*D, B, H); layer k, direction d is at index k*D + d."""
+        return self.num_layers * self.num_directions, batch, self.hidden_size
+
+    def parameter_suffixes(self) -> list[str]:
+        """Ends of the parameter names of each layer and direction, in the order of the state: l0, l0_reverse, l1, ..."""
+        ends = ("", "_reverse")[: self.num_directions]
+        return [f"l{layer}{end}" for layer in range(self.num_layers) for end in ends]
+
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of each parameter, named and ordered as in PyTorch."""
+        rows = len(self.cell.gates) * self.hidden_size
+        shapes: dict[str, tuple[int, ...]] = {}
+        for index, suffix in enumerate(self.parameter_suffixes()):
+            shapes[f"weight_ih_{suffix}"] = (rows, self.layer_input_size(index // self.num_directions))
+            shapes[f"weight_hh_{suffix}"] = (rows, self.hidden_size)
+            if self.bias:
+                shapes[f"bias_ih_{suffix}"] = (rows,)
+                shapes[f"bias_hh_{suffix}"] = (rows,)
+        return shapes
+
+    def describe(self) -> str:
+        """The constructor's arguments, those that differ from their defaults."""
+        parts = [repr(self.cell), f"input_size={self.input_size}", f"hidden_size={self.hidden_size}"]
+        for name, default in (
+            ("num_layers", 1),
+            ("bidirectional", False),
+            ("bias", True),
+            ("batch_first", False),
+            ("dropout", 0.0),
+        ):
+            if getattr(self, name) != default:
+                parts.append(f"{name}={getattr(self, name)!r}")
+        return ", ".join([*parts, f"dtype={self.dtype.name!r}"])
+
+
+def make_architecture(
+    cell: str | Cell,
+    *,
+    input_size: int,
+    hidden_size: int,
+    num_layers: int,
+    bidirectional: bool,
+    bias: bool,
+    batch_first: bool,
+    dropout: float,
+    dtype: DTypeLike,
+) -> Architecture:
+    """Check every argument and return the architecture; ValueError or TypeError names the one that is wrong."""
+    return Architecture(
+        cell=_resolve_cell(cell),
+        input_size=_integer("input_size", input_size, 0),
+        hidden_size=_integer("hidden_size", hidden_size, 1),
+        num_layers=_integer("num_layers", num_layers, 1),
+        bidirectional=_flag("bidirectional", bidirectional),
+        bias=_flag("bias", bias),
+        batch_first=_flag("batch_first", batch_first),
+        dropout=_probability("dropout", dropout),
+        dtype=_float_dtype(dtype),
+    )
+
+
+def _resolve_cell(cell: str | Cell) -> Cell:
+    if isinstance(cell, str):
+        if cell not in CELLS:
+            raise ValueError(f"cell: expected one of {', '.join(map(repr, CELLS))} or an instance of Cell, got {cell!r}")
+        return CELLS[cell]()
+    return check_cell(cell)
+
+
+def _integer(name: str, value: Any, least: int) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: expected an integer, got {type(value).__name__} {value!r}") from None
+    if isinstance(value, (bool, np.bool_)) or number < least:
+        raise ValueError(f"{name}: expected an integer of at least {least}, got {value!r}")
+    return number
+
+
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}: expected True or False, got {type(value).__name__} {value!r}")
+    return bool(value)
+
+
+def _probability(name: str, value: Any) -> float:
+    if isinstance(value, (bool, str)) or not math.isfinite(number := float(value)) or not 0 <= number <= 1:
+        raise ValueError(f"{name}: expected a probability from 0 to 1, got {value!r}")
+    return number
+
+
+def _float_dtype(dtype: DTypeLike) -> np.dtype[Any]:
+    try:
+        resolved = np.dtype(dtype)
+    except TypeError:
+        resolved = None
+    if dtype is None or resolved not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise ValueError(f"dtype: expected 'float32' or 'float64', got {dtype!r}")
+    return resolved
+
+
+def check_threads(num_threads: int | None) -> int | None:
+    """A number of threads, at least 1, or None for as many as the machine has cores."""
+    return None if num_threads is None else _integer("num_threads", num_threads, 1)
+
+
+def check_seed(seed: int | None) -> int | None:
+    """A seed, at least 0, or None for a fresh one."""
+    return None if seed is None else _integer("seed", seed, 0)

@@ -1,0 +1,63 @@
+"""The backends: which there are, which can run here, and why not."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+from typing import Any
+
+from rnncore_kernels.contract import Engine, Probe
+
+from .errors import BackendUnavailableError
+
+MODULES = {
+    "cuda": "rnncore_kernels.cuda",
+    "numba": "rnncore_kernels.cpu",
+    "numpy": "rnncore_kernels.numpy",
+}
+"""Module of each backend, in the order of `auto`. It has `probe() -> Probe` and `make_engine(num_threads) -> Engine`."""
+
+
+def backends() -> dict[str, Probe]:
+    """Each backend by name, the preferred first, with `available`, `reason`, `fix` and `device`.
+
+    >>> backends()["numpy"].available
+    True
+    """
+    return {name: _probe(name) for name in MODULES}
+
+
+def resolve(name: str) -> str:
+    """The backend to use for the argument `backend`.
+
+    Raises:
+        ValueError: no such backend.
+        BackendUnavailableError: a backend asked for by name cannot run here.
+    """
+    if name == "auto":
+        return next(candidate for candidate in MODULES if _probe(candidate).available)
+    if name not in MODULES:
+        raise ValueError(f"backend: expected 'auto', {', '.join(map(repr, MODULES))}, got {name!r}")
+    probe = _probe(name)
+    if not probe.available:
+        raise BackendUnavailableError(f"backend {name!r} is not available: {probe.reason}. {probe.fix}")
+    return name
+
+
+def make_engine(name: str, num_threads: int | None) -> Engine[Any, Any]:
+    """The engine of an available backend."""
+    engine: Engine[Any, Any] = importlib.import_module(MODULES[name]).make_engine(num_threads)
+    return engine
+
+
+@functools.cache
+def _probe(name: str) -> Probe:
+    if importlib.util.find_spec(MODULES[name]) is None:
+        return Probe(
+            available=False,
+            reason=f"this version of rnncore has no {name} engine",
+            fix="Use backend='auto', or backend='numpy', which runs anywhere.",
+        )
+    probe: Probe = importlib.import_module(MODULES[name]).probe()
+    return probe

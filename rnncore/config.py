@@ -1,0 +1,87 @@
+"""What this installation and this machine have."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from rnncore_kernels.numpy.threads import usable_cores
+
+from .backends import backends
+from .version import __version__
+
+PACKAGES = ("numpy", "numba", "cupy", "torch", "onnxruntime", "openvino")
+THREAD_VARIABLES = ("OPENBLAS_", "OMP_", "MKL_", "NUMBA_", "BLIS_", "VECLIB_")
+
+
+def configuration() -> dict[str, dict[str, str]]:
+    """Versions, machine, backends, and the environment variables that change speed; by section and name."""
+    environment = {name: value for name, value in sorted(os.environ.items()) if name.startswith(THREAD_VARIABLES)}
+    return {
+        "versions": {"rnncore": __version__, "python": platform.python_version(), **_installed()},
+        "machine": {
+            "processor": processor_name(),
+            "cores": f"{usable_cores()} usable of {os.cpu_count()}",
+            "memory": _memory(),
+            "system": f"{platform.system()} {platform.machine()}",
+            "blas": blas_name(),
+        },
+        "backends": {
+            name: f"available on {probe.device}" if probe.available else f"not available: {probe.reason}. {probe.fix}"
+            for name, probe in backends().items()
+        },
+        **({"environment": environment} if environment else {}),
+    }
+
+
+def show_config() -> None:
+    """Print versions, machine and backends, one line each."""
+    for section, values in configuration().items():
+        print(f"{section}:", file=sys.stdout)
+        for name, value in values.items():
+            print(f"  {name}: {value}", file=sys.stdout)
+
+
+@functools.cache
+def processor_name() -> str:
+    """The processor's model, as the system names it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def blas_name() -> str:
+    """The BLAS that NumPy calls, with its kernel and threads."""
+    import threadpoolctl
+
+    libraries = [lib for lib in threadpoolctl.threadpool_info() if lib["user_api"] == "blas"]
+    return "; ".join(
+        f"{lib['internal_api']} {lib['version']} ({lib.get('architecture', 'unknown kernel')}, {lib['num_threads']} threads)"
+        for lib in libraries
+    ) or "unknown"
+
+
+def _installed() -> dict[str, str]:
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _memory() -> str:
+    try:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return "unknown"
+    return f"{total / 2**30:.0f} GiB"

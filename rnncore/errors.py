@@ -1,0 +1,25 @@
+"""The library's own exceptions, and the wording that refusals share.
+
+Everything else that is refused raises ValueError (a wrong value or shape) or TypeError (a wrong type), before anything
+is computed or changed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rnncore_kernels.cells import CellError
+
+__all__ = ["BackendUnavailableError", "CellError", "describe"]
+
+
+class BackendUnavailableError(RuntimeError):
+    """The backend that was asked for by name cannot run here; the message says why and what to do."""
+
+
+def describe(value: Any) -> str:
+    """A short account of what came: shape and dtype of an array, else type and value."""
+    shape = getattr(value, "shape", None)
+    if shape is not None:
+        return f"{type(value).__module__.split('.')[0]}.{type(value).__name__} {tuple(shape)}"
+    return f"{type(value).__name__} {value!r:.60}"

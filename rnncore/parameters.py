@@ -1,0 +1,87 @@
+"""The parameters of a network: a mapping from PyTorch's names to arrays that every call reads as they are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from rnncore_kernels.contract import Array, LayerWeights
+
+from .architecture import Architecture
+from .errors import describe
+
+
+class Parameters(Mapping[str, Array]):
+    """Parameters by name. The arrays are writable and live: what is written to them is what the next call computes with.
+
+    `parameters[name] = values` and `update` check name, shape and dtype, then copy the values into the array.
+    """
+
+    def __init__(self, architecture: Architecture, arrays: dict[str, Array]) -> None:
+        self._architecture = architecture
+        self._arrays = arrays
+
+    def __getitem__(self, name: str) -> Array:
+        try:
+            return self._arrays[name]
+        except KeyError:
+            raise KeyError(f"no parameter {name!r}; there are {', '.join(self._arrays)}") from None
+
+    def __setitem__(self, name: str, values: Array) -> None:
+        self.update({name: values})
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+    def __repr__(self) -> str:
+        return f"Parameters({', '.join(f'{name} {array.shape}' for name, array in self.items())})"
+
+    def update(self, values: Mapping[str, Array]) -> None:
+        """Overwrite some parameters; if one is refused (ValueError, TypeError or KeyError), none is changed."""
+        for name, value in values.items():
+            self._check(name, self[name], value)
+        for name, value in values.items():
+            if value is not self._arrays[name]:
+                self._arrays[name][...] = value
+
+    def _check(self, name: str, current: Array, value: Any) -> None:
+        if not isinstance(value, type(current)):
+            raise TypeError(f"{name}: expected a {describe(current)}, got {describe(value)}")
+        if value.shape != current.shape:
+            raise ValueError(f"{name}: expected {self._axes(name)} = {current.shape}, got {value.shape}")
+        if value.dtype != current.dtype:
+            raise TypeError(
+                f"{name}: expected {current.dtype}, got {value.dtype}: convert it with .astype({current.dtype.name!r})"
+            )
+
+    def _axes(self, name: str) -> str:
+        gates = len(self._architecture.cell.gates)
+        rows = f"{gates}*hidden_size"
+        if name.startswith("bias"):
+            return f"({rows},)"
+        return f"({rows}, {'hidden_size' if '_hh_' in name else 'input_size of the layer'})"
+
+    def layers(self) -> list[LayerWeights]:
+        """The arrays of each layer and direction, in the order of the state."""
+        return [
+            LayerWeights(
+                *(self._arrays.get(f"{kind}_{suffix}") for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))  # type: ignore[arg-type]
+            )
+            for suffix in self._architecture.parameter_suffixes()
+        ]
+
+
+def initial_values(architecture: Architecture, seed: np.random.SeedSequence) -> dict[str, Array]:
+    """Values from U(-1/sqrt(H), 1/sqrt(H)), PyTorch's distribution; the same for a seed on every backend."""
+    rng = np.random.default_rng(seed)
+    bound = 1 / math.sqrt(architecture.hidden_size)
+    return {
+        name: rng.uniform(-bound, bound, shape).astype(architecture.dtype)
+        for name, shape in architecture.parameter_shapes().items()
+    }

@@ -1,0 +1,372 @@
+"""`Recurrent`: a recurrent network - its parameters, and what can be computed with them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from rnncore_kernels.cells import Cell
+from rnncore_kernels.contract import Array
+
+from .architecture import check_seed, check_threads, make_architecture
+from .arguments import engine_input, read_grad_output, read_sequence, read_state, read_step
+from .backends import make_engine, resolve
+from .errors import describe
+from .frozen import Frozen
+from .gradients import Gradients
+from .parameters import Parameters, initial_values
+from .stack import Stack
+from .tape import Tape
+
+
+class Recurrent:
+    """A recurrent network: one or more layers of one cell, in one or both directions, with its parameters.
+
+    Shapes: T steps, B rows (the batch), I = input_size, H = hidden_size, L = num_layers, D = 2 if bidirectional else 1.
+    A sequence is (T, B, I), with batch_first (B, T, I), or (T, I) for one sequence without a batch. A state is
+    (L*D, B, H), without a batch (L*D, H); for the LSTM a pair (h, c) of them. NaN and infinite values propagate to all
+    that depends on them, without a warning.
+
+    Args:
+        cell: "rnn" (or "elman"), "lstm", "gru", or an instance of `Elman`, `LSTM`, `GRU` or a `Cell` of your own.
+        input_size: I, the width of x.
+        hidden_size: H, at least 1.
+        num_layers: L; layer k reads the output of layer k-1.
+        bidirectional: whether each layer also runs from the end to the start; the outputs stand side by side.
+        bias: whether there are biases.
+        batch_first: whether sequences are (B, T, ...) instead of (T, B, ...); states are (L*D, B, H) all the same.
+        dropout: probability of zeroing an element of the input of each layer but the first, in `forward` alone; what is
+            kept is scaled by 1 / (1 - dropout).
+        backend: "cuda", "numba", "numpy", or "auto" for the first of these that can run here.
+        dtype: "float32" or "float64", of parameters and all arrays.
+        seed: of the initial parameters and of dropout; None for a fresh one.
+        num_threads: most threads that a call uses; None for as many as there are cores. Results do not depend on it.
+
+    Raises:
+        ValueError, TypeError: an argument is wrong; the message says which.
+        BackendUnavailableError: the named backend cannot run here; the message says why and what to do.
+
+    Initial parameters are drawn from U(-1/sqrt(H), 1/sqrt(H)).
+    """
+
+    def __init__(
+        self,
+        cell: str | Cell,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bidirectional: bool = False,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        backend: str = "auto",
+        dtype: DTypeLike = "float32",
+        seed: int | None = None,
+        num_threads: int | None = None,
+    ) -> None:
+        self._architecture = make_architecture(
+            cell,
+            input_size=input_size,
+            hidden_size=hidden_size,
+            num_layers=num_layers,
+            bidirectional=bidirectional,
+            bias=bias,
+            batch_first=batch_first,
+            dropout=dropout,
+            dtype=dtype,
+        )
+        self._num_threads = check_threads(num_threads)
+        of_parameters, of_dropout = np.random.SeedSequence(check_seed(seed)).spawn(2)
+        self._backend = resolve(backend)
+        self._engine = make_engine(self._backend, self._num_threads)
+        self._rng = np.random.default_rng(of_dropout)
+        xp = self._engine.xp
+        values = initial_values(self._architecture, of_parameters)
+        arrays = {name: xp.asarray(value) for name, value in values.items()}
+        self._parameters = Parameters(self._architecture, arrays)
+
+    # Inference ---------------------------------------------------------------------------------------------------
+
+    def __call__(
+        self, x: Array, state: Any = None, lengths: Any = None, return_sequence: bool = True
+    ) -> tuple[Array, Any]:
+        """Compute a sequence, without keeping anything for a backward pass.
+
+        Args:
+            x: (T, B, I), (B, T, I) with batch_first, or (T, I).
+            state: the initial state; None is zeros.
+            lengths: (B,) integers from 0 to T, in any order: the steps of each row. What x holds behind them affects
+                nothing; the output there is 0, the final state is that at the row's end, and the reverse direction
+                starts there. None: every row has T steps.
+            return_sequence: False returns the output of each row's last step alone (0 for a row without steps). No
+                sequence is allocated then, the ones between the layers of a bidirectional stack apart.
+
+        Returns:
+            (output, state): output (T, B, D*H), or (B, T, D*H), (T, D*H); or with return_sequence=False (B, D*H), (D*H,).
+
+        Raises:
+            ValueError, TypeError: an argument is wrong; the message gives the axes that were expected.
+        """
+        return self._inference()(x, state, lengths, return_sequence)
+
+    def step(self, x_t: Array, state: Any = None) -> tuple[Array, Any]:
+        """Compute one step of a stream: `y_t, state = rnn.step(x_t, state)`.
+
+        Args:
+            x_t: (B, I), or (I,) without a batch.
+            state: as returned by the step before; None is zeros.
+
+        Returns:
+            (y_t, state): y_t (B, H) or (H,).
+
+        Raises:
+            ValueError, TypeError: an argument is wrong, or the network is bidirectional.
+        """
+        return self._inference().step(x_t, state)
+
+    def generate(
+        self, x_0: Array, steps: int, state: Any = None, feedback: Callable[[Array], Array] | None = None
+    ) -> tuple[Array, Any]:
+        """Compute a sequence from its first input alone (one-to-many): each output makes the next input.
+
+        Args:
+            x_0: (B, I), or (I,) without a batch.
+            steps: number of outputs, at least 0.
+            state: the initial state; None is zeros.
+            feedback: next input from an output, called between steps, e.g. to sample from it; None feeds the output
+                back as it is, which takes input_size == hidden_size.
+
+        Returns:
+            (outputs, state): outputs (steps, B, H), with batch_first (B, steps, H), or (steps, H).
+
+        Raises:
+            ValueError, TypeError: an argument is wrong, or what `feedback` returned.
+        """
+        arch, xp = self._architecture, self._engine.xp
+        if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 0:
+            raise ValueError(f"steps: expected an integer of at least 0, got {steps!r}")
+        if feedback is None and arch.input_size != arch.hidden_size:
+            raise ValueError(
+                f"feedback: expected a function from an output (B, hidden_size={arch.hidden_size}) to the next input "
+                f"(B, input_size={arch.input_size}), got None, which needs equal sizes"
+            )
+        layout = read_step(arch, xp, x_0, "x_0")
+        state = layout.state_out(layout.state_in(read_state(layout, state)))
+        outputs = xp.empty((steps, *x_0.shape[:-1], arch.hidden_size), arch.dtype)
+        inference, x_t = self._inference(), x_0
+        for t in range(steps):
+            if t > 0:
+                x_t = outputs[t - 1] if feedback is None else feedback(outputs[t - 1].copy())
+                if getattr(x_t, "shape", None) != x_0.shape:
+                    raise ValueError(f"feedback: expected to return {x_0.shape}, as x_0, got {describe(x_t)}")
+            outputs[t], state = inference.step(x_t, state)
+        return outputs.swapaxes(0, 1) if arch.batch_first and outputs.ndim == 3 else outputs, state
+
+    def freeze(self) -> Frozen:
+        """An immutable copy for inference: `f(x, state, lengths, return_sequence)` and `f.step(x_t, state)`.
+
+        Its weights are packed once, so it is the fastest way to compute, and later changes of the parameters do not
+        reach it. It may be called from several threads at once.
+        """
+        return Frozen(self._pack(copy=True))
+
+    # Training ----------------------------------------------------------------------------------------------------
+
+    def forward(self, x: Array, state: Any = None, lengths: Any = None) -> tuple[Array, Any, Tape]:
+        """Compute a sequence and keep what `backward` needs; dropout is active. Arguments as in `__call__`.
+
+        For truncated back-propagation through time, pass the returned state to the next call.
+
+        Returns:
+            (output, state, tape): the arrays are yours to change; the tape keeps its own.
+
+        Raises:
+            ValueError, TypeError: an argument is wrong.
+        """
+        arch, xp = self._architecture, self._engine.xp
+        layout = read_sequence(arch, xp, x, lengths)
+        states = layout.state_in(read_state(layout, state))
+        x_kept = xp.array(layout.sequence_in(x), order="C")
+        if layout.rows.batch_sizes is not None:
+            for t, size in enumerate(layout.rows.batch_sizes.tolist()):
+                x_kept[t, size:] = 0
+        output = layout.empty_sequence(arch.output_size)
+        stack = self._pack(copy=True)
+        layers = stack.forward(x_kept, states, layout.rows, output, self._rng)
+        return layout.sequence_out(output), layout.state_out(states), Tape(stack, layout, layers)
+
+    def backward(self, tape: Tape, grad_output: Array | None = None, grad_state: Any = None) -> Gradients:
+        """Back-propagation through time.
+
+        Args:
+            tape: from `forward` of this network.
+            grad_output: cotangent of the output, in its shape (what it holds past a row's end affects nothing); None
+                is 0.
+            grad_state: cotangent of the final state, shaped like the state; None is 0.
+
+        Returns:
+            Cotangents of x, of the initial state and of each parameter, for the parameters as they were in `forward`.
+
+        Raises:
+            ValueError, TypeError: an argument is wrong, or the tape is another network's.
+        """
+        if not isinstance(tape, Tape):
+            raise TypeError(f"tape: expected the third result of forward, got {describe(tape)}")
+        if tape.stack.architecture is not self._architecture:
+            raise ValueError(f"tape: expected one of this network, got one of Recurrent({tape.stack.architecture.describe()})")
+        layout = tape.layout
+        grad = read_grad_output(layout, grad_output)
+        states = layout.state_in(read_state(layout, grad_state, "grad_state"))
+        layers = tape.stack.backward(tape.layers, grad, states)
+        parameters: dict[str, Array] = {}
+        for suffix, layer in zip(self._architecture.parameter_suffixes(), layers, strict=True):
+            for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+                if (gradient := getattr(layer, kind)) is not None:
+                    parameters[f"{kind}_{suffix}"] = gradient
+        return Gradients(layout.sequence_out(layers[0].x), layout.state_out(states), parameters)
+
+    # Parameters --------------------------------------------------------------------------------------------------
+
+    @property
+    def parameters(self) -> Parameters:
+        """Parameters by name: live arrays, writable in place. Names, shapes and gate order are PyTorch's."""
+        return self._parameters
+
+    def state_dict(self) -> dict[str, Array]:
+        """A copy of the parameters by name."""
+        return {name: array.copy() for name, array in self._parameters.items()}
+
+    def load_state_dict(self, values: Mapping[str, Any]) -> None:
+        """Set all parameters, from `state_dict` or from a PyTorch module's; if one is refused, none is changed.
+
+        Raises:
+            KeyError: a name is missing or unknown.
+            ValueError, TypeError: a shape or dtype is wrong, or the values are those of a PyTorch GRU and this network's
+                GRU computes something else.
+        """
+        from .pytorch import as_arrays
+
+        values = as_arrays(self._architecture, values)
+        missing = [name for name in self._parameters if name not in values]
+        unknown = [name for name in values if name not in self._parameters]
+        if missing or unknown:
+            raise KeyError(f"state_dict: missing {missing}, unknown {unknown}")
+        self._parameters.update({name: self._engine.xp.asarray(value) for name, value in values.items()})
+
+    @classmethod
+    def from_torch(cls, module: Any, backend: str = "auto", num_threads: int | None = None) -> Recurrent:
+        """A network with a copy of the parameters of a `torch.nn.RNN`, `LSTM` or `GRU` (as update="carry").
+
+        Raises:
+            TypeError: another kind of module, or a dtype other than float32 and float64.
+            ValueError: an option that has no counterpart here (proj_size).
+        """
+        from .pytorch import from_torch
+
+        return from_torch(cls, module, backend=backend, num_threads=num_threads)
+
+    def to_torch(self) -> Any:
+        """A `torch.nn.RNN`, `LSTM` or `GRU` with the same parameters, to the bit.
+
+        Raises:
+            ValueError: PyTorch has no such cell; a GRU must have update="carry" and reset="after".
+        """
+        from .pytorch import to_torch
+
+        return to_torch(self)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write architecture and parameters to a safetensors file; an existing file is replaced whole or not at all."""
+        from .storage import save
+
+        save(self, path)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        backend: str = "auto",
+        cell: Cell | None = None,
+        num_threads: int | None = None,
+    ) -> Recurrent:
+        """Read a network that `save` wrote.
+
+        Args:
+            path: the file.
+            backend: as in the constructor.
+            cell: needed where the network has a cell of your own.
+            num_threads: as in the constructor.
+
+        Raises:
+            ValueError: not such a file, or one of a later format.
+        """
+        from .storage import load
+
+        return load(cls, path, backend=backend, cell=cell, num_threads=num_threads)
+
+    # Description -------------------------------------------------------------------------------------------------
+
+    @property
+    def backend(self) -> str:
+        """The backend that computes: "cuda", "numba" or "numpy"."""
+        return self._backend
+
+    @property
+    def cell(self) -> Cell:
+        return self._architecture.cell
+
+    @property
+    def input_size(self) -> int:
+        return self._architecture.input_size
+
+    @property
+    def hidden_size(self) -> int:
+        return self._architecture.hidden_size
+
+    @property
+    def num_layers(self) -> int:
+        return self._architecture.num_layers
+
+    @property
+    def bidirectional(self) -> bool:
+        return self._architecture.bidirectional
+
+    @property
+    def bias(self) -> bool:
+        return self._architecture.bias
+
+    @property
+    def batch_first(self) -> bool:
+        return self._architecture.batch_first
+
+    @property
+    def dropout(self) -> float:
+        return self._architecture.dropout
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._architecture.dtype
+
+    @property
+    def num_threads(self) -> int | None:
+        return self._num_threads
+
+    def __repr__(self) -> str:
+        return f"Recurrent({self._architecture.describe()}, backend={self._backend!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_engine"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._engine = make_engine(resolve(self._backend), self._num_threads)
+
+    def _pack(self, *, copy: bool) -> Stack:
+        return Stack.pack(self._architecture, self._engine, self._parameters.layers(), copy=copy)
+
+    def _inference(self) -> Frozen:
+        return Frozen(self._pack(copy=False))

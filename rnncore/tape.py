@@ -1,0 +1,23 @@
+"""What `Recurrent.forward` keeps for `Recurrent.backward`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .arguments import Layout
+from .stack import Layer, Stack
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Tape:
+    """One forward pass: its residuals, and the weights as they were, so a later update does not falsify its gradients.
+
+    A tape may be used more than once. It holds memory in proportion to T*B*H until it is deleted.
+    """
+
+    stack: Stack
+    layout: Layout
+    layers: tuple[Layer, ...]
+
+    def __repr__(self) -> str:
+        return f"Tape(T={self.layout.steps}, B={self.layout.batch})"

@@ -1,0 +1,82 @@
+"""Options, the one tolerance table, and the fixtures that all tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from numpy.typing import NDArray
+
+import rnncore
+
+Array = NDArray[Any]
+
+TOLERANCES = {
+    ("float32", "output"): 1e-5,
+    ("float32", "state"): 1e-5,
+    ("float32", "gradient"): 1e-5,
+    ("float64", "output"): 1e-11,
+    ("float64", "state"): 1e-11,
+    ("float64", "gradient"): 1e-11,
+}
+"""Largest error, relative to the largest magnitude of the expected array or to 1, by dtype and quantity."""
+
+settings.register_profile("rnncore", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("rnncore")
+
+Close = Callable[[Any, Any, str], None]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--require-backend", action="append", default=[], help="fail, not skip, where this backend is unavailable"
+    )
+    parser.addoption(
+        "--require-peer", action="append", default=[], help="fail, not skip, where torch or onnxruntime is not installed"
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test with the argument `backend` runs over every backend that can run here; test_backends reports the others."""
+    if "backend" in metafunc.fixturenames:
+        metafunc.parametrize("backend", [name for name, probe in rnncore.backends().items() if probe.available])
+
+
+@pytest.fixture
+def close() -> Close:
+    """Assert that a result agrees with what is expected, in shape, dtype and the table's tolerance."""
+
+    def check(actual: Any, expected: Any, quantity: str) -> None:
+        expected = np.asarray(expected)
+        assert actual.shape == expected.shape
+        if expected.size:
+            scale = max(1.0, float(np.abs(expected).max()))
+            error = float(np.abs(actual.astype(np.float64) - expected).max())
+            assert error <= TOLERANCES[actual.dtype.name, quantity] * scale
+
+    return check
+
+
+@pytest.fixture
+def nan_filled_empty(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Uninitialised arrays hold NaN, so that an element that nobody wrote is found."""
+    real = np.empty
+
+    def empty(*args: Any, **kwargs: Any) -> Array:
+        array: Array = real(*args, **kwargs)
+        if array.dtype.kind == "f":
+            array.fill(np.nan)
+        return array
+
+    monkeypatch.setattr(np, "empty", empty)
+    return None
+
+
+def require_peer(request: pytest.FixtureRequest, name: str) -> Any:
+    """Import a peer library; where it is missing, skip, or fail under --require-peer."""
+    if name in request.config.getoption("--require-peer"):
+        return __import__(name)
+    return pytest.importorskip(name)
