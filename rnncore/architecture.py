@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import operator
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +30,7 @@ class Architecture:
 
     @property
     def num_directions(self) -> int:
+        """D, 1 or 2."""
         return 2 if self.bidirectional else 1
 
     @property
@@ -52,7 +52,7 @@ class Architecture:
         return self.num_layers * self.num_directions, batch, self.hidden_size
 
     def parameter_suffixes(self) -> list[str]:
-        """Ends of the parameter names of each layer and direction, in the order of the state: l0, l0_reverse, l1, ..."""
+        """Ends of the parameters' names, by layer and direction in the order of the state: l0, l0_reverse, l1, ..."""
         ends = ("", "_reverse")[: self.num_directions]
         return [f"l{layer}{end}" for layer in range(self.num_layers) for end in ends]
 
@@ -112,7 +112,9 @@ def make_architecture(
 def _resolve_cell(cell: str | Cell) -> Cell:
     if isinstance(cell, str):
         if cell not in CELLS:
-            raise ValueError(f"cell: expected one of {', '.join(map(repr, CELLS))} or an instance of Cell, got {cell!r}")
+            raise ValueError(
+                f"cell: expected one of {', '.join(map(repr, CELLS))} or an instance of Cell, got {cell!r}"
+            )
         return CELLS[cell]()
     return check_cell(cell)
 
@@ -134,17 +136,17 @@ def _flag(name: str, value: Any) -> bool:
 
 
 def _probability(name: str, value: Any) -> float:
-    if isinstance(value, (bool, str)) or not math.isfinite(number := float(value)) or not 0 <= number <= 1:
+    if not isinstance(value, (int, float, np.number)) or isinstance(value, bool) or not 0 <= value <= 1:
         raise ValueError(f"{name}: expected a probability from 0 to 1, got {value!r}")
-    return number
+    return float(value)
 
 
 def _float_dtype(dtype: DTypeLike) -> np.dtype[Any]:
     try:
-        resolved = np.dtype(dtype)
+        resolved = None if dtype is None else np.dtype(dtype)
     except TypeError:
         resolved = None
-    if dtype is None or resolved not in (np.dtype(np.float32), np.dtype(np.float64)):
+    if resolved is None or resolved not in (np.float32, np.float64):
         raise ValueError(f"dtype: expected 'float32' or 'float64', got {dtype!r}")
     return resolved
 

@@ -67,7 +67,7 @@ class Layout:
         arrays = tuple(self.rows.unsort(self.xp, s) for s in state)
         if self.unbatched:
             arrays = tuple(s[:, 0] for s in arrays)
-        return arrays if len(arrays) > 1 else arrays[0]
+        return arrays if len(arrays) != 1 else arrays[0]
 
     def last_out(self, output: Array) -> Array:
         """(B, D*H) in the engine's order of rows, as the caller wants it."""
@@ -81,7 +81,9 @@ def read_sequence(architecture: Architecture, xp: ModuleType, x: Any, lengths: A
     axes = "B, T" if architecture.batch_first else "T, B"
     _check_array("x", x, f"({axes}, {width})", architecture, xp)
     if x.ndim not in (2, 3):
-        raise ValueError(f"x: expected ({axes}, {width}), or (T, {width}) for one sequence without a batch, got {x.shape}")
+        raise ValueError(
+            f"x: expected ({axes}, {width}), or (T, {width}) for one sequence without a batch, got {x.shape}"
+        )
     if x.shape[-1] != architecture.input_size:
         raise ValueError(f"x: expected ({'T' if x.ndim == 2 else axes}, {width}), got {x.shape}")
     unbatched = x.ndim == 2
@@ -96,7 +98,9 @@ def read_sequence(architecture: Architecture, xp: ModuleType, x: Any, lengths: A
 def read_step(architecture: Architecture, xp: ModuleType, x: Any, name: str = "x_t") -> Layout:
     """Check the input of one step; the layout of the sequence `x[None]`."""
     if architecture.bidirectional:
-        raise ValueError("step: expected one direction, got bidirectional=True: the reverse direction starts at the end")
+        raise ValueError(
+            "step: expected one direction, got bidirectional=True: the reverse direction starts at the end"
+        )
     axes = f"(B, input_size={architecture.input_size})"
     _check_array(name, x, axes, architecture, xp)
     if x.ndim not in (1, 2) or x.shape[-1] != architecture.input_size:

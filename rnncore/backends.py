@@ -16,7 +16,7 @@ MODULES = {
     "numba": "rnncore_kernels.cpu",
     "numpy": "rnncore_kernels.numpy",
 }
-"""Module of each backend, in the order of `auto`. It has `probe() -> Probe` and `make_engine(num_threads) -> Engine`."""
+"""The backends in the order of `auto`; each module has `probe() -> Probe` and `make_engine(num_threads) -> Engine`."""
 
 
 def backends() -> dict[str, Probe]:

@@ -9,8 +9,6 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-from rnncore_kernels.numpy.threads import usable_cores
-
 from .backends import backends
 from .version import __version__
 
@@ -20,6 +18,8 @@ THREAD_VARIABLES = ("OPENBLAS_", "OMP_", "MKL_", "NUMBA_", "BLIS_", "VECLIB_")
 
 def configuration() -> dict[str, dict[str, str]]:
     """Versions, machine, backends, and the environment variables that change speed; by section and name."""
+    from rnncore_kernels.numpy.threads import usable_cores
+
     environment = {name: value for name, value in sorted(os.environ.items()) if name.startswith(THREAD_VARIABLES)}
     return {
         "versions": {"rnncore": __version__, "python": platform.python_version(), **_installed()},
@@ -62,11 +62,12 @@ def blas_name() -> str:
     """The BLAS that NumPy calls, with its kernel and threads."""
     import threadpoolctl
 
-    libraries = [lib for lib in threadpoolctl.threadpool_info() if lib["user_api"] == "blas"]
-    return "; ".join(
-        f"{lib['internal_api']} {lib['version']} ({lib.get('architecture', 'unknown kernel')}, {lib['num_threads']} threads)"
-        for lib in libraries
-    ) or "unknown"
+    names = []
+    for library in threadpoolctl.threadpool_info():
+        if library["user_api"] == "blas":
+            kernel = library.get("architecture", "unknown kernel")
+            names.append(f"{library['internal_api']} {library['version']} ({kernel}, {library['num_threads']} threads)")
+    return "; ".join(names) or "unknown"
 
 
 def _installed() -> dict[str, str]:

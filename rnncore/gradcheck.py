@@ -36,10 +36,15 @@ def check_gradients(cell: str | Cell, backend: str = "numpy", seed: int = 0) -> 
     def some_states() -> tuple[Array, ...]:
         return tuple(rng.standard_normal((1, 2, 3)) for _ in rnn.cell.states)
 
-    x, state, grad_output, grad_state = rng.standard_normal((3, 2, 2)), some_states(), rng.standard_normal((3, 2, 3)), some_states()
+    x, state, grad_output, grad_state = (
+        rng.standard_normal((3, 2, 2)),
+        some_states(),
+        rng.standard_normal((3, 2, 3)),
+        some_states(),
+    )
 
     def pack(values: tuple[Array, ...]) -> Array | tuple[Array, ...]:
-        return values if len(values) > 1 else values[0]
+        return values if len(values) != 1 else values[0]
 
     def unpack(values: Array | tuple[Array, ...]) -> tuple[Array, ...]:
         return values if isinstance(values, tuple) else (values,)

@@ -15,7 +15,7 @@ from .errors import describe
 
 
 class Parameters(Mapping[str, Array]):
-    """Parameters by name. The arrays are writable and live: what is written to them is what the next call computes with.
+    """Parameters by name, in writable arrays: what is written to them is what the next call computes with.
 
     `parameters[name] = values` and `update` check name, shape and dtype, then copy the values into the array.
     """

@@ -80,7 +80,7 @@ def to_torch(rnn: Recurrent) -> Any:
         name, options = "RNN", {"nonlinearity": cell.activation}
     else:
         raise ValueError(f"to_torch: {cell!r} has no counterpart in PyTorch, which has RNN (tanh, relu), LSTM and GRU")
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     module = getattr(torch.nn, name)(
         rnn.input_size,

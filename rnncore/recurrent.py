@@ -13,8 +13,9 @@ from rnncore_kernels.cells import Cell
 from rnncore_kernels.contract import Array
 
 from .architecture import check_seed, check_threads, make_architecture
-from .arguments import engine_input, read_grad_output, read_sequence, read_state, read_step
+from .arguments import read_grad_output, read_sequence, read_state, read_step
 from .backends import make_engine, resolve
+from .described import Described
 from .errors import describe
 from .frozen import Frozen
 from .gradients import Gradients
@@ -23,7 +24,7 @@ from .stack import Stack
 from .tape import Tape
 
 
-class Recurrent:
+class Recurrent(Described):
     """A recurrent network: one or more layers of one cell, in one or both directions, with its parameters.
 
     Shapes: T steps, B rows (the batch), I = input_size, H = hidden_size, L = num_layers, D = 2 if bidirectional else 1.
@@ -106,7 +107,7 @@ class Recurrent:
                 sequence is allocated then, the ones between the layers of a bidirectional stack apart.
 
         Returns:
-            (output, state): output (T, B, D*H), or (B, T, D*H), (T, D*H); or with return_sequence=False (B, D*H), (D*H,).
+            (output, state): output (T, B, D*H), (B, T, D*H) or (T, D*H); with return_sequence=False (B, D*H) or (D*H,).
 
         Raises:
             ValueError, TypeError: an argument is wrong; the message gives the axes that were expected.
@@ -217,7 +218,9 @@ class Recurrent:
         if not isinstance(tape, Tape):
             raise TypeError(f"tape: expected the third result of forward, got {describe(tape)}")
         if tape.stack.architecture is not self._architecture:
-            raise ValueError(f"tape: expected one of this network, got one of Recurrent({tape.stack.architecture.describe()})")
+            raise ValueError(
+                f"tape: expected one of this network, got one of Recurrent({tape.stack.architecture.describe()})"
+            )
         layout = tape.layout
         grad = read_grad_output(layout, grad_output)
         states = layout.state_in(read_state(layout, grad_state, "grad_state"))
@@ -245,8 +248,8 @@ class Recurrent:
 
         Raises:
             KeyError: a name is missing or unknown.
-            ValueError, TypeError: a shape or dtype is wrong, or the values are those of a PyTorch GRU and this network's
-                GRU computes something else.
+            ValueError, TypeError: a shape or dtype is wrong, or the values are a PyTorch GRU's and this network's GRU
+                computes something else.
         """
         from .pytorch import as_arrays
 
@@ -255,7 +258,8 @@ class Recurrent:
         unknown = [name for name in values if name not in self._parameters]
         if missing or unknown:
             raise KeyError(f"state_dict: missing {missing}, unknown {unknown}")
-        self._parameters.update({name: self._engine.xp.asarray(value) for name, value in values.items()})
+        to_device = self._engine.xp.asarray
+        self._parameters.update({k: to_device(v) if isinstance(v, np.ndarray) else v for k, v in values.items()})
 
     @classmethod
     def from_torch(cls, module: Any, backend: str = "auto", num_threads: int | None = None) -> Recurrent:
@@ -316,43 +320,8 @@ class Recurrent:
         return self._backend
 
     @property
-    def cell(self) -> Cell:
-        return self._architecture.cell
-
-    @property
-    def input_size(self) -> int:
-        return self._architecture.input_size
-
-    @property
-    def hidden_size(self) -> int:
-        return self._architecture.hidden_size
-
-    @property
-    def num_layers(self) -> int:
-        return self._architecture.num_layers
-
-    @property
-    def bidirectional(self) -> bool:
-        return self._architecture.bidirectional
-
-    @property
-    def bias(self) -> bool:
-        return self._architecture.bias
-
-    @property
-    def batch_first(self) -> bool:
-        return self._architecture.batch_first
-
-    @property
-    def dropout(self) -> float:
-        return self._architecture.dropout
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self._architecture.dtype
-
-    @property
     def num_threads(self) -> int | None:
+        """Most threads that a call uses; None for one per core."""
         return self._num_threads
 
     def __repr__(self) -> str:

@@ -52,7 +52,7 @@ class Stack:
         """
         arch = self.architecture
         steps, batch, _ = x.shape
-        # A reverse direction needs the whole sequence below it; without one, a block of steps can rise through the stack.
+        # A reverse direction needs the whole sequence below it; without one, blocks of steps rise through the stack.
         whole = arch.num_layers == 1 or arch.bidirectional
         block = max(1, steps if whole else BLOCK_ROWS // max(1, batch))
         top = x
@@ -100,7 +100,7 @@ class Stack:
     def forward(
         self, x: Array, state: tuple[Array, ...], rows: Rows, output: Array, rng: np.random.Generator
     ) -> tuple[Layer, ...]:
-        """As `infer`, keeping what `backward` needs. `x` must not change while that lives, and be 0 past a row's end."""
+        """As `infer`, keeping what `backward` needs; `x` must not change while that lives and be 0 past a row's end."""
         arch, layers, below = self.architecture, [], x
         for layer in range(arch.num_layers):
             last = layer == arch.num_layers - 1

@@ -56,8 +56,8 @@ def load(
         raise ValueError(f"{where}: expected a safetensors file written by Recurrent.save, got: {error}") from None
     if metadata.get("format") != "rnncore":
         raise ValueError(
-            f"{where}: expected a file written by Recurrent.save, got safetensors without its metadata: make the network "
-            f"yourself and pass the tensors to load_state_dict"
+            f"{where}: expected a file written by Recurrent.save, got safetensors without its metadata: make the "
+            f"network yourself and pass the tensors to load_state_dict"
         )
     version = int(metadata["format_version"])
     if version > FORMAT_VERSION:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--require-backend", action="append", default=[], help="fail, not skip, where this backend is unavailable"
     )
     parser.addoption(
-        "--require-peer", action="append", default=[], help="fail, not skip, where torch or onnxruntime is not installed"
+        "--require-peer",
+        action="append",
+        default=[],
+        help="fail, not skip, where torch or onnxruntime is not installed",
     )
 
 
@@ -61,7 +64,7 @@ def close() -> Close:
 
 
 @pytest.fixture
-def nan_filled_empty(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def nan_filled_empty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Uninitialised arrays hold NaN, so that an element that nobody wrote is found."""
     real = np.empty
 
@@ -72,11 +75,16 @@ def nan_filled_empty(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         return array
 
     monkeypatch.setattr(np, "empty", empty)
-    return None
+
+
+def required(request: pytest.FixtureRequest, option: str) -> list[str]:
+    """The names given with --require-backend or --require-peer."""
+    names: list[str] = request.config.getoption(option) or []
+    return names
 
 
 def require_peer(request: pytest.FixtureRequest, name: str) -> Any:
     """Import a peer library; where it is missing, skip, or fail under --require-peer."""
-    if name in request.config.getoption("--require-peer"):
+    if name in required(request, "--require-peer"):
         return __import__(name)
     return pytest.importorskip(name)

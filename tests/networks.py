@@ -81,7 +81,7 @@ def make_call(
 
 def pack(state: tuple[Array, ...]) -> Any:
     """A state as the public methods take it."""
-    return state if len(state) > 1 else state[0]
+    return state if len(state) != 1 else state[0]
 
 
 def unpack(state: Any) -> tuple[Array, ...]:

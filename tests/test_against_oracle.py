@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Close
+from conftest import Array, Close
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from networks import CELLS, Call, make_call, pack, unpack
@@ -85,7 +85,7 @@ def test_more_rows_than_a_tile(backend: str, name: str, batch: int, close: Close
     _, _, tape = large.rnn.forward(large.x, pack(large.state), lengths=lengths)
     grads = large.rnn.backward(tape, grad_output)
 
-    def part(array: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    def part(array: Array) -> Array:
         return np.ascontiguousarray(array[:, chosen])
 
     few = Call(

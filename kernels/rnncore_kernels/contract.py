@@ -114,7 +114,8 @@ class Engine(Protocol, Generic[Packed, Residuals]):
         Args:
             packed: as given to `forward`, unchanged since.
             residuals: from `forward`.
-            grad_output: (T, B, H) cotangent of `output`, read; what it holds past a row's end affects nothing. None is 0.
-            grad_state: cotangent of the final state, read, then overwritten with that of the initial state. C-contiguous.
+            grad_output: (T, B, H) cotangent of `output`, read; what it holds past a row's end does not matter. None is
+                0.
+            grad_state: cotangent of the final state, read, then overwritten with that of the initial one. C-contiguous.
         """
         ...

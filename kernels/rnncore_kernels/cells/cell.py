@@ -13,7 +13,7 @@ scalar in a GPU thread, so the functions use only `+ - * /` and `cells.functions
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 Values = tuple[Any, ...]
@@ -66,10 +66,7 @@ class Cell:
 
     name: str
     states: tuple[str, ...]
-
-    @property
-    def stages(self) -> tuple[Stage, ...]:
-        raise CellError(f"{type(self).__name__}: define `stages`, a tuple of Stage")
+    stages: tuple[Stage, ...]
 
     @property
     def gates(self) -> tuple[str, ...]:
@@ -79,10 +76,20 @@ class Cell:
     @property
     def options(self) -> dict[str, Any]:
         """What distinguishes this cell from others of its class, by name."""
-        return {field.name: getattr(self, field.name) for field in fields(self)} if is_dataclass(self) else {}
+        declared: list[str] = [f.name for f in fields(self) if f.init] if is_dataclass(self) else []
+        return {name: getattr(self, name) for name in declared}
+
+    def __reduce__(self) -> Any:
+        # Of a dataclass, its options alone: what they chose (closures) does not pickle, and is chosen again.
+        return (type(self), tuple(self.options.values())) if is_dataclass(self) else super().__reduce__()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.options.items())})"
+
+
+def chosen_stages() -> Any:
+    """The field `stages` of a dataclass whose options choose them: set in `__post_init__`, no option itself."""
+    return field(init=False, repr=False, compare=False)
 
 
 def check_option(cell: str, option: str, value: Any, allowed: tuple[str, ...]) -> None:

@@ -41,7 +41,7 @@ def check_cell(cell: Any) -> Cell:
 
 def _check_declaration(cell: Cell) -> None:
     who = type(cell).__name__
-    for attribute in ("name", "states"):
+    for attribute in ("name", "states", "stages"):
         if not hasattr(cell, attribute):
             raise CellError(f"{who}: define `{attribute}`")
     if not isinstance(cell.name, str) or not cell.name:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .cell import Cell, Stage, Values, check_option
+from .cell import Cell, Stage, Values, check_option, chosen_stages
 from .functions import heaviside, relu, sigmoid, tanh
 
 
@@ -65,13 +65,11 @@ class Elman(Cell):
     """
 
     activation: str = "tanh"
+    stages: tuple[Stage, ...] = chosen_stages()
 
     name = "elman"
     states = ("h",)
 
     def __post_init__(self) -> None:
         check_option("Elman", "activation", self.activation, tuple(STAGES))
-
-    @property
-    def stages(self) -> tuple[Stage, ...]:
-        return (STAGES[self.activation],)
+        object.__setattr__(self, "stages", (STAGES[self.activation],))

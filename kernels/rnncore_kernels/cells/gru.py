@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .cell import Cell, Stage, Values, check_option
+from .cell import Cell, Stage, Values, check_option, chosen_stages
 from .functions import sigmoid, tanh
 
 
@@ -104,6 +104,7 @@ class GRU(Cell):
 
     update: str = "candidate"
     reset: str = "after"
+    stages: tuple[Stage, ...] = chosen_stages()
 
     name = "gru"
     states = ("h",)
@@ -111,7 +112,4 @@ class GRU(Cell):
     def __post_init__(self) -> None:
         check_option("GRU", "update", self.update, ("candidate", "carry"))
         check_option("GRU", "reset", self.reset, ("after", "before"))
-
-    @property
-    def stages(self) -> tuple[Stage, ...]:
-        return STAGES[self.reset, self.update]
+        object.__setattr__(self, "stages", STAGES[self.reset, self.update])

@@ -37,16 +37,10 @@ def lstm_backward(grad: Values, kept: Values, state: Values, new_state: Values) 
     return (di, df, dg, do), (None, dc * f)
 
 
-STAGES = (Stage(("i", "f", "g", "o"), lstm_forward, lstm_backward, kept=("i", "f", "g", "o")),)
-
-
 @dataclass(frozen=True, repr=False)
 class LSTM(Cell):
     """The LSTM cell with input, forget, cell and output gate (rows of the weights in this order), state (h, c)."""
 
     name = "lstm"
     states = ("h", "c")
-
-    @property
-    def stages(self) -> tuple[Stage, ...]:
-        return STAGES
+    stages = (Stage(("i", "f", "g", "o"), lstm_forward, lstm_backward, kept=("i", "f", "g", "o")),)

@@ -1,4 +1,4 @@
-"""The NumPy engine: plain arrays, one Python loop over the steps. The readable one, and the fallback that runs anywhere."""
+"""The NumPy engine: plain arrays and one Python loop over the steps. Readable, and it runs anywhere."""
 
 from __future__ import annotations
 

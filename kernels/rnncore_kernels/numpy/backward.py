@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ..cells import Values
@@ -10,9 +12,7 @@ from .forward import Residuals
 from .layout import NumpyPacked, change_rows, no_rows
 
 
-def backward(
-    packed: NumpyPacked, residuals: Residuals, grad_output: Array | None, grad_state: State
-) -> LayerGradients:
+def backward(packed: NumpyPacked, residuals: Residuals, grad_output: Array | None, grad_state: State) -> LayerGradients:
     """See `contract.Engine.backward`."""
     x, sizes, reverse, previous, new, kept, operands = residuals
     steps, batch, inputs = x.shape
@@ -33,16 +33,16 @@ def backward(
             grad = _step_backward(packed, grad, kept[t], state, new_state, of_x_t, of_h_t)
         change_rows(grad, grad_state, 0)
 
-        of_x, of_h = (a.reshape(len(a), steps * batch) for a in (of_x, of_h))
+        flat_x, flat_h = (a.reshape(len(a), steps * batch) for a in (of_x, of_h))
         grad_hh = np.empty_like(weights.weight_hh)
         for (_, rows_of_stage, _), operand in zip(packed.plan, operands, strict=True):
-            np.matmul(of_h[rows_of_stage], operand.reshape(len(operand), steps * batch).T, out=grad_hh[rows_of_stage])
+            np.matmul(flat_h[rows_of_stage], operand.reshape(len(operand), steps * batch).T, out=grad_hh[rows_of_stage])
         return LayerGradients(
-            x=(of_x.T @ weights.weight_ih).reshape(x.shape),
-            weight_ih=of_x @ x.reshape(steps * batch, inputs),
+            x=(flat_x.T @ weights.weight_ih).reshape(x.shape),
+            weight_ih=flat_x @ x.reshape(steps * batch, inputs),
             weight_hh=grad_hh,
-            bias_ih=None if weights.bias_ih is None else of_x.sum(axis=1),
-            bias_hh=None if weights.bias_hh is None else of_h.sum(axis=1),
+            bias_ih=None if weights.bias_ih is None else flat_x.sum(axis=1),
+            bias_hh=None if weights.bias_hh is None else flat_h.sum(axis=1),
         )
 
 
@@ -70,5 +70,5 @@ def join(parts: list[LayerGradients]) -> LayerGradients:
     if len(parts) == 1:
         return parts[0]
     x, *weights = zip(*parts, strict=True)
-    summed = [None if column[0] is None else sum(column[1:], column[0]) for column in weights]
+    summed: list[Any] = [None if column[0] is None else sum(column[1:], column[0]) for column in weights]
     return LayerGradients(np.concatenate(x, axis=1), *summed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from types import ModuleType
 
 import numpy as np
@@ -26,7 +27,13 @@ class NumpyEngine(Engine[NumpyPacked, list[Residuals]]):
         return pack(cell, weights, copy)
 
     def infer(
-        self, packed: NumpyPacked, x: Array, state: State, output: Array | None, batch_sizes: Array | None, reverse: bool
+        self,
+        packed: NumpyPacked,
+        x: Array,
+        state: State,
+        output: Array | None,
+        batch_sizes: Array | None,
+        reverse: bool,
     ) -> None:
         def work(tile: slice) -> None:
             out = None if output is None else output[:, tile]
@@ -52,7 +59,7 @@ class NumpyEngine(Engine[NumpyPacked, list[Residuals]]):
             return backward(packed, kept, grad, _rows(grad_state, tile))
 
         bounds = np.cumsum([0] + [part.x.shape[1] for part in residuals]).tolist()
-        tiles = [slice(start, stop) for start, stop in zip(bounds[:-1], bounds[1:], strict=True)]
+        tiles = [slice(start, stop) for start, stop in pairwise(bounds)]
         return join(run_tiles(work, list(zip(tiles, residuals, strict=True)), self.num_threads))
 
 

@@ -12,7 +12,8 @@ from ..contract import Array, State
 from .layout import NumpyPacked, change_rows, no_rows
 
 PROJECTION_BYTES = 1 << 21
-"""The input projection is made for as many steps at a time as fit in this: few enough for the cache, enough for BLAS."""
+"""The input projection is made for as many steps at a time as fit in this: few enough for the cache and enough for
+BLAS."""
 
 
 class Residuals(NamedTuple):
@@ -36,9 +37,7 @@ class _Step(NamedTuple):
     operands: list[Array]
 
 
-def infer(
-    packed: NumpyPacked, x: Array, state: State, output: Array | None, sizes: Array, reverse: bool
-) -> None:
+def infer(packed: NumpyPacked, x: Array, state: State, output: Array | None, sizes: Array, reverse: bool) -> None:
     """See `contract.Engine.infer`."""
     for step in _steps(packed, x, state, sizes, reverse):
         if output is not None:
@@ -99,7 +98,8 @@ def _projections(packed: NumpyPacked, x: Array, sizes: Array, reverse: bool) -> 
 
 def _step(packed: NumpyPacked, projected: Array, state: Values) -> tuple[Values, Values, list[Array]]:
     """One time step: the new state, what the stages kept, and each stage's operand."""
-    carry, kept = state, ()
+    carry = state
+    kept: Values = ()
     operands = []
     for stage, stage_rows, gate_rows in packed.plan:
         operands.append(carry[0])

@@ -7,6 +7,7 @@ twice as fast as a few rows by its transpose, and each gate is one block of memo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -37,12 +38,12 @@ class NumpyPacked:
 def pack(cell: Cell, weights: LayerWeights, copy: bool) -> NumpyPacked:
     """See `contract.Engine.pack`."""
     if copy:
-        weights = LayerWeights(*(None if w is None else w.copy() for w in weights))
+        weights = LayerWeights._make(None if w is None else w.copy() for w in weights)
     hidden = weights.weight_hh.shape[1]
     plan, start = [], 0
     for stage in cell.stages:
         bounds = [start + hidden * i for i in range(len(stage.gates) + 1)]
-        gate_rows = tuple(slice(*pair) for pair in zip(bounds[:-1], bounds[1:], strict=True))
+        gate_rows = tuple(slice(*pair) for pair in pairwise(bounds))
         plan.append(StagePlan(stage, slice(start, bounds[-1]), gate_rows))
         start = bounds[-1]
     bias_x = bias_h = None

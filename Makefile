@@ -1,0 +1,37 @@
+PYTHON ?= python3
+VENV = .venv
+BIN = $(VENV)/bin
+# A kernel forced on OpenBLAS from outside would be measured instead of this machine.
+MEASURED = env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE
+
+.PHONY: report test lint clean
+
+report: $(VENV)/.installed   ## how fast is this machine, and a model trained on it
+	$(MEASURED) $(BIN)/rnncore info
+	$(MEASURED) $(BIN)/rnncore bench
+	$(MEASURED) $(BIN)/python examples/char_language_model.py --short
+
+test: $(VENV)/.installed-test   ## the whole test suite
+	$(BIN)/python -m pytest $(PYTEST_ARGUMENTS)
+
+lint: $(VENV)/.installed-dev   ## style and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+clean:
+	rm -rf $(VENV) build dist .asv *.egg-info
+
+$(VENV)/.installed: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed-test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@

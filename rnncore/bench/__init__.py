@@ -1,0 +1,1 @@
+"""Measurement: what a workload is, how it is checked, timed and reported."""

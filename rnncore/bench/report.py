@@ -1,0 +1,93 @@
+"""Results as a table: rich in a terminal, Markdown anywhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TextIO
+
+from .measure import Result
+
+TEXT_COLUMNS = ("cell", "mode", "dtype", "backend")
+
+
+def table(results: Sequence[Result]) -> list[dict[str, str]]:
+    """The rows by column. A column that says the same everywhere (dtype, I = H) is left to `caption`."""
+    return [_row(result, results) for result in results]
+
+
+def caption(results: Sequence[Result]) -> str:
+    """What holds for all rows."""
+    peaks = [result.peak / 1e9 for result in results]
+    parts = [
+        *(sorted(_dtypes(results)) if len(_dtypes(results)) == 1 else []),
+        *([] if _has_input_column(results) else ["I = H"]),
+        f"largest error against float64 {max(result.error for result in results):.1e}",
+        f"of GEMM: share of numpy.matmul in the same run, {min(peaks):.0f} to {max(peaks):.0f} GFLOP/s",
+    ]
+    return "; ".join(parts)
+
+
+def write(results: Sequence[Result], stream: TextIO) -> None:
+    """Print table and caption to `stream`."""
+    rows = table(results)
+    if stream.isatty():
+        from rich.box import SIMPLE_HEAD
+        from rich.console import Console
+        from rich.table import Table
+
+        shown = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        for name in rows[0]:
+            shown.add_column(name, justify="left" if name in TEXT_COLUMNS else "right", overflow="fold")
+        for cells in rows:
+            shown.add_row(*cells.values())
+        Console(file=stream).print(shown)
+    else:
+        print(markdown(rows), end="\n\n", file=stream)
+    print(caption(results), file=stream)
+
+
+def markdown(rows: Sequence[dict[str, str]]) -> str:
+    """The rows as a Markdown table with aligned source."""
+    widths = {name: max(len(name), *(len(cells[name]) for cells in rows)) for name in rows[0]}
+
+    def line(cells: dict[str, str]) -> str:
+        padded = (
+            cells[name].ljust(width) if name in TEXT_COLUMNS else cells[name].rjust(width)
+            for name, width in widths.items()
+        )
+        return f"| {' | '.join(padded)} |"
+
+    rule = ("-" * (width + 2) if name in TEXT_COLUMNS else "-" * (width + 1) + ":" for name, width in widths.items())
+    return "\n".join([line({name: name for name in widths}), f"|{'|'.join(rule)}|", *map(line, rows)])
+
+
+def _row(result: Result, results: Sequence[Result]) -> dict[str, str]:
+    w = result.workload
+    cells = {"cell": w.cell, "mode": w.mode}
+    if len(_dtypes(results)) > 1:
+        cells["dtype"] = w.dtype
+    cells |= {"T": str(w.steps), "B": str(w.batch)}
+    if _has_input_column(results):
+        cells["I"] = str(w.input_size)
+    cells |= {"H": str(w.hidden_size), "backend": result.backend}
+    if result.timing is None:
+        return cells | {"µs/step": "WRONG", "seq/s": "-", "GFLOP/s": "-", "of GEMM": f"error {result.error:.0e}"}
+    return cells | {
+        "µs/step": _figures(result.timing.step_microseconds),
+        "seq/s": _figures(result.timing.sequences_per_second),
+        "GFLOP/s": _figures(result.timing.flops_per_second / 1e9),
+        "of GEMM": f"{100 * result.timing.flops_per_second / result.peak:.0f} %",
+    }
+
+
+def _dtypes(results: Sequence[Result]) -> set[str]:
+    return {result.workload.dtype for result in results}
+
+
+def _has_input_column(results: Sequence[Result]) -> bool:
+    return any(result.workload.input_size != result.workload.hidden_size for result in results)
+
+
+def _figures(value: float) -> str:
+    """Three significant digits or all before the point, no exponent."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"

@@ -1,0 +1,140 @@
+"""The command line: `rnncore bench` measures, `rnncore info` says what this machine has."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import sys
+from collections.abc import Sequence
+
+from .architecture import CELLS
+from .backends import MODULES, backends, resolve
+from .config import configuration, show_config
+from .errors import BackendUnavailableError
+from .version import __version__
+
+OK, WRONG_RESULT, USAGE, UNAVAILABLE, INTERRUPTED = 0, 1, 2, 3, 130
+SIZES = ((100, 1, 256), (100, 32, 256), (100, 64, 512))
+"""(T, B, H) measured where no size is given."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status.
+
+    0 is success, 1 a wrong result, 2 a wrong argument, 3 a backend that was named and cannot run, 130 an interruption.
+    """
+    parsed = _parser().parse_args(arguments)
+    try:
+        return int(parsed.run(parsed))
+    except BackendUnavailableError as error:
+        print(f"rnncore: {error}", file=sys.stderr)
+        return UNAVAILABLE
+    except KeyboardInterrupt:
+        print("rnncore: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="rnncore", description="Recurrent networks: how fast is this machine?")
+    parser.add_argument("--version", action="version", version=f"rnncore {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    bench = commands.add_parser(
+        "bench",
+        help="measure throughput",
+        description="Measure the throughput of networks of one layer. Every result is checked against float64 before "
+        "it is timed. Values may be lists: -H 128,256.",
+    )
+    bench.set_defaults(run=_bench)
+    bench.add_argument("--cell", type=_choices(tuple(CELLS)), default=["lstm", "gru", "rnn"], help="lstm,gru,rnn")
+    bench.add_argument(
+        "--backend",
+        type=_choices(("all", "auto", *MODULES)),
+        default=["all"],
+        help=f"all that can run here (the default), auto, or {','.join(MODULES)}",
+    )
+    bench.add_argument("--mode", type=_choices(("inference", "training")), default=["inference", "training"])
+    bench.add_argument("-T", type=_sizes, metavar="STEPS", help="time steps")
+    bench.add_argument("-B", type=_sizes, metavar="BATCH", help="sequences computed together")
+    bench.add_argument("-H", type=_sizes, metavar="HIDDEN", help="hidden size")
+    bench.add_argument("-I", type=_sizes, metavar="INPUT", help="input size; the hidden size if not given")
+    bench.add_argument("--dtype", type=_choices(("float32", "float64")), default=["float32"])
+    bench.add_argument("--threads", type=_size, help="most threads of a call; all cores if not given")
+    bench.add_argument("--min-time", type=_seconds, default=0.5, metavar="SECONDS", help="time to spend on a row (0.5)")
+
+    info = commands.add_parser("info", help="say what this machine and this installation have")
+    info.set_defaults(run=_info)
+    info.add_argument("--json", action="store_true", help="as JSON")
+    return parser
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    from .bench import measure, report
+    from .bench.workload import Workload
+
+    names: list[str] = []
+    for name in arguments.backend:
+        available = [b for b, probe in backends().items() if probe.available]
+        names += available if name == "all" else [resolve(name)]
+    sizes: list[tuple[int, int, int]] = list(SIZES)
+    if arguments.T or arguments.B or arguments.H:
+        sizes = list(itertools.product(arguments.T or [100], arguments.B or [32], arguments.H or [256]))
+    workloads = [
+        Workload(cell, mode, steps, batch, inputs, hidden, dtype)
+        for cell, dtype, (steps, batch, hidden) in itertools.product(arguments.cell, arguments.dtype, sizes)
+        for inputs in arguments.I or [hidden]
+        for mode in arguments.mode
+    ]
+    results = []
+    for result in measure.run(workloads, list(dict.fromkeys(names)), arguments.min_time, arguments.threads):
+        results.append(result)
+        if sys.stderr.isatty():
+            print(f"{len(results)} of {len(workloads) * len(set(names))} measured", end="\r", file=sys.stderr)
+    if sys.stderr.isatty():
+        print(" " * 40, end="\r", file=sys.stderr)
+    report.write(results, sys.stdout)
+    machine = configuration()["machine"]
+    print(f"{machine['processor']}, {machine['cores']} cores; {machine['blas']}")
+    return WRONG_RESULT if any(result.timing is None for result in results) else OK
+
+
+def _info(arguments: argparse.Namespace) -> int:
+    if arguments.json:
+        print(json.dumps(configuration(), indent=2))
+    else:
+        show_config()
+    return OK
+
+
+def _choices(allowed: tuple[str, ...]):  # type: ignore[no-untyped-def]
+    """Parser of a list of names."""
+
+    def parse(text: str) -> list[str]:
+        names = text.split(",")
+        for name in names:
+            if name not in allowed:
+                raise argparse.ArgumentTypeError(f"expected {', '.join(allowed)}, got {name!r}")
+        return names
+
+    return parse
+
+
+def _size(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
+def _sizes(text: str) -> list[int]:
+    return [_size(part) for part in text.split(",")]
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number of seconds, got {text!r}")
+    return seconds

@@ -1,0 +1,69 @@
+"""The registry: what there is, what is chosen, and how a backend that cannot run refuses."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+
+import pytest
+from conftest import required
+
+import rnncore
+from rnncore import BackendUnavailableError, Recurrent
+from rnncore import backends as listing
+from rnncore.backends import MODULES
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_listed(name: str, request: pytest.FixtureRequest) -> None:
+    probe = listing()[name]
+    if name in required(request, "--require-backend"):
+        assert probe.available, f"required: {probe.reason}"
+    if probe.available:
+        assert probe.device
+        assert not probe.reason
+        assert Recurrent("lstm", 3, 4, backend=name).backend == name
+        return
+    assert probe.reason
+    assert probe.fix
+    with pytest.raises(BackendUnavailableError, match=f"backend '{name}' is not available: ") as caught:
+        Recurrent("lstm", 3, 4, backend=name)
+    assert probe.reason in str(caught.value)
+    assert probe.fix in str(caught.value)
+    pytest.skip(f"{name}: {probe.reason}")
+
+
+def test_auto_takes_the_first_that_is_available() -> None:
+    first = next(name for name, probe in listing().items() if probe.available)
+    assert Recurrent("lstm", 3, 4).backend == first
+    assert f"backend='{first}'" in repr(Recurrent("lstm", 3, 4, backend="auto"))
+    assert list(listing()) == ["cuda", "numba", "numpy"]
+
+
+def test_importing_loads_no_engine_and_nothing_heavy() -> None:
+    heavy = ["numba", "cupy", "rich", "torch", "safetensors", "threadpoolctl", "onnxruntime"]
+    code = f"""
+import sys, numpy, rnncore
+print([name for name in {heavy} if name in sys.modules])
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_show_config(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    rnncore.show_config()
+    printed = capsys.readouterr().out
+    for part in ("rnncore: ", "numpy: ", "processor: ", "blas: ", "  numpy: available on", "OMP_NUM_THREADS: 1"):
+        assert part in printed
+    for name, probe in listing().items():
+        if not probe.available:
+            assert f"  {name}: not available: {probe.reason}" in printed
+
+
+def test_packages_are_where_the_house_says() -> None:
+    """`kernels` is a folder of sources, not a package: another project of that name may be installed."""
+    assert importlib.util.find_spec("rnncore_kernels") is not None
+    spec = importlib.util.find_spec("kernels")
+    assert spec is None or spec.origin is None

@@ -1,0 +1,220 @@
+"""Cells: gradients by finite differences, definitions that contradict themselves, cells of one's own."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+from minimal_gated_unit import MinimalGatedUnit
+from networks import CELLS
+
+from rnncore import GRU, LSTM, Elman, Recurrent
+from rnncore.cells import Cell, CellError, Stage, Values, check_gradients
+from rnncore_kernels.cells import functions, gru, lstm
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_gradients_by_finite_differences(backend: str, name: str) -> None:
+    check_gradients(CELLS[name][0], backend=backend)
+
+
+def test_check_gradients_finds_a_wrong_term() -> None:
+    def backward(grad: Values, kept: Values, state: Values, new_state: Values) -> tuple[Values, Values]:
+        grad_pre, grad_state = lstm.lstm_backward(grad, kept, state, new_state)
+        return grad_pre, (None, grad_state[1] * 2)
+
+    class Wrong(LSTM):
+        stages = (Stage(("i", "f", "g", "o"), lstm.lstm_forward, backward, kept=("i", "f", "g", "o")),)
+
+    with pytest.raises(CellError, match=r"Wrong\(\): backward: the gradient of x at \(0, 0, 0\) is .*; finite differ"):
+        check_gradients(Wrong())
+
+
+def one_stage(**replaced: Any) -> Cell:
+    def forward(pre: Values, state: Values) -> tuple[Values, Values]:
+        return (functions.tanh(pre[0]),), ()
+
+    def backward(grad: Values, kept: Values, state: Values, new_state: Values) -> tuple[Values, Values]:
+        h = new_state[0]
+        return (grad[0] * (1 - h * h),), (None,)
+
+    options: dict[str, Any] = {"gates": ("a",), "forward": forward, "backward": backward, **replaced}
+
+    class Mine(Cell):
+        name = "mine"
+        states = ("h",)
+        stages = (Stage(**options),)
+
+    return Mine()
+
+
+WRONG_DEFINITIONS: dict[str, tuple[dict[str, Any], str]] = {
+    "backward returns too few gradients of pre-activations": (
+        {"backward": lambda g, k, s, n: ((), (None,))},
+        "Mine, backward of stage 0: gradients of pre-activations: expected 1 values (a), got 0",
+    ),
+    "backward returns too many gradients of the state": (
+        {"backward": lambda g, k, s, n: ((g[0],), (None, None))},
+        "Mine, backward of stage 0: gradients of the carry: expected 1 values (h), got 2",
+    ),
+    "backward returns one tuple": (
+        {"backward": lambda g, k, s, n: (g[0],)},
+        "Mine, backward of stage 0: expected a pair of tuples, got",
+    ),
+    "forward returns too many states": (
+        {"forward": lambda p, s: ((p[0], p[0]), ())},
+        "Mine, forward of stage 0: new state: expected 1 values (h), got 2",
+    ),
+    "forward keeps what is not declared": (
+        {"forward": lambda p, s: ((p[0],), (p[0],))},
+        "Mine, forward of stage 0: kept: expected 0 values, got 1",
+    ),
+    "forward does not keep what is declared": (
+        {"kept": ("a", "b")},
+        "Mine, forward of stage 0: kept: expected 2 values (a, b), got 0",
+    ),
+    "forward changes the dtype": (
+        {"forward": lambda p, s: ((p[0].astype(np.float64),), ())},
+        "Mine, forward of stage 0: new state: h: expected float32 (2, 3) like the arguments, got float64 (2, 3)",
+    ),
+    "forward returns a scalar": (
+        {"forward": lambda p, s: ((1.0,), ())},
+        "Mine, forward of stage 0: new state: h: expected float32 (2, 3) like the arguments, got float",
+    ),
+    "backward returns None for a pre-activation": (
+        {"backward": lambda g, k, s, n: ((None,), (None,))},
+        "Mine, backward of stage 0: gradients of pre-activations: a: expected float32 (2, 3) like the arguments, got Non",
+    ),
+    "gates twice": (
+        {"gates": ("a", "a")},
+        "Mine.gates: expected a tuple of one or more different names, got ('a', 'a')",
+    ),
+    "no gates": ({"gates": ()}, "Mine.gates: expected a tuple of one or more different names, got ()"),
+    "split of an unknown gate": (
+        {"split": ("b",)},
+        "Mine: split=('b',) names a gate that its stage ('a',) does not have",
+    ),
+}
+
+
+@pytest.mark.parametrize(("definition", "message"), WRONG_DEFINITIONS.values(), ids=WRONG_DEFINITIONS)
+def test_wrong_definition(definition: dict[str, Any], message: str) -> None:
+    with pytest.raises(CellError, match=re.escape(message)):
+        Recurrent(one_stage(**definition), 3, 4)
+
+
+def test_a_first_stage_must_pass_on_an_operand() -> None:
+    class Empty(MinimalGatedUnit):
+        stages = (Stage(("f",), lambda p, s: ((), ()), MinimalGatedUnit.stages[0].backward), MinimalGatedUnit.stages[1])
+
+    with pytest.raises(CellError, match="expected a carry that begins with the next stage's operand, got no values"):
+        Recurrent(Empty(), 3, 4)
+
+
+def test_incomplete_classes() -> None:
+    class Nameless(Cell):
+        pass
+
+    class Stateless(Cell):
+        name = "stateless"
+
+    class Stageless(Cell):
+        name = "stageless"
+        states = ("h",)
+
+    class Numbered(Stageless):
+        name = 3  # type: ignore[assignment]
+
+    for kind, message in (
+        (Nameless, "Nameless: define `name`"),
+        (Stateless, "Stateless: define `states`"),
+        (Stageless, "Stageless: define `stages`"),
+        (Numbered, "Numbered.name: expected a string that identifies the cell, got 3"),
+    ):
+        with pytest.raises(CellError, match=re.escape(message)):
+            Recurrent(kind(), 3, 4)
+
+
+def test_own_cell_without_a_mistake_works() -> None:
+    check_gradients(one_stage())
+
+
+def test_cell_that_delays_its_state(backend: str) -> None:
+    """A state that is another one of the step before: results alias arguments, and nothing may be overwritten too early."""
+
+    def forward(pre: Values, state: Values) -> tuple[Values, Values]:
+        h, earlier = state
+        return (functions.tanh(pre[0] + earlier), h), ()
+
+    def backward(grad: Values, kept: Values, state: Values, new_state: Values) -> tuple[Values, Values]:
+        da = grad[0] * (1 - new_state[0] * new_state[0])
+        return (da,), (grad[1], da)
+
+    class SecondOrder(Cell):
+        name = "second_order"
+        states = ("h", "earlier")
+        stages = (Stage(("a",), forward, backward),)
+
+    check_gradients(SecondOrder(), backend=backend)
+    x = np.random.default_rng(0).standard_normal((5, 3, 2)).astype(np.float32)
+    rnn = Recurrent(SecondOrder(), 2, 4, backend=backend, seed=0)
+    w_x, w_h, b_x, b_h = rnn.parameters.values()
+    h, earlier = np.zeros((3, 4)), np.zeros((3, 4))
+    for t in range(5):
+        h, earlier = np.tanh(x[t] @ w_x.T + b_x + h @ w_h.T + b_h + earlier), h
+    output, state = rnn(x, lengths=[5, 5, 2])
+    np.testing.assert_allclose(output[4, :2], h[:2], atol=1e-6)
+    np.testing.assert_allclose(state[1][0, :2], earlier[:2], atol=1e-6)
+
+
+def test_options() -> None:
+    assert repr(GRU(update="carry")) == "GRU(update='carry', reset='after')"
+    assert repr(Elman("relu")) == "Elman(activation='relu')"
+    assert repr(LSTM()) == "LSTM()"
+    assert repr(MinimalGatedUnit()) == "MinimalGatedUnit()"
+    assert GRU() == GRU("candidate", "after") != GRU("carry")
+    assert len({GRU(), GRU(), GRU("carry"), LSTM()}) == 3
+    for make, message in (
+        (lambda: Elman("gelu"), "Elman: activation: expected one of 'tanh', 'relu', 'sigmoid', 'identity', got 'gelu'"),
+        (lambda: GRU("both"), "GRU: update: expected one of 'candidate', 'carry', got 'both'"),
+        (lambda: GRU(reset="never"), "GRU: reset: expected one of 'after', 'before', got 'never'"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            make()
+
+
+def test_candidate_is_carry_with_the_update_gate_negated() -> None:
+    x = np.random.default_rng(0).standard_normal((5, 3, 4)).astype(np.float32)
+    for reset in ("after", "before"):
+        carry, candidate = (Recurrent(GRU(update, reset), 4, 6, seed=0) for update in ("carry", "candidate"))
+        for values in candidate.parameters.values():
+            values[6:12] *= -1
+        np.testing.assert_array_equal(carry(x)[0], candidate(x)[0])
+
+
+def test_gru_module_is_written_for_both_updates() -> None:
+    assert set(gru.STAGES) == {(reset, update) for reset in ("after", "before") for update in ("candidate", "carry")}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_functions(dtype: Any) -> None:
+    x: Any = np.array([-np.inf, -1e30, -80, -40, -1, -0.0, 0.0, 1, 40, 1e30, np.inf, np.nan], dtype)
+    with np.errstate(all="ignore"):
+        wide: Any = x.astype(np.longdouble)
+        expected = {
+            "exp": np.exp(wide),
+            "tanh": np.tanh(wide),
+            "sigmoid": 1 / (1 + np.exp(-wide)),
+            "relu": np.where(wide > 0, wide, 0),
+            "heaviside": (wide > 0).astype(dtype),
+        }
+        for name, values in expected.items():
+            actual = getattr(functions, name)(x)
+            assert actual.dtype == dtype
+            np.testing.assert_allclose(actual[:-1], values[:-1].astype(dtype), rtol=4 * np.finfo(dtype).eps)
+            assert np.isnan(actual[-1])
+        clamped = functions.clamp(x, -2.0, 3.0)
+    assert clamped.dtype == dtype
+    np.testing.assert_array_equal(clamped, np.array([-2, -2, -2, -2, -1, 0, 0, 1, 3, 3, 3, np.nan], dtype))

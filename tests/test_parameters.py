@@ -1,0 +1,156 @@
+"""Parameters: names, initial values, updates that every later call sees, loading."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from rnncore import Recurrent
+
+
+def test_names_shapes_and_order() -> None:
+    rnn = Recurrent("lstm", 3, 5, num_layers=2, bidirectional=True)
+    assert {name: values.shape for name, values in rnn.parameters.items()} == {
+        "weight_ih_l0": (20, 3),
+        "weight_hh_l0": (20, 5),
+        "bias_ih_l0": (20,),
+        "bias_hh_l0": (20,),
+        "weight_ih_l0_reverse": (20, 3),
+        "weight_hh_l0_reverse": (20, 5),
+        "bias_ih_l0_reverse": (20,),
+        "bias_hh_l0_reverse": (20,),
+        "weight_ih_l1": (20, 10),
+        "weight_hh_l1": (20, 5),
+        "bias_ih_l1": (20,),
+        "bias_hh_l1": (20,),
+        "weight_ih_l1_reverse": (20, 10),
+        "weight_hh_l1_reverse": (20, 5),
+        "bias_ih_l1_reverse": (20,),
+        "bias_hh_l1_reverse": (20,),
+    }
+    assert list(Recurrent("gru", 3, 5, bias=False).parameters) == ["weight_ih_l0", "weight_hh_l0"]
+    assert len(rnn.parameters) == 16
+    assert repr(Recurrent("rnn", 3, 5, bias=False).parameters) == (
+        "Parameters(weight_ih_l0 (5, 3), weight_hh_l0 (5, 5))"
+    )
+
+
+def test_initial_values() -> None:
+    rnn = Recurrent("lstm", 50, 100, seed=7)
+    for values in rnn.parameters.values():
+        assert values.dtype == np.float32
+        assert abs(values).max() <= 0.1
+        assert abs(values.mean()) < 0.01
+        assert abs(values.std() - 0.1 / np.sqrt(3)) < 0.004
+    for name, values in Recurrent("lstm", 50, 100, seed=7, dtype="float64").parameters.items():
+        assert values.dtype == np.float64
+        np.testing.assert_array_equal(values.astype(np.float32), rnn.parameters[name])
+    other = Recurrent("lstm", 50, 100, seed=8)
+    assert not np.array_equal(other.parameters["weight_ih_l0"], rnn.parameters["weight_ih_l0"])
+    first, second = (Recurrent("lstm", 50, 100).parameters["weight_ih_l0"] for _ in range(2))
+    assert not np.array_equal(first, second)
+
+
+def test_every_way_of_writing_is_seen(backend: str) -> None:
+    rnn = Recurrent("gru", 3, 4, num_layers=2, backend=backend, seed=0)
+    x = np.random.default_rng(0).standard_normal((5, 2, 3)).astype(np.float32)
+    values = rnn.parameters["weight_hh_l1"]
+    raw = memoryview(cast(Any, values)).cast("B").cast("f")
+
+    def assign() -> None:
+        rnn.parameters["weight_hh_l1"] = values * 2
+
+    def add_through_the_mapping() -> None:
+        rnn.parameters["weight_hh_l1"] += 1
+
+    def write_bytes() -> None:
+        raw[0] = 3.0
+
+    ways = (
+        assign,
+        add_through_the_mapping,
+        write_bytes,
+        lambda: values.__isub__(np.float32(0.5)),
+        lambda: np.multiply(values, 3, out=values),
+        lambda: values[2:].fill(0.25),
+        lambda: np.asarray(values).__setitem__(..., 1),
+        lambda: rnn.parameters.update({"bias_ih_l0": np.ones(12, np.float32)}),
+    )
+    frozen = rnn.freeze()
+    before, _ = rnn(x)
+    start = before
+    for write in ways:
+        write()
+        after, _ = rnn(x)
+        assert not np.array_equal(after, before)
+        np.testing.assert_array_equal(rnn.forward(x)[0], after)
+        np.testing.assert_array_equal(rnn.freeze()(x)[0], after)
+        y, _ = rnn.step(x[0])
+        np.testing.assert_allclose(y, after[0], atol=1e-6)
+        before = after
+    assert rnn.parameters["weight_hh_l1"] is values
+    np.testing.assert_array_equal(frozen(x)[0], start)
+
+
+def test_state_dict_is_a_copy_and_loads_back() -> None:
+    rnn, other = Recurrent("lstm", 3, 4, seed=0), Recurrent("lstm", 3, 4, seed=1)
+    saved = rnn.state_dict()
+    other.load_state_dict(saved)
+    saved["weight_ih_l0"][...] = 0
+    for name, values in rnn.parameters.items():
+        np.testing.assert_array_equal(other.parameters[name], values)
+        assert not np.shares_memory(other.parameters[name], values)
+
+
+def test_assigned_values_are_copied() -> None:
+    rnn = Recurrent("rnn", 3, 4)
+    values = np.ones((4, 3), np.float32)
+    rnn.parameters["weight_ih_l0"] = values
+    values[...] = 0
+    assert rnn.parameters["weight_ih_l0"].all()
+    rnn.parameters["weight_ih_l0"] = np.asfortranarray(np.full((4, 3), 2, np.float32))
+    assert rnn.parameters["weight_ih_l0"].flags.c_contiguous
+
+
+def test_refused_values_change_nothing() -> None:
+    rnn = Recurrent("lstm", 3, 4, seed=0)
+    before = rnn.state_dict()
+    good = {name: values * 2 for name, values in before.items()}
+    refusals: tuple[tuple[dict[str, Any], type[Exception], str], ...] = (
+        (
+            {"weight_ih_l0": np.ones((3, 16), np.float32)},
+            ValueError,
+            "expected (4*hidden_size, input_size of the layer)",
+        ),
+        ({"weight_hh_l0": np.ones((3, 16), np.float32)}, ValueError, "expected (4*hidden_size, hidden_size) = (16, 4)"),
+        ({"bias_hh_l0": np.ones(4, np.float32)}, ValueError, "bias_hh_l0: expected (4*hidden_size,) = (16,), got (4,)"),
+        ({"bias_hh_l0": np.ones(16)}, TypeError, "expected float32, got float64: convert it with .astype('float32')"),
+        ({"bias_hh_l0": [0.0] * 16}, TypeError, "bias_hh_l0: expected a numpy.ndarray (16,), got list [0.0"),
+    )
+    for wrong, error, message in refusals:
+        with pytest.raises(error, match=re.escape(message)):
+            rnn.parameters.update({**good, **wrong})
+        with pytest.raises(error, match=re.escape(message)):
+            rnn.load_state_dict({**good, **wrong})
+    with pytest.raises(KeyError, match="no parameter 'weight'; there are weight_ih_l0, weight_hh_l0"):
+        rnn.parameters["weight"] = np.ones(3)
+    with pytest.raises(KeyError, match="no parameter 'weight'"):
+        rnn.parameters.update({**good, "weight": np.ones(3)})
+    missing = {name: values for name, values in good.items() if name != "bias_ih_l0"}
+    with pytest.raises(KeyError, match=re.escape("state_dict: missing ['bias_ih_l0'], unknown []")):
+        rnn.load_state_dict(missing)
+    with pytest.raises(KeyError, match=re.escape("state_dict: missing [], unknown ['weight_ih_l1']")):
+        rnn.load_state_dict({**good, "weight_ih_l1": good["weight_ih_l0"]})
+    for name, values in rnn.parameters.items():
+        np.testing.assert_array_equal(values, before[name])
+
+
+def test_parameters_cannot_be_replaced_or_removed() -> None:
+    rnn = Recurrent("lstm", 3, 4)
+    with pytest.raises(AttributeError):
+        rnn.parameters = {}  # type: ignore[assignment,misc]
+    with pytest.raises((TypeError, AttributeError)):
+        del rnn.parameters["weight_ih_l0"]  # type: ignore[attr-defined]

@@ -1,0 +1,154 @@
+"""PyTorch as an outside reference for outputs, states and gradients, and the exchange of parameters with it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Close, require_peer
+
+from rnncore import GRU, Elman, Recurrent
+from rnncore.cells import Cell
+
+
+@pytest.fixture(scope="module")
+def torch(request: pytest.FixtureRequest) -> Any:
+    return require_peer(request, "torch")
+
+
+CONFIGURATIONS = 60
+
+
+def configuration(seed: int) -> dict[str, Any]:
+    """A random network and batch; every cell, both dtypes and both ways of padding come up evenly."""
+    rng = np.random.default_rng(seed)
+    cells: list[Cell | str] = ["lstm", GRU("carry"), Elman("tanh"), Elman("relu")]
+    return {
+        "cell": cells[seed % 4],
+        "dtype": ("float32", "float64")[seed // 4 % 2],
+        "ragged": bool(seed // 8 % 2),
+        "num_layers": int(rng.integers(1, 4)),
+        "bidirectional": bool(rng.integers(2)),
+        "bias": bool(rng.integers(4)),
+        "batch_first": bool(rng.integers(2)),
+        "sizes": [int(size) for size in rng.integers(1, 24, 4)],
+    }
+
+
+@pytest.mark.parametrize("seed", range(CONFIGURATIONS))
+def test_agrees(backend: str, torch: Any, seed: int, close: Close) -> None:
+    chosen = configuration(seed)
+    steps, batch, inputs, hidden = chosen.pop("sizes")
+    cell, ragged = chosen.pop("cell"), chosen.pop("ragged")
+    rnn = Recurrent(cell, inputs, hidden, backend=backend, seed=seed, **chosen)
+    module = rnn.to_torch()
+    rng = np.random.default_rng(seed)
+    directions = 2 if rnn.bidirectional else 1
+
+    def some(*shape: int) -> Any:
+        return rng.standard_normal(shape).astype(rnn.dtype)
+
+    shape = (batch, steps) if rnn.batch_first else (steps, batch)
+    x, grad_output = some(*shape, inputs), some(*shape, directions * hidden)
+    depth = rnn.num_layers * directions, batch, hidden
+    state = tuple(some(*depth) for _ in rnn.cell.states)
+    grad_state = tuple(some(*depth) for _ in rnn.cell.states)
+    lengths = rng.integers(1, steps + 1, batch) if ragged else None
+
+    tensors = [torch.tensor(value, requires_grad=True) for value in (x, *state)]
+    packed_state = tuple(tensors[1:]) if len(state) > 1 else tensors[1]
+    if ragged:
+        utilities = torch.nn.utils.rnn
+        given = utilities.pack_padded_sequence(tensors[0], lengths, rnn.batch_first, enforce_sorted=False)
+        packed, final = module(given, packed_state)
+        expected, _ = utilities.pad_packed_sequence(packed, rnn.batch_first, total_length=steps)
+    else:
+        expected, final = module(tensors[0], packed_state)
+    finals = final if isinstance(final, tuple) else (final,)
+    torch.autograd.backward([expected, *finals], [torch.tensor(g) for g in (grad_output, *grad_state)])
+
+    def one(values: tuple[Any, ...]) -> Any:
+        return values if len(values) != 1 else values[0]
+
+    def many(values: Any) -> tuple[Any, ...]:
+        return values if isinstance(values, tuple) else (values,)
+
+    output, last, tape = rnn.forward(x, one(state), lengths)
+    grads = rnn.backward(tape, grad_output, one(grad_state))
+    inferred, inferred_last = rnn(x, one(state), lengths)
+    for ours in (output, inferred):
+        close(ours, expected.detach().numpy(), "output")
+    for ours_state in (last, inferred_last):
+        for value, reference in zip(many(ours_state), finals, strict=True):
+            close(value, reference.detach().numpy(), "state")
+    close(grads.x, tensors[0].grad.numpy(), "gradient")
+    for value, tensor in zip(many(grads.state), tensors[1:], strict=True):
+        close(value, tensor.grad.numpy(), "gradient")
+    for name, parameter in module.named_parameters():
+        close(grads.parameters[name], parameter.grad.numpy(), "gradient")
+
+
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_parameters_go_there_and_back_to_the_bit(torch: Any, kind: str, dtype: str) -> None:
+    options: dict[str, Any] = {"num_layers": 2, "bidirectional": True, "batch_first": True, "dropout": 0.25}
+    module = getattr(torch.nn, kind)(3, 5, dtype=getattr(torch, dtype), **options)
+    rnn = Recurrent.from_torch(module, backend="numpy", num_threads=1)
+    back = rnn.to_torch()
+    assert type(back) is type(module)
+    for name, value in module.state_dict().items():
+        np.testing.assert_array_equal(rnn.parameters[name], value.numpy())
+        assert torch.equal(back.state_dict()[name], value)
+    for name in ("num_layers", "bidirectional", "batch_first", "dropout", "input_size", "hidden_size", "bias"):
+        assert getattr(back, name) == getattr(rnn, name) == getattr(module, name)
+    assert (rnn.backend, rnn.dtype, rnn.num_threads) == ("numpy", np.dtype(dtype), 1)
+    rnn.parameters["weight_ih_l0"][...] = 0
+    assert module.weight_ih_l0.any()
+
+
+def test_options_that_map(torch: Any) -> None:
+    assert Recurrent.from_torch(torch.nn.RNN(3, 5, nonlinearity="relu", bias=False)).cell == Elman("relu")
+    assert Recurrent.from_torch(torch.nn.GRU(3, 5)).cell == GRU("carry", "after")
+    assert Recurrent(Elman("relu"), 3, 5).to_torch().nonlinearity == "relu"
+
+
+def test_state_dict_of_a_module_loads(torch: Any) -> None:
+    module = torch.nn.GRU(3, 5)
+    rnn = Recurrent(GRU("carry"), 3, 5)
+    rnn.load_state_dict(module.state_dict())
+    np.testing.assert_array_equal(rnn.parameters["weight_hh_l0"], module.weight_hh_l0.detach().numpy())
+
+
+def test_refusals(torch: Any) -> None:
+    gru = torch.nn.GRU(3, 5).state_dict()
+    advice = "use GRU(update='carry', reset='after')"
+    for call, error, message in (
+        (lambda: Recurrent("gru", 3, 5).load_state_dict(gru), ValueError, advice),
+        (lambda: Recurrent(GRU("carry", "before"), 3, 5).load_state_dict(gru), ValueError, advice),
+        (lambda: Recurrent("gru", 3, 5).to_torch(), ValueError, advice),
+        (
+            lambda: Recurrent(Elman("sigmoid"), 3, 5).to_torch(),
+            ValueError,
+            "has no counterpart in PyTorch, which has RNN",
+        ),
+        (
+            lambda: Recurrent.from_torch(torch.nn.Linear(3, 5)),
+            TypeError,
+            "expected a torch.nn.RNN, LSTM or GRU, got Line",
+        ),
+        (lambda: Recurrent.from_torch(torch.nn.LSTM(3, 5, proj_size=2)), ValueError, "expected proj_size=0, got 2"),
+        (
+            lambda: Recurrent.from_torch(torch.nn.LSTM(3, 5).half()),
+            TypeError,
+            "weight_ih_l0: expected float32 or float64, got float16: convert the module with .float()",
+        ),
+        (
+            lambda: Recurrent("lstm", 3, 5)(torch.ones(2, 1, 3)),
+            TypeError,
+            "x: expected a numpy.ndarray (T, B, input_size=3)",
+        ),
+    ):
+        with pytest.raises(error, match=re.escape(message)):
+            call()

@@ -1,0 +1,127 @@
+"""Bits do not depend on the number of threads or the run; BLAS has its threads back afterwards; forks live."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+import threadpoolctl
+
+from rnncore import Recurrent
+from rnncore_kernels.numpy import blas, threads
+
+
+def everything(backend: str, cell: str, batch: int, hidden: int, num_threads: int | None) -> list[Any]:
+    rnn = Recurrent(cell, 67, hidden, num_layers=2, backend=backend, seed=0, num_threads=num_threads)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((6, batch, 67)).astype(np.float32)
+    lengths = rng.integers(0, 7, batch)
+    output, state, tape = rnn.forward(x, lengths=lengths)
+    grads = rnn.backward(tape, output)
+    inferred, _ = rnn(x, lengths=lengths)
+    states = state if isinstance(state, tuple) else (state,)
+    return [output, inferred, *states, grads.x, *grads.parameters.values()]
+
+
+@pytest.mark.parametrize(
+    ("cell", "batch", "hidden"), [("lstm", 133, 301), ("gru", 70, 384), ("rnn", 64, 333), ("lstm", 9, 65)]
+)
+def test_same_bits_for_any_number_of_threads(backend: str, cell: str, batch: int, hidden: int) -> None:
+    expected = everything(backend, cell, batch, hidden, 1)
+    for num_threads in (2, 3, None, 1):
+        for value, reference in zip(everything(backend, cell, batch, hidden, num_threads), expected, strict=True):
+            np.testing.assert_array_equal(value, reference)
+
+
+def blas_threads() -> list[int]:
+    return [library["num_threads"] for library in threadpoolctl.threadpool_info() if library["user_api"] == "blas"]
+
+
+def test_blas_is_held_to_one_thread_and_given_back() -> None:
+    before = blas_threads()
+    with threadpoolctl.threadpool_limits(3, user_api="blas"):
+        limited = blas_threads()
+
+        def work(_: int) -> list[int]:
+            with blas.single_threaded(), blas.single_threaded():
+                return blas_threads()
+
+        with ThreadPoolExecutor(4) as pool:
+            for seen in pool.map(work, range(200)):
+                assert set(seen) <= {1}
+        assert blas_threads() == limited
+    assert blas_threads() == before
+
+
+class _OpenMpLibrary:
+    """An OpenMP BLAS has one limit for each thread."""
+
+    threading_layer = "openmp"
+    num_threads = 8
+
+    def set_num_threads(self, threads: int) -> None:
+        self.num_threads = threads
+
+
+def test_a_limit_of_each_thread_is_set_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = _OpenMpLibrary()
+    monkeypatch.setattr(blas, "_libraries", lambda: ([], [library]))
+    with blas.single_threaded():
+        assert library.num_threads == 1
+    assert library.num_threads == 8
+
+
+def test_an_error_inside_gives_the_threads_back() -> None:
+    before = blas_threads()
+
+    def fail(item: int) -> None:
+        raise RuntimeError(f"item {item}")
+
+    with pytest.raises(RuntimeError, match="item 0"):
+        threads.run_tiles(fail, [0, 1], 2)
+    assert blas_threads() == before
+
+
+def test_tiles() -> None:
+    assert threads.row_tiles(0, 10**9) == [slice(0, 0)]
+    assert threads.row_tiles(63, 10**9) == [slice(0, 63)]
+    assert threads.row_tiles(64, 10**9) == [slice(0, 32), slice(32, 64)]
+    assert threads.row_tiles(64, 10) == [slice(0, 64)]
+    many = threads.row_tiles(1000, 10**9)
+    assert len(many) == threads.MAX_TILES
+    assert [tile.stop - tile.start for tile in many] == [125] * 8
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_computes_the_same(backend: str) -> None:
+    expected = everything(backend, "lstm", 70, 384, 2)
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        same = all(map(np.array_equal, everything(backend, "lstm", 70, 384, 2), expected))
+        os.write(writer, b"same" if same else b"different")
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as stream:
+        assert stream.read() == "same"
+    os.waitpid(child, 0)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_forked_during_a_call_has_all_blas_threads() -> None:
+    before = blas_threads()
+    reader, writer = os.pipe()
+    with blas.single_threaded():
+        child = os.fork()
+        if child == 0:
+            os.write(writer, b"same" if blas_threads() == before else b"different")
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as stream:
+        assert stream.read() == "same"
+    os.waitpid(child, 0)

@@ -1,0 +1,195 @@
+"""Training: tapes, dropout, truncated back-propagation, clipping, and that it learns."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Close
+from networks import make_call, pack, unpack
+
+from rnncore import Recurrent, clip_grad_norm
+
+
+def test_forward_is_the_call(backend: str) -> None:
+    call = make_call("lstm", 5, 3, num_layers=2, bidirectional=True, dropout=0.0, backend=backend)
+    output, state = call.rnn(call.x, pack(call.state))
+    trained, trained_state, _ = call.rnn.forward(call.x, pack(call.state))
+    np.testing.assert_array_equal(trained, output)
+    for value, expected in zip(trained_state, state, strict=True):
+        np.testing.assert_array_equal(value, expected)
+
+
+def test_cotangents_of_none_are_zero(backend: str, close: Close) -> None:
+    call = make_call("gru_candidate_after", 5, 3, backend=backend)
+    _, _, tape = call.rnn.forward(call.x, pack(call.state))
+    zero_output, zero_state = np.zeros_like(call.grad_output), np.zeros_like(call.grad_state[0])
+    for given, full in (
+        ((call.grad_output, None), (call.grad_output, zero_state)),
+        ((None, call.grad_state[0]), (zero_output, call.grad_state[0])),
+        ((None, None), (zero_output, zero_state)),
+    ):
+        grads, expected = call.rnn.backward(tape, *given), call.rnn.backward(tape, *full)
+        close(grads.x, expected.x, "gradient")
+        close(grads.state, expected.state, "gradient")
+        for name, value in grads.parameters.items():
+            close(value, expected.parameters[name], "gradient")
+
+
+def test_a_tape_outlives_changes_to_all_it_saw(backend: str) -> None:
+    call = make_call("lstm", 5, 3, num_layers=2, bidirectional=True, lengths=[5, 2, 4], backend=backend)
+    output, _, tape = call.rnn.forward(call.x, pack(call.state), call.lengths)
+    first = call.rnn.backward(tape, call.grad_output, pack(call.grad_state))
+    again = call.rnn.backward(tape, call.grad_output, pack(call.grad_state))
+    output[...] = 0
+    call.x[...] = 0
+    for values in (*call.rnn.parameters.values(), *call.state):
+        values[...] = 0
+    later = call.rnn.backward(tape, call.grad_output, pack(call.grad_state))
+    for other in (again, later):
+        np.testing.assert_array_equal(other.x, first.x)
+        for name, value in other.parameters.items():
+            np.testing.assert_array_equal(value, first.parameters[name])
+
+
+def test_cotangents_are_not_written(backend: str) -> None:
+    call = make_call("lstm", 5, 3, backend=backend)
+    for array in (call.x, call.grad_output, *call.state, *call.grad_state):
+        array.setflags(write=False)
+    _, _, tape = call.rnn.forward(call.x, call.state)
+    grads = call.rnn.backward(tape, call.grad_output, call.grad_state)
+    for array in (grads.x, *grads.state, *grads.parameters.values()):
+        assert array.flags.writeable
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru_carry_after"])
+def test_windows_with_the_state_passed_on_are_the_whole(backend: str, name: str, close: Close) -> None:
+    """The chain rule over two windows: back-propagating the state's cotangent makes truncation exact."""
+    call = make_call(name, 6, 3, num_layers=2, dtype="float64", backend=backend)
+    _, _, tape = call.rnn.forward(call.x, pack(call.state))
+    whole = call.rnn.backward(tape, call.grad_output, pack(call.grad_state))
+    _, middle, early = call.rnn.forward(call.x[:4], pack(call.state))
+    _, _, late = call.rnn.forward(call.x[4:], middle)
+    grads_late = call.rnn.backward(late, call.grad_output[4:], pack(call.grad_state))
+    grads_early = call.rnn.backward(early, call.grad_output[:4], grads_late.state)
+    close(np.concatenate([grads_early.x, grads_late.x]), whole.x, "gradient")
+    for value, expected in zip(unpack(grads_early.state), unpack(whole.state), strict=True):
+        close(value, expected, "gradient")
+    for key, value in whole.parameters.items():
+        close(grads_early.parameters[key] + grads_late.parameters[key], value, "gradient")
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_dropout_uses_one_mask_forward_and_backward(backend: str, bidirectional: bool, close: Close) -> None:
+    call = make_call(
+        "lstm", 5, 3, num_layers=3, bidirectional=bidirectional, dropout=0.4, dtype="float64", backend=backend
+    )
+    output, _, tape = call.rnn.forward(call.x, pack(call.state))
+    masks = [layer.mask / 0.6 for layer in tape.layers[1:] if layer.mask is not None]
+    assert len(masks) == 2
+    assert tape.layers[0].mask is None
+    assert not np.array_equal(masks[0], masks[1])
+    expected = call.expected(masks)
+    close(output, expected.output, "output")
+    grads = call.rnn.backward(tape, call.grad_output, pack(call.grad_state))
+    close(grads.x, expected.grad_x, "gradient")
+    for name, value in grads.parameters.items():
+        close(value, expected.grad_parameters[name], "gradient")
+
+
+def test_dropout_rate_seed_and_inference(backend: str) -> None:
+    def make(seed: int) -> Recurrent:
+        return Recurrent("gru", 4, 50, num_layers=2, dropout=0.3, seed=seed, backend=backend)
+
+    x = np.ones((40, 20, 4), np.float32)
+    rnn = make(1)
+    first, _, tape = rnn.forward(x)
+    kept = tape.layers[1].mask
+    assert kept is not None
+    assert abs(kept.mean() - 0.7) < 0.01
+    second, _, _ = rnn.forward(x)
+    assert not np.array_equal(first, second)
+    np.testing.assert_array_equal(make(1).forward(x)[0], first)
+    assert not np.array_equal(make(2).forward(x)[0], first)
+    np.testing.assert_array_equal(rnn(x)[0], rnn(x)[0])
+
+
+def test_dropout_of_everything(backend: str) -> None:
+    rnn = Recurrent("gru", 4, 5, num_layers=2, dropout=1.0, seed=0, backend=backend)
+    _, _, tape = rnn.forward(np.ones((3, 2, 4), np.float32))
+    grads = rnn.backward(tape, np.ones((3, 2, 5), np.float32))
+    assert not grads.x.any()
+    assert not grads.parameters["weight_ih_l1"].any()
+    assert grads.parameters["weight_hh_l1"].any()
+
+
+def test_dropout_is_untouched_by_a_refused_call(backend: str) -> None:
+    options: dict[str, Any] = {"num_layers": 2, "dropout": 0.5, "seed": 3, "backend": backend}
+    rnn, other = Recurrent("gru", 4, 5, **options), Recurrent("gru", 4, 5, **options)
+    x = np.ones((3, 2, 4), np.float32)
+    with pytest.raises(ValueError, match="lengths"):
+        rnn.forward(x, lengths=[9, 9])
+    np.testing.assert_array_equal(rnn.forward(x)[0], other.forward(x)[0])
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_learns_to_remember_the_first_input(backend: str, cell: str) -> None:
+    rnn = Recurrent(cell, 1, 16, seed=0, backend=backend)
+    rng = np.random.default_rng(0)
+    decoder = rng.standard_normal(16).astype(np.float32) / 4
+    losses = []
+    for _ in range(200):
+        x = rng.choice([-1.0, 1.0], (6, 32, 1)).astype(np.float32)
+        output, _, tape = rnn.forward(x)
+        error = output[-1] @ decoder - x[0, :, 0]
+        losses.append(float(np.mean(error**2)))
+        grad_output = np.zeros_like(output)
+        grad_output[-1] = error[:, None] * decoder / 16
+        grads = rnn.backward(tape, grad_output)
+        decoder -= 0.3 * error @ output[-1] / 16
+        clip_grad_norm(grads, 1.0)
+        for name, values in rnn.parameters.items():
+            values -= 0.3 * grads.parameters[name]
+    assert np.mean(losses[-20:]) < 0.1 * losses[0]
+
+
+def test_clip_grad_norm(backend: str) -> None:
+    call = make_call("lstm", 5, 3, backend=backend)
+    _, _, tape = call.rnn.forward(call.x)
+    grads = call.rnn.backward(tape, call.grad_output)
+    before = {name: value.copy() for name, value in grads.parameters.items()}
+    norm = np.sqrt(sum(float((value.astype(float) ** 2).sum()) for value in before.values()))
+    assert clip_grad_norm(grads, 2 * norm) == pytest.approx(norm)
+    np.testing.assert_array_equal(grads.parameters["weight_ih_l0"], before["weight_ih_l0"])
+    assert clip_grad_norm(grads, norm / 4) == pytest.approx(norm)
+    for name, value in grads.parameters.items():
+        np.testing.assert_allclose(value, before[name] / 4, rtol=1e-5)
+        assert value.dtype == np.float32
+    assert clip_grad_norm({"a": np.array([3.0]), "b": np.array([4.0])}, 1.0) == pytest.approx(5)
+    infinite = {"a": np.array([np.inf, 1.0])}
+    assert clip_grad_norm(infinite, 1.0) == np.inf
+    assert infinite["a"][1] == 1.0
+    for wrong in (0, -1, float("nan")):
+        with pytest.raises(ValueError, match="max_norm: expected a number above 0"):
+            clip_grad_norm(grads, wrong)
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda rnn: pickle.loads(pickle.dumps(rnn))])
+def test_copies_are_independent(backend: str, duplicate: Any) -> None:
+    call = make_call("gru_carry_before", 5, 3, num_layers=2, dropout=0.5, backend=backend)
+    other = duplicate(call.rnn)
+    assert repr(other) == repr(call.rnn)
+    np.testing.assert_array_equal(other(call.x)[0], call.rnn(call.x)[0])
+    np.testing.assert_array_equal(other.forward(call.x)[0], call.rnn.forward(call.x)[0])
+    other.parameters["weight_hh_l0"][...] = 0
+    assert call.rnn.parameters["weight_hh_l0"].any()
+
+
+def test_gradients_and_tape_say_what_they_are(backend: str) -> None:
+    call = make_call("gru_carry_before", 5, 3, backend=backend)
+    _, _, tape = call.rnn.forward(call.x)
+    assert repr(tape) == "Tape(T=5, B=3)"
+    assert repr(call.rnn.backward(tape)) == "Gradients(x (5, 3, 3), 4 parameters)"
