@@ -126,6 +126,7 @@ def test_incomplete_classes() -> None:
 
     class Numbered(Stageless):
         name = 3  # type: ignore[assignment]
+        stages = MinimalGatedUnit.stages
 
     for kind, message in (
         (Nameless, "Nameless: define `name`"),

@@ -1,0 +1,150 @@
+"""The command line: what it prints, and its exit status."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+
+import pytest
+
+import rnncore
+from rnncore.bench import measure, report
+from rnncore.bench.measure import Result, Timing
+from rnncore.bench.workload import Workload
+from rnncore.cli import main
+
+QUICK = ["-T", "3", "-B", "2", "-H", "8", "--min-time", "0"]
+
+
+@pytest.fixture(autouse=True)
+def small_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "PEAK_SIZE", 32)
+
+
+def rows(printed: str) -> list[list[str]]:
+    """Cells of the Markdown table."""
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in printed.splitlines() if line.startswith("|")]
+
+
+def test_bench_prints_markdown_when_piped(capsys: pytest.CaptureFixture[str]) -> None:
+    available = [name for name, probe in rnncore.backends().items() if probe.available]
+    assert main(["bench", *QUICK]) == 0
+    header, _, *lines = rows(capsys.readouterr().out)
+    assert header == ["cell", "mode", "T", "B", "H", "backend", "µs/step", "seq/s", "GFLOP/s", "of GEMM"]
+    assert [line[0] for line in lines[:: 2 * len(available)]] == ["lstm", "gru", "rnn"]
+    assert len(lines) == 3 * 2 * len(available)
+    assert {line[1] for line in lines} == {"inference", "training"}
+    for line in lines:
+        assert line[2:5] == ["3", "2", "8"]
+        assert all(float(number) > 0 for number in line[6:9])
+        assert re.fullmatch(r"\d+ %", line[9])
+
+
+def test_bench_takes_lists(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--cell", "gru", "--backend", "numpy", "--dtype", "float32,float64", "--mode", "training", "-I", "4"]
+    assert main(["bench", *arguments, "-T", "2,3", "-B", "1,2", "-H", "8", "--min-time", "0", "--threads", "1"]) == 0
+    printed = capsys.readouterr().out
+    header, _, *lines = rows(printed)
+    assert header[:7] == ["cell", "mode", "dtype", "T", "B", "I", "H"]
+    assert [line[2:7] for line in lines] == [
+        [dtype, steps, batch, "4", "8"] for dtype in ("float32", "float64") for steps in "23" for batch in "12"
+    ]
+    assert "I = H" not in printed
+
+
+def test_bench_does_not_time_a_wrong_result(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measure, "CHECK_TOLERANCE", {"float32": 0.0})
+    assert main(["bench", "--cell", "lstm", "--mode", "inference", "--backend", "numpy", *QUICK]) == 1
+    (line,) = rows(capsys.readouterr().out)[2:]
+    assert line[6:9] == ["WRONG", "-", "-"]
+    assert line[9].startswith("error ")
+
+
+def test_bench_refuses(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, message in (
+        (["-T", "0"], "argument -T: expected a whole number of at least 1, got '0'"),
+        (["-H", "8,x"], "argument -H: expected a whole number of at least 1, got 'x'"),
+        (["--cell", "lstn"], "argument --cell: expected rnn, elman, lstm, gru, got 'lstn'"),
+        (["--backend", "tpu"], "argument --backend: expected all, auto, cuda, numba, numpy, got 'tpu'"),
+        (["--min-time", "soon"], "argument --min-time: expected a number of seconds, got 'soon'"),
+        (["--min-time", "-1"], "argument --min-time: expected a number of seconds, got '-1'"),
+    ):
+        with pytest.raises(SystemExit) as caught:
+            main(["bench", *arguments])
+        assert caught.value.code == 2
+        assert message in capsys.readouterr().err
+
+
+def test_bench_with_an_unavailable_backend(capsys: pytest.CaptureFixture[str]) -> None:
+    for name, probe in rnncore.backends().items():
+        if not probe.available:
+            assert main(["bench", "--backend", name, *QUICK]) == 3
+            assert f"rnncore: backend '{name}' is not available: {probe.reason}" in capsys.readouterr().err
+
+
+def test_interruption(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(measure, "run", interrupt)
+    assert main(["bench", *QUICK]) == 130
+    assert capsys.readouterr().err == "rnncore: interrupted\n"
+
+
+def test_info(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info"]) == 0
+    assert "processor: " in capsys.readouterr().out
+    assert main(["info", "--json"]) == 0
+    loaded = json.loads(capsys.readouterr().out)
+    assert loaded["versions"]["rnncore"] == rnncore.__version__
+    assert set(loaded["backends"]) == {"cuda", "numba", "numpy"}
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"rnncore {rnncore.__version__}\n"
+
+
+def test_a_terminal_gets_a_table() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    stream = Terminal()
+    workload = Workload("lstm", "training", 100, 32, 256, 256, "float32")
+    report.write([Result(workload, "numpy", 1e-7, 2e11, Timing(workload, 0.05))], stream)
+    printed = stream.getvalue()
+    assert "|" not in printed
+    for part in (
+        "lstm",
+        "training",
+        "500",
+        "640",
+        "201",
+        "101 %",
+        "float32; I = H; largest error against float64 1.0e-07",
+    ):
+        assert part in printed
+
+
+def test_figures_follow_from_time_and_size() -> None:
+    workload = Workload("gru", "training", 10, 4, 3, 5, "float32")
+    assert workload.flops() == 3 * 2 * 10 * 4 * (3 * 5) * (3 + 5)
+    assert Workload("lstm", "inference", 10, 4, 3, 5, "float32").flops() == 2 * 10 * 4 * (4 * 5) * (3 + 5)
+    timing = Timing(workload, 0.002)
+    assert timing.step_microseconds == pytest.approx(200)
+    assert timing.sequences_per_second == pytest.approx(2000)
+    assert timing.flops_per_second == pytest.approx(workload.flops() * 500)
+
+
+def test_tasks_take_turns() -> None:
+    order: list[str] = []
+    times = measure.time_in_turns({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 0)
+    assert order == ["a", "b"] * 3
+    assert set(times) == {"a", "b"}
+    assert measure.time_in_turns({}, 1) == {}
