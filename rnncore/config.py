@@ -6,7 +6,6 @@ import functools
 import os
 import platform
 import sys
-from importlib import metadata
 from pathlib import Path
 
 from .backends import backends
@@ -71,6 +70,8 @@ def blas_name() -> str:
 
 
 def _installed() -> dict[str, str]:
+    from importlib import metadata
+
     found = {}
     for name in PACKAGES:
         try:
