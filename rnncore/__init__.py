@@ -10,12 +10,12 @@
 
 from rnncore_kernels.cells import GRU, LSTM, Elman
 
-from .backends import backends
-from .config import show_config
 from .errors import BackendUnavailableError
 from .frozen import Frozen
 from .gradients import Gradients, clip_grad_norm
+from .machine import show_config
 from .recurrent import Recurrent
+from .registry import backends
 from .tape import Tape
 from .version import __version__
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from rnncore_kernels.cells import GRU, LSTM, Cell, Elman, check_cell
-
-CELLS: dict[str, type[Cell]] = {"rnn": Elman, "elman": Elman, "lstm": LSTM, "gru": GRU}
+from rnncore_kernels.cells import CELLS, Cell, check_cell
+from rnncore_kernels.contract import Array, LayerGradients, LayerWeights
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,6 @@ class Architecture:
         """Width of the output, D*H."""
         return self.num_directions * self.hidden_size
 
-    @property
-    def state_count(self) -> int:
-        """Number of arrays in a state: 1, or 2 for the LSTM."""
-        return len(self.cell.states)
-
     def layer_input_size(self, layer: int) -> int:
         """Width of what a layer reads: the input's, then the output of the layer below."""
         return self.input_size if layer == 0 else self.output_size
@@ -67,6 +62,15 @@ class Architecture:
                 shapes[f"bias_ih_{suffix}"] = (rows,)
                 shapes[f"bias_hh_{suffix}"] = (rows,)
         return shapes
+
+    def by_name(self, layers: Sequence[LayerGradients]) -> dict[str, Array]:
+        """The parameters' gradients by name, from those of each layer and direction in the order of the state."""
+        named: dict[str, Array] = {}
+        for suffix, layer in zip(self.parameter_suffixes(), layers, strict=True):
+            for kind in LayerWeights._fields:
+                if (gradient := getattr(layer, kind)) is not None:
+                    named[f"{kind}_{suffix}"] = gradient
+        return named
 
     def describe(self) -> str:
         """The constructor's arguments, those that differ from their defaults."""

@@ -1,7 +1,8 @@
-"""The arguments of a call: checked with a message for people, then brought to one form (time first, rows sorted)."""
+"""The arguments of a call: checked with a message for people, then brought to one form, time first."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -9,22 +10,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnncore_kernels.contract import Array
+from rnncore_kernels.contract import Array, Rows
 
 from .architecture import Architecture
 from .errors import describe
-from .rows import Rows, arrange
+from .rows import DENSE, arrange
+from .states import as_given
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How the caller's arrays lie: turns them into the engine's (T, B, ...) with sorted rows, and results back."""
+    """How the caller's arrays lie: makes the engine's (T, B, ...) of them, and the caller's of results."""
 
     architecture: Architecture
     xp: ModuleType
     steps: int
     batch: int
     unbatched: bool
+    lengths: NDArray[np.int64] | None
     rows: Rows
 
     @property
@@ -32,84 +35,81 @@ class Layout:
         return self.architecture.batch_first and not self.unbatched
 
     def sequence_in(self, array: Array) -> Array:
-        """A checked sequence as (T, B, ...), rows sorted; a view where possible."""
+        """A checked sequence as engines want it: (T, B, ...), aligned, the last axis contiguous; a view if possible."""
         if self.unbatched:
             array = array[:, None]
         elif self._swap:
             array = array.swapaxes(0, 1)
-        return self.rows.sort(self.xp, array)
+        return _engine_ready(self.xp, array)
 
     def sequence_out(self, array: Array) -> Array:
-        """(T, B, ...) in the engine's order of rows, as the caller wants it."""
-        array = self.rows.unsort(self.xp, array)
+        """(T, B, ...) as the caller wants it."""
         if self.unbatched:
             return array[:, 0]
         return array.swapaxes(0, 1) if self._swap else array
 
     def empty_sequence(self, width: int) -> Array:
         """A new (T, B, width) array that lies in memory as the caller will see it."""
-        dtype = self.architecture.dtype
-        if self._swap:
-            swapped: Array = self.xp.empty((self.batch, self.steps, width), dtype).swapaxes(0, 1)
-            return swapped
-        empty: Array = self.xp.empty((self.steps, self.batch, width), dtype)
-        return empty
+        shape = (self.batch, self.steps, width) if self._swap else (self.steps, self.batch, width)
+        empty: Array = self.xp.empty(shape, self.architecture.dtype)
+        return empty.swapaxes(0, 1) if self._swap else empty
 
-    def state_in(self, state: tuple[Array, ...] | None) -> tuple[Array, ...]:
-        """New (L*D, B, H) arrays with the values of a checked state, rows sorted; zeros for None."""
+    def new_states(self, states: tuple[Array, ...] | None) -> tuple[Array, ...]:
+        """New (L*D, B, H) arrays with the values of checked states, zeros for None."""
         shape, dtype = self.architecture.state_shape(self.batch), self.architecture.dtype
-        if state is None:
-            return tuple(self.xp.zeros(shape, dtype) for _ in range(self.architecture.state_count))
-        return tuple(self.xp.array(self.rows.sort(self.xp, s.reshape(shape)), order="C") for s in state)
+        if states is None:
+            return tuple(self.xp.zeros(shape, dtype) for _ in self.architecture.cell.states)
+        return tuple(self.xp.array(s.reshape(shape), order="C") for s in states)
 
-    def state_out(self, state: tuple[Array, ...]) -> Any:
-        """The state as the caller wants it: one array, or a tuple where the cell has several."""
-        arrays = tuple(self.rows.unsort(self.xp, s) for s in state)
-        if self.unbatched:
-            arrays = tuple(s[:, 0] for s in arrays)
-        return arrays if len(arrays) != 1 else arrays[0]
+    def states_out(self, states: tuple[Array, ...]) -> Any:
+        """States as the caller wants them."""
+        return as_given(tuple(s[:, 0] for s in states) if self.unbatched else states)
 
-    def last_out(self, output: Array) -> Array:
-        """(B, D*H) in the engine's order of rows, as the caller wants it."""
-        output = self.rows.unsort(self.xp, output, axis=0)
+    def step_out(self, output: Array) -> Array:
+        """(B, D*H) as the caller wants it."""
         return output[0] if self.unbatched else output
 
+    def clear_padding(self, x: Array) -> None:
+        """Set (T, B, ...) to 0 past each row's end."""
+        if self.lengths is not None:
+            x[self.xp.arange(self.steps)[:, None] >= self.xp.asarray(self.lengths)] = 0
 
-def read_sequence(architecture: Architecture, xp: ModuleType, x: Any, lengths: Any) -> Layout:
-    """Check `x` and `lengths`; their layout."""
+
+def read_sequence(architecture: Architecture, xp: ModuleType, x: Any, lengths: Any) -> tuple[Layout, Array]:
+    """Check `x` and `lengths`; their layout, and x as (T, B, I)."""
     width = f"input_size={architecture.input_size}"
-    axes = "B, T" if architecture.batch_first else "T, B"
-    _check_array("x", x, f"({axes}, {width})", architecture, xp)
+    axes = f"({'B, T' if architecture.batch_first else 'T, B'}, {width})"
+    x = _read_array("x", x, lambda: axes, architecture, xp)
     if x.ndim not in (2, 3):
-        raise ValueError(
-            f"x: expected ({axes}, {width}), or (T, {width}) for one sequence without a batch, got {x.shape}"
-        )
+        raise ValueError(f"x: expected {axes}, or (T, {width}) for one sequence without a batch, got {x.shape}")
     if x.shape[-1] != architecture.input_size:
-        raise ValueError(f"x: expected ({'T' if x.ndim == 2 else axes}, {width}), got {x.shape}")
+        raise ValueError(f"x: expected {f'(T, {width})' if x.ndim == 2 else axes}, got {x.shape}")
     unbatched = x.ndim == 2
     if unbatched:
         steps, batch = x.shape[0], 1
     else:
         batch, steps = x.shape[:2] if architecture.batch_first else x.shape[1::-1]
-    rows = arrange(_read_lengths(lengths, architecture, steps, batch), steps, batch)
-    return Layout(architecture, xp, steps, batch, unbatched, rows)
+    ends = _read_lengths(lengths, architecture, steps, batch)
+    layout = Layout(architecture, xp, steps, batch, unbatched, ends, arrange(ends, steps, batch))
+    return layout, layout.sequence_in(x)
 
 
-def read_step(architecture: Architecture, xp: ModuleType, x: Any, name: str = "x_t") -> Layout:
-    """Check the input of one step; the layout of the sequence `x[None]`."""
+def read_step(architecture: Architecture, xp: ModuleType, x: Any, name: str = "x_t") -> tuple[Layout, Array]:
+    """Check the input of one step; the layout of a sequence of this step, and x as (1, B, I)."""
     if architecture.bidirectional:
         raise ValueError(
-            "step: expected one direction, got bidirectional=True: the reverse direction starts at the end"
+            f"{name}: expected a network in one direction, got bidirectional=True, which needs whole sequences"
         )
-    axes = f"(B, input_size={architecture.input_size})"
-    _check_array(name, x, axes, architecture, xp)
+    x = _read_array(name, x, lambda: f"(B, input_size={architecture.input_size})", architecture, xp)
     if x.ndim not in (1, 2) or x.shape[-1] != architecture.input_size:
-        raise ValueError(f"{name}: expected {axes}, or ({axes[4:]} without a batch, got {x.shape}")
+        width = f"input_size={architecture.input_size}"
+        raise ValueError(f"{name}: expected (B, {width}), or ({width},) without a batch, got {x.shape}")
     batch = 1 if x.ndim == 1 else len(x)
-    return Layout(architecture, xp, 1, batch, x.ndim == 1, arrange(None, 1, batch))
+    layout = Layout(architecture, xp, 1, batch, x.ndim == 1, None, DENSE)
+    return layout, _engine_ready(xp, x.reshape(1, batch, architecture.input_size))
 
 
-def read_state(layout: Layout, state: Any, name: str = "state") -> tuple[Array, ...] | None:
+def read_states(layout: Layout, state: Any, name: str = "state") -> tuple[Array, ...] | None:
     """Check a state, or the cotangent of one, and return it as a tuple of arrays."""
     if state is None:
         return None
@@ -124,19 +124,24 @@ def read_state(layout: Layout, state: Any, name: str = "state") -> tuple[Array, 
         raise TypeError(f"{name}: expected a tuple ({', '.join(names)}) of arrays, got {got}")
     depth, batch, hidden = architecture.state_shape(layout.batch)
     shape = (depth, hidden) if layout.unbatched else (depth, batch, hidden)
-    first = f"num_layers{'*2' if architecture.bidirectional else ''}={depth}"
-    axes = ", ".join([first, *([] if layout.unbatched else [f"B={batch}"]), f"hidden_size={hidden}"])
-    for label, array in zip(labels, arrays, strict=True):
-        _check_array(label, array, f"({axes})", architecture, layout.xp)
+
+    def axes() -> str:
+        first = f"num_layers{'*2' if architecture.bidirectional else ''}={depth}"
+        return f"({first}, {'' if layout.unbatched else f'B={batch}, '}hidden_size={hidden})"
+
+    checked = tuple(
+        _read_array(label, array, axes, architecture, layout.xp) for label, array in zip(labels, arrays, strict=True)
+    )
+    for label, array in zip(labels, checked, strict=True):
         if array.shape != shape:
-            came = array.shape[1] if array.ndim == 3 else None
-            hint = _swap_hint(architecture, layout.steps, layout.batch, came, layout.unbatched)
-            raise ValueError(f"{label}: expected ({axes}), got {array.shape}{hint}")
-    return arrays
+            came = array.shape[1] if array.ndim == 3 and not layout.unbatched else None
+            hint = _swap_hint(architecture, layout.steps, layout.batch, came)
+            raise ValueError(f"{label}: expected {axes()}, got {array.shape}{hint}")
+    return checked
 
 
 def read_grad_output(layout: Layout, grad_output: Any) -> Array | None:
-    """Check the cotangent of the output of `forward`; as (T, B, D*H) with sorted rows."""
+    """Check the cotangent of the output of `forward`; as (T, B, D*H)."""
     if grad_output is None:
         return None
     architecture = layout.architecture
@@ -144,68 +149,76 @@ def read_grad_output(layout: Layout, grad_output: Any) -> Array | None:
     order = ["T"] if layout.unbatched else ["B", "T"] if architecture.batch_first else ["T", "B"]
     width = f"{'2*' if architecture.bidirectional else ''}hidden_size={architecture.output_size}"
     axes = f"({', '.join(f'{axis}={sizes[axis]}' for axis in order)}, {width})"
-    _check_array("grad_output", grad_output, axes, architecture, layout.xp)
+    grad = _read_array("grad_output", grad_output, lambda: axes, architecture, layout.xp)
     shape = (*(sizes[axis] for axis in order), architecture.output_size)
-    if grad_output.shape != shape:
-        swapped = grad_output.ndim == 3 and (*grad_output.shape[1::-1], grad_output.shape[2]) == shape
+    if grad.shape != shape:
+        swapped = grad.ndim == 3 and (*grad.shape[1::-1], grad.shape[2]) == shape
         hint = f": time and batch look swapped; batch_first={architecture.batch_first} here" if swapped else ""
-        raise ValueError(f"grad_output: expected {axes}, got {grad_output.shape}{hint}")
-    return unit_stride(layout.xp, layout.sequence_in(grad_output))
+        raise ValueError(f"grad_output: expected {axes}, got {grad.shape}{hint}")
+    return layout.sequence_in(grad)
 
 
-def engine_input(layout: Layout, x: Array) -> Array:
-    """A checked x as (T, B, I), rows sorted, its last axis contiguous; a view where possible."""
-    return unit_stride(layout.xp, layout.sequence_in(x))
-
-
-def unit_stride(xp: ModuleType, array: Array) -> Array:
-    """`array`, or a copy whose last axis is contiguous, as engines want it."""
-    if array.strides[-1] == array.itemsize:
+def _engine_ready(xp: ModuleType, array: Array) -> Array:
+    """`array`, or a copy, with what the contract promises an engine of an array that it reads."""
+    whole = all(stride % array.itemsize == 0 for stride in array.strides)
+    if array.strides[-1] == array.itemsize and whole and getattr(array.flags, "aligned", True):
         return array
-    contiguous: Array = xp.ascontiguousarray(array)
+    contiguous: Array = xp.array(array, order="C")
     return contiguous
 
 
-def _check_array(name: str, value: Any, axes: str, architecture: Architecture, xp: ModuleType) -> None:
-    expected = f"{name}: expected a {xp.__name__}.ndarray {axes} of {architecture.dtype}"
-    if not isinstance(value, xp.ndarray):
-        if hasattr(value, "__cuda_array_interface__"):
-            raise TypeError(
-                f"{expected}, got {describe(value)}, which is on a GPU: nothing moves between devices by itself; "
-                f"copy it to the host, or use backend='cuda'"
-            )
-        raise TypeError(f"{expected}, got {describe(value)}: convert it with {xp.__name__}.asarray")
+def _read_array(name: str, value: Any, axes: Callable[[], str], architecture: Architecture, xp: ModuleType) -> Array:
+    """`value`, if it is an array of the network's kind and dtype; `axes()` says in a message what it should be."""
+    if type(value) is not xp.ndarray:
+        value = _plain_array(name, value, axes, architecture, xp)
     if value.dtype != architecture.dtype:
-        usable = value.dtype in (np.float32, np.float64)
+        fix = f"convert it with .astype({architecture.dtype.name!r})"
+        if (came := str(value.dtype)) in ("float32", "float64"):
+            fix += f" or make the network with dtype={came!r}"
+        raise TypeError(f"{name}: expected {architecture.dtype}, got {value.dtype}: {fix}")
+    array: Array = value
+    return array
+
+
+def _plain_array(name: str, value: Any, axes: Callable[[], str], architecture: Architecture, xp: ModuleType) -> Array:
+    expected = f"{name}: expected a {xp.__name__}.ndarray {axes()} of {architecture.dtype}, got {describe(value)}"
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{expected}: its mask would be ignored; fill it, and give the steps of each row in lengths")
+    if isinstance(value, xp.ndarray):
+        array: Array = value.view(xp.ndarray)
+        return array
+    if hasattr(value, "__cuda_array_interface__"):
         raise TypeError(
-            f"{name}: expected {architecture.dtype}, got {value.dtype}: convert it with "
-            f".astype({architecture.dtype.name!r})"
-            + (f" or make the network with dtype={value.dtype.name!r}" if usable else "")
+            f"{expected}, which is on a GPU: nothing moves between devices by itself; copy it to the host, or use "
+            f"backend='cuda'"
         )
+    raise TypeError(f"{expected}: convert it with {xp.__name__}.asarray")
 
 
 def _read_lengths(lengths: Any, architecture: Architecture, steps: int, batch: int) -> NDArray[np.int64] | None:
     if lengths is None:
         return None
+    expected = f"lengths: expected (B={batch},) integers"
+    if hasattr(lengths, "__cuda_array_interface__"):
+        raise TypeError(f"{expected} in the host's memory, got {describe(lengths)}: copy it there")
     try:
         array = np.asarray(lengths)
     except (TypeError, ValueError):
-        raise TypeError(f"lengths: expected (B={batch},) integers, got {describe(lengths)}") from None
+        raise TypeError(f"{expected}, got {describe(lengths)}") from None
     if array.dtype.kind not in "iu" and array.size:
-        raise TypeError(f"lengths: expected (B={batch},) integers, got {array.dtype}")
+        raise TypeError(f"{expected}, got {array.dtype}")
     if array.shape != (batch,):
-        came = array.shape[0] if array.ndim == 1 else None
-        hint = _swap_hint(architecture, steps, batch, came)
-        raise ValueError(f"lengths: expected (B={batch},) integers, one for each row, got {array.shape}{hint}")
+        hint = _swap_hint(architecture, steps, batch, array.shape[0] if array.ndim == 1 else None)
+        raise ValueError(f"{expected}, one for each row, got {array.shape}{hint}")
     for row, length in enumerate(array.tolist()):
         if not 0 <= length <= steps:
             raise ValueError(f"lengths: expected 0 to T={steps}, got {length} at index {row}")
     return array.astype(np.int64)
 
 
-def _swap_hint(architecture: Architecture, steps: int, batch: int, came: int | None, unbatched: bool = False) -> str:
+def _swap_hint(architecture: Architecture, steps: int, batch: int, came: int | None) -> str:
     """What to add to a message when a batch of `came` rows would be right had x its first two axes swapped."""
-    if unbatched or came != steps or steps == batch:
+    if came != steps or steps == batch:
         return ""
     read = f"(B={batch}, T={steps}, ...)" if architecture.batch_first else f"(T={steps}, B={batch}, ...)"
     return (

@@ -8,10 +8,11 @@ import json
 import sys
 from collections.abc import Sequence
 
-from .architecture import CELLS
-from .backends import MODULES, backends, resolve
-from .config import configuration, show_config
+from rnncore_kernels.cells import CELLS
+
 from .errors import BackendUnavailableError
+from .machine import configuration, show_config
+from .registry import MODULES, backends, resolve
 from .version import __version__
 
 OK, WRONG_RESULT, USAGE, UNAVAILABLE, INTERRUPTED = 0, 1, 2, 3, 130

@@ -19,7 +19,7 @@ class BackendUnavailableError(RuntimeError):
 
 def describe(value: Any) -> str:
     """A short account of what came: shape and dtype of an array, else type and value."""
-    shape = getattr(value, "shape", None)
-    if shape is not None:
-        return f"{type(value).__module__.split('.')[0]}.{type(value).__name__} {tuple(shape)}"
-    return f"{type(value).__name__} {value!r:.60}"
+    kind = type(value)
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return f"{kind.__module__.split('.')[0]}.{kind.__name__} {tuple(value.shape)} of {value.dtype}"
+    return f"{kind.__name__} {value!r:.60}"

@@ -1,13 +1,17 @@
-"""Inference with weights that do not change."""
+"""Inference: whole sequences, steps, and generation, with weights that do not change meanwhile."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from rnncore_kernels.contract import Array
 
-from .arguments import engine_input, read_sequence, read_state, read_step, unit_stride
+from .arguments import read_sequence, read_states, read_step
+from .errors import describe
 from .stack import Stack
 
 
@@ -22,28 +26,51 @@ class Frozen:
     ) -> tuple[Array, Any]:
         """Compute a sequence: arguments, results and errors as in `Recurrent.__call__`."""
         stack = self._stack
-        arch, xp = stack.architecture, stack.engine.xp
-        layout = read_sequence(arch, xp, x, lengths)
-        first = read_state(layout, state)
-        states = layout.state_in(first)
+        layout, x = read_sequence(stack.architecture, stack.engine.xp, x, lengths)
+        states = layout.new_states(read_states(layout, state))
         if return_sequence:
-            output = layout.empty_sequence(arch.output_size)
-            stack.infer(engine_input(layout, x), states, layout.rows, output)
-            return layout.sequence_out(output), layout.state_out(states)
-        top_input = stack.infer(engine_input(layout, x), states, layout.rows, None)
-        first_states = layout.state_in(first) if arch.bidirectional else states
-        last = stack.last_output(top_input, first_states, states[0], layout.rows)
-        return layout.last_out(last), layout.state_out(states)
+            output = layout.empty_sequence(stack.architecture.output_size)
+            stack.infer(x, states, layout.rows, output, None)
+            return layout.sequence_out(output), layout.states_out(states)
+        last = stack.engine.xp.zeros((layout.batch, stack.architecture.output_size), stack.architecture.dtype)
+        stack.infer(x, states, layout.rows, None, last)
+        return layout.step_out(last), layout.states_out(states)
 
     def step(self, x_t: Array, state: Any = None) -> tuple[Array, Any]:
         """Compute one step: arguments, results and errors as in `Recurrent.step`."""
         stack = self._stack
-        arch, xp = stack.architecture, stack.engine.xp
-        layout = read_step(arch, xp, x_t)
-        states = layout.state_in(read_state(layout, state))
-        output = xp.empty((1, layout.batch, arch.output_size), arch.dtype)
-        stack.infer(unit_stride(xp, x_t.reshape(1, layout.batch, arch.input_size)), states, layout.rows, output)
-        return layout.last_out(output[0]), layout.state_out(states)
+        layout, x = read_step(stack.architecture, stack.engine.xp, x_t)
+        states = layout.new_states(read_states(layout, state))
+        output = layout.empty_sequence(stack.architecture.output_size)
+        stack.infer(x, states, layout.rows, output, None)
+        return layout.step_out(output[0]), layout.states_out(states)
+
+    def generate(
+        self, x_0: Array, steps: int, state: Any = None, feedback: Callable[[Array], Array] | None = None
+    ) -> tuple[Array, Any]:
+        """Compute a sequence from its first input: arguments, results and errors as in `Recurrent.generate`."""
+        arch, xp = self._stack.architecture, self._stack.engine.xp
+        if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 0:
+            raise ValueError(f"steps: expected an integer of at least 0, got {steps!r}")
+        layout, _ = read_step(arch, xp, x_0, "x_0")
+        if feedback is None and arch.input_size != arch.hidden_size:
+            raise ValueError(
+                f"feedback: expected a function from an output (B, hidden_size={arch.hidden_size}) to the next input "
+                f"(B, input_size={arch.input_size}), got None, which needs equal sizes"
+            )
+        state = layout.states_out(layout.new_states(read_states(layout, state)))
+        outputs = xp.empty((steps, *x_0.shape[:-1], arch.hidden_size), arch.dtype)
+        x_t = x_0
+        for t in range(steps):
+            if t > 0:
+                x_t = outputs[t - 1] if feedback is None else feedback(outputs[t - 1].copy())
+                if not isinstance(x_t, xp.ndarray) or (x_t.shape, x_t.dtype) != (x_0.shape, x_0.dtype):
+                    raise ValueError(f"feedback: expected to return {describe(x_0)}, like x_0, got {describe(x_t)}")
+            outputs[t], state = self.step(x_t, state)
+        return outputs.swapaxes(0, 1) if arch.batch_first and outputs.ndim == 3 else outputs, state
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a frozen network does not pickle: pickle the Recurrent, and freeze the copy")
 
     def __repr__(self) -> str:
         return f"Frozen({self._stack.architecture.describe()})"

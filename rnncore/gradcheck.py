@@ -10,6 +10,7 @@ from rnncore_kernels.cells import Cell, CellError
 from rnncore_kernels.contract import Array
 
 from .recurrent import Recurrent
+from .states import as_given, as_tuple
 
 STEP = 1e-6
 TOLERANCE = 1e-6
@@ -43,23 +44,17 @@ def check_gradients(cell: str | Cell, backend: str = "numpy", seed: int = 0) -> 
         some_states(),
     )
 
-    def pack(values: tuple[Array, ...]) -> Array | tuple[Array, ...]:
-        return values if len(values) != 1 else values[0]
-
-    def unpack(values: Array | tuple[Array, ...]) -> tuple[Array, ...]:
-        return values if isinstance(values, tuple) else (values,)
-
     def loss() -> float:
-        output, final = rnn(x, pack(state))
-        terms = zip((output, *unpack(final)), (grad_output, *grad_state), strict=True)
+        output, final = rnn(x, as_given(state))
+        terms = zip((output, *as_tuple(final)), (grad_output, *grad_state), strict=True)
         return float(sum((value * grad).sum() for value, grad in terms))
 
-    _, _, tape = rnn.forward(x, pack(state))
-    grads = rnn.backward(tape, grad_output, pack(grad_state))
+    _, _, tape = rnn.forward(x, as_given(state))
+    grads = rnn.backward(tape, grad_output, as_given(grad_state))
 
     def pairs() -> Iterator[tuple[str, Array, Array]]:
         yield "x", x, grads.x
-        for name, values, grad in zip(rnn.cell.states, state, unpack(grads.state), strict=True):
+        for name, values, grad in zip(rnn.cell.states, state, as_tuple(grads.state), strict=True):
             yield f"initial {name}", values, grad
         for name, values in rnn.parameters.items():
             yield name, values, grads.parameters[name]

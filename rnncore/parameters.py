@@ -71,7 +71,7 @@ class Parameters(Mapping[str, Array]):
         """The arrays of each layer and direction, in the order of the state."""
         return [
             LayerWeights(
-                *(self._arrays.get(f"{kind}_{suffix}") for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))  # type: ignore[arg-type]
+                *(self._arrays.get(f"{kind}_{suffix}") for kind in LayerWeights._fields)  # type: ignore[arg-type]
             )
             for suffix in self._architecture.parameter_suffixes()
         ]

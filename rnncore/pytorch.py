@@ -70,13 +70,13 @@ def to_torch(rnn: Recurrent) -> Any:
     """See `Recurrent.to_torch`."""
     cell = rnn.cell
     name, options = "", {}
-    if isinstance(cell, LSTM):
+    if type(cell) is LSTM:
         name = "LSTM"
     elif cell == GRU("carry", "after"):
         name = "GRU"
     elif isinstance(cell, GRU):
         raise ValueError(f"to_torch: {cell!r} has no counterpart: {CARRY_ADVICE}")
-    elif isinstance(cell, Elman) and cell.activation in ("tanh", "relu"):
+    elif type(cell) is Elman and cell.activation in ("tanh", "relu"):
         name, options = "RNN", {"nonlinearity": cell.activation}
     else:
         raise ValueError(f"to_torch: {cell!r} has no counterpart in PyTorch, which has RNN (tanh, relu), LSTM and GRU")

@@ -13,13 +13,13 @@ from rnncore_kernels.cells import Cell
 from rnncore_kernels.contract import Array
 
 from .architecture import check_seed, check_threads, make_architecture
-from .arguments import read_grad_output, read_sequence, read_state, read_step
-from .backends import make_engine, resolve
+from .arguments import read_grad_output, read_sequence, read_states
 from .described import Described
 from .errors import describe
 from .frozen import Frozen
 from .gradients import Gradients
 from .parameters import Parameters, initial_values
+from .registry import make_engine, resolve
 from .stack import Stack
 from .tape import Tape
 
@@ -45,7 +45,8 @@ class Recurrent(Described):
         backend: "cuda", "numba", "numpy", or "auto" for the first of these that can run here.
         dtype: "float32" or "float64", of parameters and all arrays.
         seed: of the initial parameters and of dropout; None for a fresh one.
-        num_threads: most threads that a call uses; None for as many as there are cores. Results do not depend on it.
+        num_threads: most threads that a call uses; None for as many as there are cores. Results do not depend on it
+            to the bit.
 
     Raises:
         ValueError, TypeError: an argument is wrong; the message says which.
@@ -100,11 +101,11 @@ class Recurrent(Described):
         Args:
             x: (T, B, I), (B, T, I) with batch_first, or (T, I).
             state: the initial state; None is zeros.
-            lengths: (B,) integers from 0 to T, in any order: the steps of each row. What x holds behind them affects
-                nothing; the output there is 0, the final state is that at the row's end, and the reverse direction
-                starts there. None: every row has T steps.
-            return_sequence: False returns the output of each row's last step alone (0 for a row without steps). No
-                sequence is allocated then, the ones between the layers of a bidirectional stack apart.
+            lengths: (B,) integers from 0 to T, in any order: the steps of each row. What x holds past a row's end
+                affects nothing; the output there is 0, the final state is that at the row's end, and the reverse
+                direction starts there. None: every row has T steps.
+            return_sequence: False returns the output of each row's last step alone (0 for a row without steps). Memory
+                does not grow with T then, except between the layers of a bidirectional network.
 
         Returns:
             (output, state): output (T, B, D*H), (B, T, D*H) or (T, D*H); with return_sequence=False (B, D*H) or (D*H,).
@@ -115,7 +116,7 @@ class Recurrent(Described):
         return self._inference()(x, state, lengths, return_sequence)
 
     def step(self, x_t: Array, state: Any = None) -> tuple[Array, Any]:
-        """Compute one step of a stream: `y_t, state = rnn.step(x_t, state)`.
+        """Compute one step of a stream: `y_t, state = rnn.step(x_t, state)`. For many steps, `freeze()` first.
 
         Args:
             x_t: (B, I), or (I,) without a batch.
@@ -147,25 +148,7 @@ class Recurrent(Described):
         Raises:
             ValueError, TypeError: an argument is wrong, or what `feedback` returned.
         """
-        arch, xp = self._architecture, self._engine.xp
-        if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 0:
-            raise ValueError(f"steps: expected an integer of at least 0, got {steps!r}")
-        if feedback is None and arch.input_size != arch.hidden_size:
-            raise ValueError(
-                f"feedback: expected a function from an output (B, hidden_size={arch.hidden_size}) to the next input "
-                f"(B, input_size={arch.input_size}), got None, which needs equal sizes"
-            )
-        layout = read_step(arch, xp, x_0, "x_0")
-        state = layout.state_out(layout.state_in(read_state(layout, state)))
-        outputs = xp.empty((steps, *x_0.shape[:-1], arch.hidden_size), arch.dtype)
-        inference, x_t = self._inference(), x_0
-        for t in range(steps):
-            if t > 0:
-                x_t = outputs[t - 1] if feedback is None else feedback(outputs[t - 1].copy())
-                if getattr(x_t, "shape", None) != x_0.shape:
-                    raise ValueError(f"feedback: expected to return {x_0.shape}, as x_0, got {describe(x_t)}")
-            outputs[t], state = inference.step(x_t, state)
-        return outputs.swapaxes(0, 1) if arch.batch_first and outputs.ndim == 3 else outputs, state
+        return self.freeze().generate(x_0, steps, state, feedback)
 
     def freeze(self) -> Frozen:
         """An immutable copy for inference: `f(x, state, lengths, return_sequence)` and `f.step(x_t, state)`.
@@ -189,16 +172,14 @@ class Recurrent(Described):
             ValueError, TypeError: an argument is wrong.
         """
         arch, xp = self._architecture, self._engine.xp
-        layout = read_sequence(arch, xp, x, lengths)
-        states = layout.state_in(read_state(layout, state))
-        x_kept = xp.array(layout.sequence_in(x), order="C")
-        if layout.rows.batch_sizes is not None:
-            for t, size in enumerate(layout.rows.batch_sizes.tolist()):
-                x_kept[t, size:] = 0
+        layout, x = read_sequence(arch, xp, x, lengths)
+        states = layout.new_states(read_states(layout, state))
+        x_kept = xp.array(x, order="C")
+        layout.clear_padding(x_kept)
         output = layout.empty_sequence(arch.output_size)
         stack = self._pack(copy=True)
-        layers = stack.forward(x_kept, states, layout.rows, output, self._rng)
-        return layout.sequence_out(output), layout.state_out(states), Tape(stack, layout, layers)
+        tapes = stack.forward(x_kept, states, layout.rows, output, self._rng)
+        return layout.sequence_out(output), layout.states_out(states), Tape(stack, layout, tapes)
 
     def backward(self, tape: Tape, grad_output: Array | None = None, grad_state: Any = None) -> Gradients:
         """Back-propagation through time.
@@ -223,14 +204,9 @@ class Recurrent(Described):
             )
         layout = tape.layout
         grad = read_grad_output(layout, grad_output)
-        states = layout.state_in(read_state(layout, grad_state, "grad_state"))
-        layers = tape.stack.backward(tape.layers, grad, states)
-        parameters: dict[str, Array] = {}
-        for suffix, layer in zip(self._architecture.parameter_suffixes(), layers, strict=True):
-            for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
-                if (gradient := getattr(layer, kind)) is not None:
-                    parameters[f"{kind}_{suffix}"] = gradient
-        return Gradients(layout.sequence_out(layers[0].x), layout.state_out(states), parameters)
+        states = layout.new_states(read_states(layout, grad_state, "grad_state"))
+        grad_x, layers = tape.stack.backward(tape.layers, grad, states)
+        return Gradients(layout.sequence_out(grad_x), layout.states_out(states), self._architecture.by_name(layers))
 
     # Parameters --------------------------------------------------------------------------------------------------
 

@@ -12,9 +12,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from rnncore_kernels.cells import Cell
-
-from .architecture import CELLS
+from rnncore_kernels.cells import CELLS, Cell
 
 if TYPE_CHECKING:
     from .recurrent import Recurrent
@@ -26,7 +24,9 @@ _SIZES = ("input_size", "hidden_size", "num_layers", "bidirectional", "bias", "b
 def save(rnn: Recurrent, path: str | os.PathLike[str]) -> None:
     """See `Recurrent.save`."""
     architecture = {name: getattr(rnn, name) for name in _SIZES}
-    architecture |= {"dtype": rnn.dtype.name, "cell": {"name": rnn.cell.name, "options": rnn.cell.options}}
+    own = type(rnn.cell) is not CELLS.get(rnn.cell.name)
+    described = {"name": rnn.cell.name, "options": rnn.cell.options, "own": own}
+    architecture |= {"dtype": rnn.dtype.name, "cell": described}
     metadata = {
         "format": "rnncore",
         "format_version": str(FORMAT_VERSION),
@@ -75,7 +75,7 @@ def _find_cell(where: str, described: dict[str, Any], given: Cell | None) -> Cel
         if (given.name, given.options) != (name, options):
             raise ValueError(f"{where}: expected cell {name!r} with {options}, got {given!r}")
         return given
-    if name not in CELLS:
+    if described["own"]:
         raise ValueError(f"{where}: holds a network of the cell {name!r}, which is not the library's: pass it as cell=")
     return CELLS[name](**options)
 

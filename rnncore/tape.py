@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from .arguments import Layout
-from .stack import Layer, Stack
+from .stack import LayerTape, Stack
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -17,7 +18,10 @@ class Tape:
 
     stack: Stack
     layout: Layout
-    layers: tuple[Layer, ...]
+    layers: tuple[LayerTape, ...]
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a tape does not pickle: it belongs to its network; send the gradients of backward instead")
 
     def __repr__(self) -> str:
         return f"Tape(T={self.layout.steps}, B={self.layout.batch})"

@@ -77,13 +77,3 @@ def make_call(
         some(steps, batch, directions * rnn.hidden_size),
         states[1],
     )
-
-
-def pack(state: tuple[Array, ...]) -> Any:
-    """A state as the public methods take it."""
-    return state if len(state) != 1 else state[0]
-
-
-def unpack(state: Any) -> tuple[Array, ...]:
-    """A state as a tuple."""
-    return state if isinstance(state, tuple) else (state,)

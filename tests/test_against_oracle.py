@@ -9,25 +9,27 @@ import pytest
 from conftest import Array, Close
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from networks import CELLS, Call, make_call, pack, unpack
+from networks import CELLS, Call, make_call
+
+from rnncore.states import as_given, as_tuple
 
 
 def check(call: Call, close: Close, *, dense: bool = False) -> None:
     lengths = None if dense else call.lengths
     expected = call.expected()
-    output, state = call.rnn(call.x, pack(call.state), lengths=lengths)
+    output, state = call.rnn(call.x, as_given(call.state), lengths=lengths)
     close(output, expected.output, "output")
-    for value, value_expected in zip(unpack(state), expected.state, strict=True):
+    for value, value_expected in zip(as_tuple(state), expected.state, strict=True):
         close(value, value_expected, "state")
 
-    output, state, tape = call.rnn.forward(call.x, pack(call.state), lengths=lengths)
+    output, state, tape = call.rnn.forward(call.x, as_given(call.state), lengths=lengths)
     close(output, expected.output, "output")
-    for value, value_expected in zip(unpack(state), expected.state, strict=True):
+    for value, value_expected in zip(as_tuple(state), expected.state, strict=True):
         close(value, value_expected, "state")
 
-    grads = call.rnn.backward(tape, call.grad_output, pack(call.grad_state))
+    grads = call.rnn.backward(tape, call.grad_output, as_given(call.grad_state))
     close(grads.x, expected.grad_x, "gradient")
-    for value, value_expected in zip(unpack(grads.state), expected.grad_state, strict=True):
+    for value, value_expected in zip(as_tuple(grads.state), expected.grad_state, strict=True):
         close(value, value_expected, "gradient")
     assert grads.parameters.keys() == call.rnn.parameters.keys()
     for name, value in grads.parameters.items():
@@ -82,7 +84,7 @@ def test_more_rows_than_a_tile(backend: str, name: str, batch: int, close: Close
     grad_output = np.zeros_like(large.grad_output)
     chosen = [0, 5, batch - 1]
     grad_output[:, chosen] = large.grad_output[:, chosen]
-    _, _, tape = large.rnn.forward(large.x, pack(large.state), lengths=lengths)
+    _, _, tape = large.rnn.forward(large.x, as_given(large.state), lengths=lengths)
     grads = large.rnn.backward(tape, grad_output)
 
     def part(array: Array) -> Array:
@@ -98,7 +100,7 @@ def test_more_rows_than_a_tile(backend: str, name: str, batch: int, close: Close
         tuple(np.zeros_like(part(s)) for s in large.grad_state),
     )
     expected = few.expected()
-    output, _ = large.rnn(large.x, pack(large.state), lengths=lengths)
+    output, _ = large.rnn(large.x, as_given(large.state), lengths=lengths)
     close(part(output), expected.output, "output")
     close(part(grads.x), expected.grad_x, "gradient")
     assert not np.delete(grads.x, chosen, axis=1).any()

@@ -12,7 +12,7 @@ from conftest import required
 import rnncore
 from rnncore import BackendUnavailableError, Recurrent
 from rnncore import backends as listing
-from rnncore.backends import MODULES
+from rnncore.registry import MODULES
 
 
 @pytest.mark.parametrize("name", MODULES)

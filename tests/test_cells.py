@@ -50,6 +50,12 @@ def one_stage(**replaced: Any) -> Cell:
     return Mine()
 
 
+def change_in_place(pre: Values, state: Values) -> tuple[Values, Values]:
+    a = pre[0]
+    a *= 2
+    return (a,), ()
+
+
 WRONG_DEFINITIONS: dict[str, tuple[dict[str, Any], str]] = {
     "backward returns too few gradients of pre-activations": (
         {"backward": lambda g, k, s, n: ((), (None,))},
@@ -57,11 +63,11 @@ WRONG_DEFINITIONS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "backward returns too many gradients of the state": (
         {"backward": lambda g, k, s, n: ((g[0],), (None, None))},
-        "Mine, backward of stage 0: gradients of the carry: expected 1 values (h), got 2",
+        "Mine, backward of stage 0: gradients of the state: expected 1 values (h), got 2",
     ),
     "backward returns one tuple": (
         {"backward": lambda g, k, s, n: (g[0],)},
-        "Mine, backward of stage 0: expected a pair of tuples, got",
+        "Mine, backward of stage 0: expected a pair of tuples, got a tuple of 1 values",
     ),
     "forward returns too many states": (
         {"forward": lambda p, s: ((p[0], p[0]), ())},
@@ -75,17 +81,49 @@ WRONG_DEFINITIONS: dict[str, tuple[dict[str, Any], str]] = {
         {"kept": ("a", "b")},
         "Mine, forward of stage 0: kept: expected 2 values (a, b), got 0",
     ),
-    "forward changes the dtype": (
-        {"forward": lambda p, s: ((p[0].astype(np.float64),), ())},
-        "Mine, forward of stage 0: new state: h: expected float32 (2, 3) like the arguments, got float64 (2, 3)",
+    "forward returns one value": (
+        {"forward": lambda p, s: p[0]},
+        "Mine, forward of stage 0: expected a pair of tuples, got Symbol",
     ),
-    "forward returns a scalar": (
+    "forward returns a number": (
         {"forward": lambda p, s: ((1.0,), ())},
-        "Mine, forward of stage 0: new state: h: expected float32 (2, 3) like the arguments, got float",
+        "Mine, forward of stage 0: new state: h: expected a value computed from the arguments, got 1.0",
     ),
     "backward returns None for a pre-activation": (
         {"backward": lambda g, k, s, n: ((None,), (None,))},
-        "Mine, backward of stage 0: gradients of pre-activations: a: expected float32 (2, 3) like the arguments, got Non",
+        "Mine, backward of stage 0: gradients of pre-activations: a: expected a value computed from the arguments, got None",
+    ),
+    "forward takes a pre-activation that is not there": (
+        {"forward": lambda p, s: ((p[1],), ())},
+        "Mine, forward of stage 0: IndexError: tuple index out of range (called with tuples of 1, 1 values; all must be",
+    ),
+    "a method of arrays": (
+        {"forward": lambda p, s: ((p[0].mean(),), ())},
+        "Mine, forward of stage 0: AttributeError: 'Symbol' object has no attribute 'mean'",
+    ),
+    "a function of NumPy": (
+        {"forward": lambda p, s: ((np.tanh(p[0]),), ())},
+        "Mine, forward of stage 0: TypeError: operand 'Symbol' does not support ufuncs",
+    ),
+    "a power": (
+        {"forward": lambda p, s: ((p[0] ** 2,), ())},
+        "Mine, forward of stage 0: TypeError: unsupported operand type(s) for ** or pow(): 'Symbol' and 'int'",
+    ),
+    "a comparison": (
+        {"forward": lambda p, s: ((p[0] * (p[0] > 0),), ())},
+        "a value of a cell cannot be compared or tested: use relu, heaviside or clamp",
+    ),
+    "a test": (
+        {"forward": lambda p, s: ((p[0] if p[0] else s[0],), ())},
+        "a value of a cell cannot be compared or tested: use relu, heaviside or clamp",
+    ),
+    "an array in the arithmetic": (
+        {"forward": lambda p, s: ((p[0] * np.float64(2),), ())},
+        "a value of a cell can be combined with another or a Python number, not with float64",
+    ),
+    "a change in place": (
+        {"forward": change_in_place},
+        "a value of a cell cannot be changed in place: write x = x + y, not x += y",
     ),
     "gates twice": (
         {"gates": ("a", "a")},
@@ -219,3 +257,31 @@ def test_functions(dtype: Any) -> None:
         clamped = functions.clamp(x, -2.0, 3.0)
     assert clamped.dtype == dtype
     np.testing.assert_array_equal(clamped, np.array([-2, -2, -2, -2, -1, 0, 0, 1, 3, 3, 3, np.nan], dtype))
+
+
+def test_all_that_a_cell_may_use() -> None:
+    """Every operator and function, with numbers on either side, in a cell that is checked and differentiated."""
+
+    def forward(pre: Values, state: Values) -> tuple[Values, Values]:
+        a, b = pre
+        smooth = functions.exp(-functions.sigmoid(a)) / (2 + functions.tanh(b) * 0.5) - 1
+        kinked = functions.relu(a) + functions.clamp(b, -0.5, 0.5) + functions.heaviside(a)
+        return (1 / (3 - smooth) + 0.25 * kinked,), (a, b)
+
+    def backward(grad: Values, kept: Values, state: Values, new_state: Values) -> tuple[Values, Values]:
+        a, b = kept
+        s, t = functions.sigmoid(a), functions.tanh(b)
+        e, d = functions.exp(-s), 2 + t * 0.5
+        smooth = e / d - 1
+        outer = grad[0] / ((3 - smooth) * (3 - smooth))
+        inside = functions.heaviside(b + 0.5) * functions.heaviside(0.5 - b)
+        da = -outer * e * s * (1 - s) / d + grad[0] * 0.25 * functions.heaviside(a)
+        db = -outer * e / (d * d) * 0.5 * (1 - t * t) + grad[0] * 0.25 * inside
+        return (da, db), (None,)
+
+    class Everything(Cell):
+        name = "everything"
+        states = ("h",)
+        stages = (Stage(("a", "b"), forward, backward, kept=("a", "b")),)
+
+    check_gradients(Everything())

@@ -54,7 +54,7 @@ def mutate(tree: ast.Module, site: int) -> tuple[ast.Module, str]:
 
 def is_caught(module: ModuleType, tree: ast.Module, kind: str, options: list[Any]) -> bool:
     scope = {"__name__": module.__name__, "__package__": module.__package__}
-    exec(compile(tree, "mutant", "exec", dont_inherit=True), scope)
+    exec(compile(tree, "<mutant>", "exec", dont_inherit=True), scope)
     make = scope[kind]
     assert callable(make)
     for arguments in options:

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Close, require_peer
-from networks import CELLS, Call, make_call, pack, unpack
+from networks import CELLS, Call, make_call
 from numpy.typing import NDArray
+
+from rnncore.states import as_given, as_tuple
 
 Array = NDArray[Any]
 
@@ -84,9 +86,9 @@ def test_agrees(
         name, 6, 5, lengths=lengths, bidirectional=bidirectional, hidden_size=17, input_size=9, backend=backend
     )
     expected, expected_states = by_onnxruntime(name, call, request)
-    output, state = call.rnn(call.x, pack(call.state), lengths)
+    output, state = call.rnn(call.x, as_given(call.state), lengths)
     close(output, expected, "output")
-    for value, value_expected in zip(unpack(state), expected_states, strict=True):
+    for value, value_expected in zip(as_tuple(state), expected_states, strict=True):
         close(value, value_expected, "state")
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from conftest import Close, require_peer
 
-from rnncore import GRU, Elman, Recurrent
+from rnncore import GRU, LSTM, Elman, Recurrent
 from rnncore.cells import Cell
+from rnncore.states import as_given, as_tuple
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,7 @@ def test_agrees(backend: str, torch: Any, seed: int, close: Close) -> None:
     lengths = rng.integers(1, steps + 1, batch) if ragged else None
 
     tensors = [torch.tensor(value, requires_grad=True) for value in (x, *state)]
-    packed_state = tuple(tensors[1:]) if len(state) > 1 else tensors[1]
+    packed_state = as_given(tuple(tensors[1:]))
     if ragged:
         utilities = torch.nn.utils.rnn
         given = utilities.pack_padded_sequence(tensors[0], lengths, rnn.batch_first, enforce_sorted=False)
@@ -66,25 +67,19 @@ def test_agrees(backend: str, torch: Any, seed: int, close: Close) -> None:
         expected, _ = utilities.pad_packed_sequence(packed, rnn.batch_first, total_length=steps)
     else:
         expected, final = module(tensors[0], packed_state)
-    finals = final if isinstance(final, tuple) else (final,)
+    finals: tuple[Any, ...] = as_tuple(final)
     torch.autograd.backward([expected, *finals], [torch.tensor(g) for g in (grad_output, *grad_state)])
 
-    def one(values: tuple[Any, ...]) -> Any:
-        return values if len(values) != 1 else values[0]
-
-    def many(values: Any) -> tuple[Any, ...]:
-        return values if isinstance(values, tuple) else (values,)
-
-    output, last, tape = rnn.forward(x, one(state), lengths)
-    grads = rnn.backward(tape, grad_output, one(grad_state))
-    inferred, inferred_last = rnn(x, one(state), lengths)
+    output, last, tape = rnn.forward(x, as_given(state), lengths)
+    grads = rnn.backward(tape, grad_output, as_given(grad_state))
+    inferred, inferred_last = rnn(x, as_given(state), lengths)
     for ours in (output, inferred):
         close(ours, expected.detach().numpy(), "output")
     for ours_state in (last, inferred_last):
-        for value, reference in zip(many(ours_state), finals, strict=True):
+        for value, reference in zip(as_tuple(ours_state), finals, strict=True):
             close(value, reference.detach().numpy(), "state")
     close(grads.x, tensors[0].grad.numpy(), "gradient")
-    for value, tensor in zip(many(grads.state), tensors[1:], strict=True):
+    for value, tensor in zip(as_tuple(grads.state), tensors[1:], strict=True):
         close(value, tensor.grad.numpy(), "gradient")
     for name, parameter in module.named_parameters():
         close(grads.parameters[name], parameter.grad.numpy(), "gradient")
@@ -128,6 +123,7 @@ def test_refusals(torch: Any) -> None:
         (lambda: Recurrent("gru", 3, 5).load_state_dict(gru), ValueError, advice),
         (lambda: Recurrent(GRU("carry", "before"), 3, 5).load_state_dict(gru), ValueError, advice),
         (lambda: Recurrent("gru", 3, 5).to_torch(), ValueError, advice),
+        (lambda: Recurrent(type("Mine", (LSTM,), {})(), 3, 5).to_torch(), ValueError, "has no counterpart in PyTorch"),
         (
             lambda: Recurrent(Elman("sigmoid"), 3, 5).to_torch(),
             ValueError,

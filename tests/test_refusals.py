@@ -147,6 +147,8 @@ CALLS: list[tuple[dict[str, Any], dict[str, Any], type[Exception], str]] = [
     ({}, {"x": x, "lengths": [5.0, 1.0]}, TypeError, "lengths: expected (B=2,) integers, got float64"),
     ({}, {"x": x, "lengths": [True, False]}, TypeError, "lengths: expected (B=2,) integers, got bool"),
     ({}, {"x": x, "lengths": [[1], [1, 2]]}, TypeError, "lengths: expected (B=2,) integers, got list"),
+    ({}, {"x": x, "lengths": _OnGpu()}, TypeError, "lengths: expected (B=2,) integers in the host's memory, got"),
+    ({}, {"x": np.ma.array(x)}, TypeError, "its mask would be ignored; fill it, and give the steps of each row in le"),
     (
         {},
         {"x": x, "lengths": [2, 2, 1, 2, 1]},
@@ -170,6 +172,7 @@ def test_calls(
     rnn = lstm(backend=backend, **options)
     before = rnn.state_dict()
     for call in (rnn, rnn.forward, rnn.freeze()):
+        assert callable(call)
         with pytest.raises(error, match=re.escape(message)):
             call(**arguments)
     for name, values in rnn.parameters.items():
@@ -182,7 +185,7 @@ def test_step_and_generate(backend: str) -> None:
         (
             lambda: rnn.step(zeros(2, 7)),
             ValueError,
-            "x_t: expected (B, input_size=8), or (input_size=8) without a batch",
+            "x_t: expected (B, input_size=8), or (input_size=8,) without a batch",
         ),
         (lambda: rnn.step(x), ValueError, "got (5, 2, 8)"),
         (lambda: rnn.step(x[0].astype(float)), TypeError, "x_t: expected float32, got float64"),
@@ -190,9 +193,13 @@ def test_step_and_generate(backend: str) -> None:
         (
             lambda: lstm(bidirectional=True).step(x[0]),
             ValueError,
-            "step: expected one direction, got bidirectional=True",
+            "x_t: expected a network in one direction, got bidirectional=True",
         ),
-        (lambda: lstm(bidirectional=True).generate(x[0], 2, None, len), ValueError, "step: expected one direction"),  # type: ignore[arg-type]
+        (
+            lambda: lstm(bidirectional=True).generate(x[0], 2, None, np.copy),
+            ValueError,
+            "x_0: expected a network in one direct",
+        ),
         (lambda: rnn.generate(zeros(2, 7), 3, feedback=np.copy), ValueError, "x_0: expected (B, input_size=8)"),
         (lambda: rnn.generate(x[0], 3), ValueError, "feedback: expected a function from an output (B, hidden_size=4)"),
         (
@@ -204,7 +211,7 @@ def test_step_and_generate(backend: str) -> None:
         (
             lambda: rnn.generate(x[0], 3, feedback=np.copy),
             ValueError,
-            "feedback: expected to return (2, 8), as x_0, got n",
+            "feedback: expected to return numpy.ndarray (2, 8) of float32, like x_0, got numpy.ndarray (2, 4) of float32",
         ),
     ]
     for call, error, message in cases:

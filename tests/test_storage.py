@@ -53,6 +53,16 @@ def test_cell_of_ones_own(tmp_path: Path) -> None:
         Recurrent.load(path, cell=LSTM())
 
 
+def test_a_cell_that_takes_a_library_cells_name(tmp_path: Path) -> None:
+    class LSTMLike(MinimalGatedUnit):
+        name = "lstm"
+
+    path = tmp_path / "rnn.safetensors"
+    Recurrent(LSTMLike(), 3, 4).save(path)
+    with pytest.raises(ValueError, match="holds a network of the cell 'lstm', which is not the library's"):
+        Recurrent.load(path)
+
+
 def test_files_that_are_something_else(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"not a file of tensors")

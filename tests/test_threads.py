@@ -11,7 +11,9 @@ import pytest
 import threadpoolctl
 
 from rnncore import Recurrent
-from rnncore_kernels.numpy import blas, threads
+from rnncore.rows import arrange
+from rnncore.states import as_tuple
+from rnncore_kernels.numpy import blas, layout, threads
 
 
 def everything(backend: str, cell: str, batch: int, hidden: int, num_threads: int | None) -> list[Any]:
@@ -22,8 +24,7 @@ def everything(backend: str, cell: str, batch: int, hidden: int, num_threads: in
     output, state, tape = rnn.forward(x, lengths=lengths)
     grads = rnn.backward(tape, output)
     inferred, _ = rnn(x, lengths=lengths)
-    states = state if isinstance(state, tuple) else (state,)
-    return [output, inferred, *states, grads.x, *grads.parameters.values()]
+    return [output, inferred, *as_tuple(state), grads.x, *grads.parameters.values()]
 
 
 @pytest.mark.parametrize(
@@ -81,18 +82,31 @@ def test_an_error_inside_gives_the_threads_back() -> None:
         raise RuntimeError(f"item {item}")
 
     with pytest.raises(RuntimeError, match="item 0"):
-        threads.run_tiles(fail, [0, 1], 2)
+        threads.run_in_threads(fail, [(0,), (1,)], 10**12, 2)
     assert blas_threads() == before
 
 
-def test_tiles() -> None:
-    assert threads.row_tiles(0, 10**9) == [slice(0, 0)]
-    assert threads.row_tiles(63, 10**9) == [slice(0, 63)]
-    assert threads.row_tiles(64, 10**9) == [slice(0, 32), slice(32, 64)]
-    assert threads.row_tiles(64, 10) == [slice(0, 64)]
-    many = threads.row_tiles(1000, 10**9)
-    assert len(many) == threads.MAX_TILES
-    assert [tile.stop - tile.start for tile in many] == [125] * 8
+def test_number_of_tiles() -> None:
+    for batch, step_flops, count in ((0, 0, 1), (63, 10**12, 1), (64, 10**12, 2), (64, 10**6, 1), (10_000, 10**12, 8)):
+        assert threads.tile_count(batch, step_flops) == count
+
+
+@pytest.mark.parametrize("lengths", [None, [3, 1, 0, 3, 3, 2, 1, 3, 3, 3, 0], [5, 4, 4, 3, 2, 2, 2, 1, 1, 0, 0]])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_tiles_hold_every_row_once_and_as_long_as_it_is(count: int, lengths: list[int] | None) -> None:
+    steps, batch = 5, 11
+    ends = None if lengths is None else np.array(lengths)
+    tiles = layout.make_tiles(arrange(ends, steps, batch), steps, batch, count)
+    assert len(tiles) == count
+    seen = np.zeros(batch, int)
+    for tile in tiles:
+        rows = np.arange(batch)[tile.index]
+        seen[rows] += 1
+        for t in range(steps):
+            expected = [row for row in rows if lengths is None or lengths[row] > t]
+            assert np.arange(batch)[tile.part(0, int(tile.sizes[t]))].tolist() == expected
+            assert set(np.arange(batch)[tile.part(int(tile.sizes[t]))]) == set(rows) - set(expected)
+    assert (seen == 1).all()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")

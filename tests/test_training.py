@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Close
-from networks import make_call, pack, unpack
+from networks import make_call
 
 from rnncore import Recurrent, clip_grad_norm
+from rnncore.states import as_given, as_tuple
 
 
 def test_forward_is_the_call(backend: str) -> None:
     call = make_call("lstm", 5, 3, num_layers=2, bidirectional=True, dropout=0.0, backend=backend)
-    output, state = call.rnn(call.x, pack(call.state))
-    trained, trained_state, _ = call.rnn.forward(call.x, pack(call.state))
+    output, state = call.rnn(call.x, as_given(call.state))
+    trained, trained_state, _ = call.rnn.forward(call.x, as_given(call.state))
     np.testing.assert_array_equal(trained, output)
     for value, expected in zip(trained_state, state, strict=True):
         np.testing.assert_array_equal(value, expected)
@@ -25,7 +26,7 @@ def test_forward_is_the_call(backend: str) -> None:
 
 def test_cotangents_of_none_are_zero(backend: str, close: Close) -> None:
     call = make_call("gru_candidate_after", 5, 3, backend=backend)
-    _, _, tape = call.rnn.forward(call.x, pack(call.state))
+    _, _, tape = call.rnn.forward(call.x, as_given(call.state))
     zero_output, zero_state = np.zeros_like(call.grad_output), np.zeros_like(call.grad_state[0])
     for given, full in (
         ((call.grad_output, None), (call.grad_output, zero_state)),
@@ -41,14 +42,14 @@ def test_cotangents_of_none_are_zero(backend: str, close: Close) -> None:
 
 def test_a_tape_outlives_changes_to_all_it_saw(backend: str) -> None:
     call = make_call("lstm", 5, 3, num_layers=2, bidirectional=True, lengths=[5, 2, 4], backend=backend)
-    output, _, tape = call.rnn.forward(call.x, pack(call.state), call.lengths)
-    first = call.rnn.backward(tape, call.grad_output, pack(call.grad_state))
-    again = call.rnn.backward(tape, call.grad_output, pack(call.grad_state))
+    output, _, tape = call.rnn.forward(call.x, as_given(call.state), call.lengths)
+    first = call.rnn.backward(tape, call.grad_output, as_given(call.grad_state))
+    again = call.rnn.backward(tape, call.grad_output, as_given(call.grad_state))
     output[...] = 0
     call.x[...] = 0
     for values in (*call.rnn.parameters.values(), *call.state):
         values[...] = 0
-    later = call.rnn.backward(tape, call.grad_output, pack(call.grad_state))
+    later = call.rnn.backward(tape, call.grad_output, as_given(call.grad_state))
     for other in (again, later):
         np.testing.assert_array_equal(other.x, first.x)
         for name, value in other.parameters.items():
@@ -69,14 +70,14 @@ def test_cotangents_are_not_written(backend: str) -> None:
 def test_windows_with_the_state_passed_on_are_the_whole(backend: str, name: str, close: Close) -> None:
     """The chain rule over two windows: back-propagating the state's cotangent makes truncation exact."""
     call = make_call(name, 6, 3, num_layers=2, dtype="float64", backend=backend)
-    _, _, tape = call.rnn.forward(call.x, pack(call.state))
-    whole = call.rnn.backward(tape, call.grad_output, pack(call.grad_state))
-    _, middle, early = call.rnn.forward(call.x[:4], pack(call.state))
+    _, _, tape = call.rnn.forward(call.x, as_given(call.state))
+    whole = call.rnn.backward(tape, call.grad_output, as_given(call.grad_state))
+    _, middle, early = call.rnn.forward(call.x[:4], as_given(call.state))
     _, _, late = call.rnn.forward(call.x[4:], middle)
-    grads_late = call.rnn.backward(late, call.grad_output[4:], pack(call.grad_state))
+    grads_late = call.rnn.backward(late, call.grad_output[4:], as_given(call.grad_state))
     grads_early = call.rnn.backward(early, call.grad_output[:4], grads_late.state)
     close(np.concatenate([grads_early.x, grads_late.x]), whole.x, "gradient")
-    for value, expected in zip(unpack(grads_early.state), unpack(whole.state), strict=True):
+    for value, expected in zip(as_tuple(grads_early.state), as_tuple(whole.state), strict=True):
         close(value, expected, "gradient")
     for key, value in whole.parameters.items():
         close(grads_early.parameters[key] + grads_late.parameters[key], value, "gradient")
@@ -87,14 +88,14 @@ def test_dropout_uses_one_mask_forward_and_backward(backend: str, bidirectional:
     call = make_call(
         "lstm", 5, 3, num_layers=3, bidirectional=bidirectional, dropout=0.4, dtype="float64", backend=backend
     )
-    output, _, tape = call.rnn.forward(call.x, pack(call.state))
+    output, _, tape = call.rnn.forward(call.x, as_given(call.state))
     masks = [layer.mask / 0.6 for layer in tape.layers[1:] if layer.mask is not None]
     assert len(masks) == 2
     assert tape.layers[0].mask is None
     assert not np.array_equal(masks[0], masks[1])
     expected = call.expected(masks)
     close(output, expected.output, "output")
-    grads = call.rnn.backward(tape, call.grad_output, pack(call.grad_state))
+    grads = call.rnn.backward(tape, call.grad_output, as_given(call.grad_state))
     close(grads.x, expected.grad_x, "gradient")
     for name, value in grads.parameters.items():
         close(value, expected.grad_parameters[name], "gradient")
@@ -192,4 +193,6 @@ def test_gradients_and_tape_say_what_they_are(backend: str) -> None:
     call = make_call("gru_carry_before", 5, 3, backend=backend)
     _, _, tape = call.rnn.forward(call.x)
     assert repr(tape) == "Tape(T=5, B=3)"
+    with pytest.raises(TypeError, match="a tape does not pickle"):
+        pickle.dumps(tape)
     assert repr(call.rnn.backward(tape)) == "Gradients(x (5, 3, 3), 4 parameters)"

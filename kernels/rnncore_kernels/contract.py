@@ -1,21 +1,20 @@
 """What an engine is given and what it must return. Every engine implements `Engine`; everything above calls only it.
 
-An engine works on one layer and one direction over a whole sequence. T is the number of steps, B of rows (the batch),
-I and H the input and hidden size, G the number of the cell's gates. Arrays belong to the engine's array namespace
-(NumPy's on the CPU, CuPy's on a GPU), all of one dtype.
+An engine computes runs: one layer in one direction over a whole sequence. T is the number of steps, B of rows (the
+batch), I and H the input and hidden size, G the number of the cell's gates; T, B and I may be 0. Arrays belong to the
+engine's array namespace (NumPy's on the CPU, CuPy's on a GPU) and have the dtype of the weights, `Rows` apart. NaN and
+infinity propagate to what depends on them; results have the same bits from run to run and for any number of threads.
 
-Rows of different lengths: rows come sorted by length, longest first, and `batch_sizes[t]` counts the rows that are
-longer than t, so step t works on the first `batch_sizes[t]` rows. `batch_sizes=None` means all rows at every step.
-In the reverse direction steps run from T-1 down to 0; a row enters, with its initial state, at its own last step.
-
-Ownership: an engine writes only to what is named as written below, keeps no reference to an argument after it returned
-(a `Packed` made with copy=False apart, which refers to its weights), and returns arrays that nobody else refers to.
-An array that is read may be read-only and may have any strides but the last, which is one element. No two arguments
-overlap in memory where one is written.
+Ownership: an engine writes only to what is named as written, keeps no reference to an argument after it returned unless
+that is said here, and returns arrays that nobody else refers to. Arrays may have any strides but that of the last axis,
+which is one element; `state` and `grad_state` are C-contiguous; what is read may be read-only, and is aligned. Arrays
+that are written overlap no other argument. Calls may come from several threads at once, sharing packed weights and
+residuals, but no array that is written.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
@@ -44,11 +43,64 @@ class LayerWeights(NamedTuple):
 class LayerGradients(NamedTuple):
     """Cotangents of a layer's input and weights, in the shapes of what they belong to."""
 
-    x: Array  # (T, B, I); zero past a row's end
+    x: Array  # (T, B, I); 0 past a row's end
     weight_ih: Array
     weight_hh: Array
     bias_ih: Array | None
     bias_hh: Array | None
+
+
+class Rows(NamedTuple):
+    """When each row of the batch ends. NumPy arrays of int64, also where the engine's arrays are on a GPU.
+
+    Step t concerns the rows `order[:batch_sizes[t]]`, those that are longer than t. In the reverse direction steps run
+    from T-1 down to 0, and a row enters, with its initial state, at its own last step.
+
+    Attributes:
+        order: (B,) all rows, the longest first; None if that is 0, 1, 2, ...
+        batch_sizes: (T,) number of rows longer than t; None if every row has T steps (then `order` is None too).
+    """
+
+    order: NDArray[Any] | None = None
+    batch_sizes: NDArray[Any] | None = None
+
+
+class Run(NamedTuple, Generic[Packed]):
+    """One layer in one direction over a sequence; `infer` and `forward` compute it.
+
+    Attributes:
+        packed: from `Engine.pack`.
+        x: (T, B, I), read. What it holds past a row's end affects nothing in `infer`, and must be 0 in `forward`.
+        state: the initial state, read, then overwritten with each row's final state.
+        output: (T, B, H), every element written: h_t, and 0 past a row's end. None where nobody wants it.
+        last: (B, H), h at each row's own last step, written for rows that have a step. None where nobody wants it.
+        rows: when rows end.
+        reverse: whether to run from the last step to the first.
+    """
+
+    packed: Packed
+    x: Array
+    state: State
+    output: Array | None
+    last: Array | None
+    rows: Rows
+    reverse: bool
+
+
+class BackwardRun(NamedTuple, Generic[Packed, Residuals]):
+    """The backward pass of a run.
+
+    Attributes:
+        packed: as given to `forward`, unchanged since.
+        residuals: what `forward` returned.
+        grad_output: (T, B, H) cotangent of `output`, read; what it holds past a row's end affects nothing. None is 0.
+        grad_state: cotangent of the final state, read, then overwritten with that of the initial state.
+    """
+
+    packed: Packed
+    residuals: Residuals
+    grad_output: Array | None
+    grad_state: State
 
 
 @dataclass(frozen=True)
@@ -69,53 +121,42 @@ class Probe:
 
 
 class Engine(Protocol, Generic[Packed, Residuals]):
-    """The operations of a backend. Thread-safe: calls may run at once on different arrays."""
+    """The operations of a backend. The runs of one call are independent: an engine may compute them at once."""
 
     xp: ModuleType
     """Array namespace that the engine's arrays belong to: `numpy` or `cupy`."""
 
+    min_block_steps: int
+    """Fewest steps of a run that are worth a call, where a deep network is computed in blocks of steps."""
+
     def pack(self, cell: Cell, weights: LayerWeights, *, copy: bool) -> Packed:
         """Arrange weights for the calls below.
 
-        With copy=True the result shares no memory with `weights`; with copy=False it may, and is then used only while
-        the caller guarantees that they do not change.
+        With copy=True the result shares no memory with `weights`. With copy=False it may, and should be cheap: it is
+        used for one call, while the weights do not change.
         """
         ...
 
-    def infer(
-        self, packed: Packed, x: Array, state: State, output: Array | None, batch_sizes: Array | None, reverse: bool
-    ) -> None:
-        """Run the layer and keep nothing.
-
-        Args:
-            packed: from `pack`.
-            x: (T, B, I), read. What it holds past a row's end, NaN included, affects nothing.
-            state: the initial state, read, then overwritten with each row's final state. C-contiguous.
-            output: (T, B, H), every element written: h_t, and 0 past a row's end. None where nobody wants it.
-            batch_sizes: (T,) int64, not increasing; see above.
-            reverse: run from the last step to the first.
-        """
+    def infer(self, runs: Sequence[Run[Packed]]) -> None:
+        """Compute the runs and keep nothing. Beyond the results it allocates memory in proportion to B*H, not to T."""
         ...
 
-    def forward(
-        self, packed: Packed, x: Array, state: State, output: Array, batch_sizes: Array | None, reverse: bool
-    ) -> Residuals:
-        """As `infer`, and return what `backward` needs.
-
-        x must be 0 past a row's end, and must not change while the residuals live: they may refer to it.
-        """
+    def forward(self, runs: Sequence[Run[Packed]]) -> list[Residuals]:
+        """Compute the runs and return what `backward` needs of each. It may refer to x, which will not change."""
         ...
 
-    def backward(
-        self, packed: Packed, residuals: Residuals, grad_output: Array | None, grad_state: State
-    ) -> LayerGradients:
-        """Back-propagation through time. May be called again with the same residuals.
+    def backward(self, runs: Sequence[BackwardRun[Packed, Residuals]]) -> list[LayerGradients]:
+        """Back-propagation through time. May be called again with the same residuals."""
+        ...
 
-        Args:
-            packed: as given to `forward`, unchanged since.
-            residuals: from `forward`.
-            grad_output: (T, B, H) cotangent of `output`, read; what it holds past a row's end does not matter. None is
-                0.
-            grad_state: cotangent of the final state, read, then overwritten with that of the initial one. C-contiguous.
-        """
+
+class EngineModule(Protocol):
+    """What the module of a backend offers."""
+
+    def probe(self) -> Probe:
+        """Whether the backend can run here; cheap where it cannot, and never an exception."""
+        ...
+
+    def make_engine(self, num_threads: int | None) -> Engine[Any, Any]:
+        """An engine that uses at most `num_threads` threads, for None as many as there are cores."""
         ...

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rnncore_kernels.cells import CELLS
 from rnncore_kernels.contract import Array
 
 from ..recurrent import Recurrent
+from ..states import as_tuple
 
 MODES = ("inference", "training")
 
@@ -33,7 +35,7 @@ class Workload:
 
     def flops(self) -> int:
         """Floating-point operations of the matrix products: 2 per multiply-add, training three times inference."""
-        gates = len(self.network("numpy").cell.gates)
+        gates = len(CELLS[self.cell]().gates)
         products = 2 * self.steps * self.batch * gates * self.hidden_size * (self.input_size + self.hidden_size)
         return products * (3 if self.mode == "training" else 1)
 
@@ -53,7 +55,7 @@ class Workload:
 
             def infer() -> list[Array]:
                 output, state = frozen(x)
-                return [output, *(state if isinstance(state, tuple) else (state,))]
+                return [output, *as_tuple(state)]
 
             return infer
 

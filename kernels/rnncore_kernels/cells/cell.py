@@ -6,8 +6,9 @@ The engine computes the matrix products, one pre-activation per gate, and calls 
     forward(pre, carry)         -> next carry, kept
     backward(grad, kept, state, new_state) -> grad of pre, grad of carry
 
-All arguments and results are tuples of values of one shape; a value may be a NumPy array, a SIMD vector or a
-scalar in a GPU thread, so the functions use only `+ - * /` and `cells.functions`.
+All arguments and results are tuples of values of one shape and dtype. A value is of the engine's own type - a NumPy
+array, a SIMD vector, a register of a GPU thread - on which a number takes the value's dtype, so the functions use only
+`+ - * /`, negation, numbers and `cells.functions`; helpers are plain functions of the same kind.
 """
 
 from __future__ import annotations
@@ -50,6 +51,12 @@ class Stage:
     backward: Backward
     kept: tuple[str, ...] = ()
     split: tuple[str, ...] = ()
+
+    @property
+    def pre(self) -> tuple[str, ...]:
+        """Names of the pre-activations, in the order in which `forward` gets them."""
+        parts = [(f"{gate}_x", f"{gate}_h") if gate in self.split else (gate,) for gate in self.gates]
+        return tuple(name for names in parts for name in names)
 
 
 class Cell:

@@ -1,41 +1,30 @@
-"""Check that a cell's functions return what its declaration says, before an engine runs or compiles it."""
+"""Check that a cell's functions return what its declaration says, and use nothing that an engine lacks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
-from .cell import Cell, CellError, Stage, Values
-
-_SHAPE = (2, 3)
-
-
-def pre_names(stage: Stage) -> tuple[str, ...]:
-    """Names of the stage's pre-activations, in the order in which `forward` gets them."""
-    return tuple(
-        part for gate in stage.gates for part in ((f"{gate}_x", f"{gate}_h") if gate in stage.split else (gate,))
-    )
+from .cell import Cell, CellError, Values
+from .symbol import Symbol
 
 
 def check_cell(cell: Any) -> Cell:
     """Return `cell` if its functions fit its declaration.
 
-    Every function is called once on small float32 arrays; the number, shape and dtype of the values it returns must
-    match the stage's gates, `split` and `kept` and the cell's `states`.
+    Every function is called once on symbols. It must return as many values as the stage's gates, `split` and `kept` and
+    the cell's `states` say, and compute them with what all engines have.
 
     Raises:
         TypeError: not an instance of Cell.
-        CellError: a contradiction: which function, what was expected and what came.
+        CellError: which function is wrong, what was expected and what came.
     """
     if isinstance(cell, type) and issubclass(cell, Cell):
         raise TypeError(f"cell: expected an instance of Cell, got the class {cell.__name__}: write {cell.__name__}()")
     if not isinstance(cell, Cell):
         raise TypeError(f"cell: expected 'rnn', 'lstm', 'gru' or an instance of Cell, got {type(cell).__name__}")
     _check_declaration(cell)
-    with np.errstate(all="ignore"):
-        _check_functions(cell)
+    _check_functions(cell)
     return cell
 
 
@@ -56,36 +45,45 @@ def _check_declaration(cell: Cell) -> None:
 
 def _check_functions(cell: Cell) -> None:
     who, final = type(cell).__name__, len(cell.stages) - 1
-    rng = np.random.default_rng(0)
-
-    def some(count: int) -> Values:
-        return tuple(rng.standard_normal(_SHAPE).astype(np.float32) for _ in range(count))
-
-    state = carry = some(len(cell.states))
+    state = carry = _inputs(cell.states)
     kept: Values = ()
     carried = []
     for number, stage in enumerate(cell.stages):
         label = f"{who}, forward of stage {number}"
         carried.append(len(carry))
-        carry, kept_here = _pair(label, stage.forward(some(len(pre_names(stage))), carry))
+        carry, kept_here = _call(label, stage.forward, _inputs(stage.pre), carry)
         if number < final and not carry:
             raise CellError(f"{label}: expected a carry that begins with the next stage's operand, got no values")
-        _check_values(label, "new state", carry, cell.states if number == final else range(len(carry)))
+        last = number == final
+        _check_values(label, "new state" if last else "carry", carry, cell.states if last else range(len(carry)))
         _check_values(label, "kept", kept_here, stage.kept)
         kept += kept_here
-    grad = some(len(cell.states))
+    grad = _inputs(cell.states)
     for number, stage in reversed(list(enumerate(cell.stages))):
         label = f"{who}, backward of stage {number}"
-        grad_pre, grad = _pair(label, stage.backward(grad, kept, state, carry))
-        _check_values(label, "gradients of pre-activations", grad_pre, pre_names(stage))
-        names = cell.states if number == 0 else range(carried[number])
-        _check_values(label, "gradients of the carry", grad, names, optional=True)
-        grad = tuple(np.zeros(_SHAPE, np.float32) if value is None else value for value in grad)
+        grad_pre, grad = _call(label, stage.backward, grad, kept, state, carry)
+        _check_values(label, "gradients of pre-activations", grad_pre, stage.pre)
+        names = range(carried[number]) if number else cell.states
+        what = "gradients of the carry" if number else "gradients of the state"
+        _check_values(label, what, grad, names, optional=True)
+        grad = tuple(Symbol("input", "zero") if value is None else value for value in grad)
 
 
-def _pair(label: str, result: Any) -> tuple[Values, Values]:
+def _inputs(names: Sequence[str]) -> Values:
+    return tuple(Symbol("input", name) for name in names)
+
+
+def _call(label: str, function: Callable[..., Any], *arguments: Values) -> tuple[Values, Values]:
+    try:
+        result = function(*arguments)
+    except Exception as error:
+        counts = ", ".join(str(len(values)) for values in arguments)
+        raise CellError(
+            f"{label}: {type(error).__name__}: {error} (called with tuples of {counts} values; all must be computed "
+            f"with + - * / and the functions of rnncore.cells)"
+        ) from error
     if not (isinstance(result, tuple) and len(result) == 2 and all(isinstance(part, tuple) for part in result)):
-        raise CellError(f"{label}: expected a pair of tuples, got {result!r:.80}")
+        raise CellError(f"{label}: expected a pair of tuples, got {_describe(result)}")
     return result
 
 
@@ -94,8 +92,9 @@ def _check_values(label: str, what: str, values: Values, names: Sequence[Any], *
         listed = f" ({', '.join(map(str, names))})" if names else ""
         raise CellError(f"{label}: {what}: expected {len(names)} values{listed}, got {len(values)}")
     for name, value in zip(names, values, strict=True):
-        if optional and value is None:
-            continue
-        if not isinstance(value, np.ndarray) or value.shape != _SHAPE or value.dtype != np.float32:
-            got = f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
-            raise CellError(f"{label}: {what}: {name}: expected float32 {_SHAPE} like the arguments, got {got}")
+        if not isinstance(value, Symbol) and not (optional and value is None):
+            raise CellError(f"{label}: {what}: {name}: expected a value computed from the arguments, got {value!r:.60}")
+
+
+def _describe(result: Any) -> str:
+    return f"a tuple of {len(result)} values" if isinstance(result, tuple) else type(result).__name__

@@ -9,7 +9,7 @@
 K. Cho et al., Learning Phrase Representations using RNN Encoder-Decoder, EMNLP 2014, arXiv:1406.1078;
 J. Chung et al., Empirical Evaluation of Gated Recurrent Neural Networks, 2014, arXiv:1412.3555.
 
-The functions are written in u, the share of the candidate in h_t: z, or 1 - z = sigmoid(-a_z) where z is the carry's.
+The code computes u, the weight of the candidate in h_t: z for update="candidate", 1 - z = sigmoid(-a_z) for "carry".
 """
 
 from __future__ import annotations

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import platform
-
 from ..contract import Probe
+from ..host import processor_name
 from .engine import NumpyEngine
 
 
 def probe() -> Probe:
     """NumPy is a requirement of the package, so this engine is always available."""
-    return Probe(available=True, device=platform.machine() or "cpu")
+    return Probe(available=True, device=processor_name())
 
 
 def make_engine(num_threads: int | None) -> NumpyEngine:
-    """An engine that uses at most `num_threads` threads; None is one per core that the process may use."""
+    """See `contract.EngineModule`."""
     return NumpyEngine(num_threads)
 
 

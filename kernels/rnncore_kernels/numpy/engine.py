@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Sequence
 from types import ModuleType
 
 import numpy as np
 
 from ..cells import Cell
-from ..contract import Array, Engine, LayerGradients, LayerWeights, State
+from ..contract import BackwardRun, Engine, LayerGradients, LayerWeights, Run
 from .backward import backward, join
 from .forward import Residuals, forward, infer
-from .layout import NumpyPacked, pack
-from .threads import row_tiles, run_tiles
+from .layout import NumpyPacked, Tile, make_tiles, pack
+from .threads import run_in_threads, tile_count
+
+_Run = Run[NumpyPacked]
 
 
 class NumpyEngine(Engine[NumpyPacked, list[Residuals]]):
-    """See `contract.Engine`. Results are the same, to the bit, for any number of threads."""
+    """See `contract.Engine`."""
 
     xp: ModuleType = np
+    min_block_steps = 64
 
     def __init__(self, num_threads: int | None = None) -> None:
         self.num_threads = num_threads
@@ -26,51 +29,30 @@ class NumpyEngine(Engine[NumpyPacked, list[Residuals]]):
     def pack(self, cell: Cell, weights: LayerWeights, *, copy: bool) -> NumpyPacked:
         return pack(cell, weights, copy)
 
-    def infer(
-        self,
-        packed: NumpyPacked,
-        x: Array,
-        state: State,
-        output: Array | None,
-        batch_sizes: Array | None,
-        reverse: bool,
-    ) -> None:
-        def work(tile: slice) -> None:
-            out = None if output is None else output[:, tile]
-            infer(packed, x[:, tile], _rows(state, tile), out, _sizes(batch_sizes, x, tile), reverse)
+    def infer(self, runs: Sequence[_Run]) -> None:
+        pairs = [(run, tile) for run in runs for tile in _tiles(run)]
+        run_in_threads(infer, pairs, sum(_step_flops(run) for run in runs), self.num_threads)
 
-        run_tiles(work, _tiles(packed, x), self.num_threads)
+    def forward(self, runs: Sequence[_Run]) -> list[list[Residuals]]:
+        tiles = [_tiles(run) for run in runs]
+        pairs = [(run, tile) for run, tiles_of_run in zip(runs, tiles, strict=True) for tile in tiles_of_run]
+        flops = sum(_step_flops(run) for run in runs)
+        results = iter(run_in_threads(forward, pairs, flops, self.num_threads))
+        return [[next(results) for _ in tiles_of_run] for tiles_of_run in tiles]
 
-    def forward(
-        self, packed: NumpyPacked, x: Array, state: State, output: Array, batch_sizes: Array | None, reverse: bool
-    ) -> list[Residuals]:
-        def work(tile: slice) -> Residuals:
-            sizes = _sizes(batch_sizes, x, tile)
-            return forward(packed, x[:, tile], _rows(state, tile), output[:, tile], sizes, reverse)
-
-        return run_tiles(work, _tiles(packed, x), self.num_threads)
-
-    def backward(
-        self, packed: NumpyPacked, residuals: list[Residuals], grad_output: Array | None, grad_state: State
-    ) -> LayerGradients:
-        def work(item: tuple[slice, Residuals]) -> LayerGradients:
-            tile, kept = item
-            grad = None if grad_output is None else grad_output[:, tile]
-            return backward(packed, kept, grad, _rows(grad_state, tile))
-
-        bounds = np.cumsum([0] + [part.x.shape[1] for part in residuals]).tolist()
-        tiles = [slice(start, stop) for start, stop in pairwise(bounds)]
-        return join(run_tiles(work, list(zip(tiles, residuals, strict=True)), self.num_threads))
+    def backward(self, runs: Sequence[BackwardRun[NumpyPacked, list[Residuals]]]) -> list[LayerGradients]:
+        pairs = [(run, residuals) for run in runs for residuals in run.residuals]
+        flops = sum(_step_flops(run) for run in runs)
+        results = iter(run_in_threads(backward, pairs, flops, self.num_threads))
+        return [join([next(results) for _ in run.residuals], run.residuals) for run in runs]
 
 
-def _tiles(packed: NumpyPacked, x: Array) -> list[slice]:
-    return row_tiles(x.shape[1], 2 * packed.weights.weight_hh.size)
+def _tiles(run: _Run) -> list[Tile]:
+    steps, batch, _ = run.x.shape
+    return make_tiles(run.rows, steps, batch, tile_count(batch, _step_flops(run)))
 
 
-def _rows(state: State, tile: slice) -> State:
-    return tuple(s[tile] for s in state)
-
-
-def _sizes(batch_sizes: Array | None, x: Array, tile: slice) -> Array:
-    rows = tile.stop - tile.start
-    return np.full(len(x), rows) if batch_sizes is None else np.clip(batch_sizes - tile.start, 0, rows)
+def _step_flops(run: _Run | BackwardRun[NumpyPacked, list[Residuals]]) -> int:
+    """Of the recurrent product of one time step of the whole batch."""
+    state = run.state if isinstance(run, Run) else run.grad_state
+    return 2 * run.packed.weights.weight_hh.size * len(state[0])

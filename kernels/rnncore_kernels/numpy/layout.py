@@ -1,7 +1,7 @@
 """Arrays of the NumPy engine.
 
 Values of a step are (H, rows), transposed against the contract's (B, H): BLAS multiplies W_hh by a few columns up to
-twice as fast as a few rows by its transpose, and each gate is one block of memory. Sequences are (features, T, B).
+twice as fast as a few rows by its transpose, and each gate is one block of memory. Sequences are (features, T, rows).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..cells import Cell, Stage, Values
-from ..contract import Array, LayerWeights, State
+from ..contract import Array, LayerWeights, Rows, State
 
 
 class StagePlan(NamedTuple):
@@ -33,6 +33,35 @@ class NumpyPacked:
     num_states: int
     bias_x: Array | None  # (G*H, 1) added to W_ih x_t
     bias_h: Array | None  # (G*H, 1) added to W_hh u of the gates in `split`
+
+
+@dataclass(frozen=True, eq=False)
+class Tile:
+    """Some rows of the batch, computed by one thread.
+
+    Attributes:
+        index: which rows; an array of indices, the longest row first, or a slice where all are equally long.
+        sizes: (T,) how many of them are longer than t.
+    """
+
+    index: Array | slice
+    sizes: Array
+
+    def part(self, start: int, stop: int | None = None) -> Array | slice:
+        """Index of the tile's rows from `start` to `stop`, or to the last."""
+        if isinstance(self.index, slice):
+            first = self.index.start
+            return slice(first + start, self.index.stop if stop is None else first + stop)
+        return self.index[start:stop]
+
+
+def make_tiles(rows: Rows, steps: int, batch: int, count: int) -> list[Tile]:
+    """The batch in `count` tiles. Rows of different lengths are dealt out in turn, so each tile has as much work."""
+    if rows.batch_sizes is None:
+        bounds = [batch * i // count for i in range(count + 1)]
+        return [Tile(slice(*pair), np.full(steps, pair[1] - pair[0])) for pair in pairwise(bounds)]
+    order = np.arange(batch) if rows.order is None else rows.order
+    return [Tile(order[i::count], np.maximum(0, (rows.batch_sizes - i + count - 1) // count)) for i in range(count)]
 
 
 def pack(cell: Cell, weights: LayerWeights, copy: bool) -> NumpyPacked:
@@ -57,12 +86,14 @@ def pack(cell: Cell, weights: LayerWeights, copy: bool) -> NumpyPacked:
 def change_rows(current: Values, state: State, rows: int) -> Values:
     """The (H, have) values with `rows` columns instead.
 
-    Rows of the batch past `rows` leave their values in `state` (B, H); rows that are new bring theirs from it.
+    Rows past `rows` leave their values in `state` (rows of the tile, H); rows that are new bring theirs from it.
     """
     have = current[0].shape[1]
     if rows > have:
         pairs = zip(current, state, strict=True)
         return tuple(np.ascontiguousarray(np.concatenate([c, s[have:rows].T], axis=1)) for c, s in pairs)
+    if rows == have:
+        return current
     for c, s in zip(current, state, strict=True):
         s[rows:have] = c[:, rows:].T
     return tuple(c[:, :rows] for c in current)

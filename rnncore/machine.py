@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import platform
 import sys
-from pathlib import Path
 
-from .backends import backends
+from rnncore_kernels.host import memory_bytes, processor_name, usable_cores
+
+from .registry import backends
 from .version import __version__
 
 PACKAGES = ("numpy", "numba", "cupy", "torch", "onnxruntime", "openvino")
@@ -17,15 +17,13 @@ THREAD_VARIABLES = ("OPENBLAS_", "OMP_", "MKL_", "NUMBA_", "BLIS_", "VECLIB_")
 
 def configuration() -> dict[str, dict[str, str]]:
     """Versions, machine, backends, and the environment variables that change speed; by section and name."""
-    from rnncore_kernels.numpy.threads import usable_cores
-
     environment = {name: value for name, value in sorted(os.environ.items()) if name.startswith(THREAD_VARIABLES)}
     return {
         "versions": {"rnncore": __version__, "python": platform.python_version(), **_installed()},
         "machine": {
             "processor": processor_name(),
             "cores": f"{usable_cores()} usable of {os.cpu_count()}",
-            "memory": _memory(),
+            "memory": "unknown" if (memory := memory_bytes()) is None else f"{memory / 2**30:.0f} GiB",
             "system": f"{platform.system()} {platform.machine()}",
             "blas": blas_name(),
         },
@@ -43,18 +41,6 @@ def show_config() -> None:
         print(f"{section}:", file=sys.stdout)
         for name, value in values.items():
             print(f"  {name}: {value}", file=sys.stdout)
-
-
-@functools.cache
-def processor_name() -> str:
-    """The processor's model, as the system names it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def blas_name() -> str:
@@ -79,11 +65,3 @@ def _installed() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
-
-
-def _memory() -> str:
-    try:
-        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError, AttributeError):
-        return "unknown"
-    return f"{total / 2**30:.0f} GiB"

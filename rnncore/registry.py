@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
-from typing import Any
+from typing import Any, cast
 
-from rnncore_kernels.contract import Engine, Probe
+from rnncore_kernels.contract import Engine, EngineModule, Probe
 
 from .errors import BackendUnavailableError
 
@@ -16,7 +16,7 @@ MODULES = {
     "numba": "rnncore_kernels.cpu",
     "numpy": "rnncore_kernels.numpy",
 }
-"""The backends in the order of `auto`; each module has `probe() -> Probe` and `make_engine(num_threads) -> Engine`."""
+"""The module of each backend, a `contract.EngineModule`, in the order of `auto`."""
 
 
 def backends() -> dict[str, Probe]:
@@ -47,8 +47,7 @@ def resolve(name: str) -> str:
 
 def make_engine(name: str, num_threads: int | None) -> Engine[Any, Any]:
     """The engine of an available backend."""
-    engine: Engine[Any, Any] = importlib.import_module(MODULES[name]).make_engine(num_threads)
-    return engine
+    return _module(name).make_engine(num_threads)
 
 
 @functools.cache
@@ -59,5 +58,8 @@ def _probe(name: str) -> Probe:
             reason=f"this version of rnncore has no {name} engine",
             fix="Use backend='auto', or backend='numpy', which runs anywhere.",
         )
-    probe: Probe = importlib.import_module(MODULES[name]).probe()
-    return probe
+    return _module(name).probe()
+
+
+def _module(name: str) -> EngineModule:
+    return cast(EngineModule, importlib.import_module(MODULES[name]))
