@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import asv_runner.benchmarks.mark
 
 import rnncore
@@ -11,10 +13,14 @@ BACKENDS = ("numpy", "numba", "cuda")
 SIZES = ((1, 100, 256), (32, 100, 128), (64, 100, 512))
 
 
-def _task(backend: str, cell: str, mode: str, size: tuple[int, int, int]):  # type: ignore[no-untyped-def]
+def _skip_unavailable(backend: str) -> None:
     probe = rnncore.backends()[backend]
     if not probe.available:
         raise asv_runner.benchmarks.mark.SkipNotImplemented(probe.reason)
+
+
+def _task(backend: str, cell: str, mode: str, size: tuple[int, int, int]) -> Callable[[], object]:
+    _skip_unavailable(backend)
     batch, steps, hidden = size
     workload = Workload(cell, mode, steps, batch, hidden, hidden, "float32")
     return workload.task(workload.network(backend))
@@ -45,13 +51,13 @@ class Step:
     param_names = ("backend", "cell", "H")
 
     def setup(self, backend: str, cell: str, hidden: int) -> None:
-        self.workload_x, _ = Workload(cell, "inference", 1, 1, hidden, hidden, "float32").inputs()
-        _task(backend, cell, "inference", (1, 1, hidden))
+        _skip_unavailable(backend)
+        self.x, _ = Workload(cell, "inference", 1, 1, hidden, hidden, "float32").inputs()
         self.frozen = rnncore.Recurrent(cell, hidden, hidden, backend=backend, seed=0).freeze()
-        _, self.state = self.frozen.step(self.workload_x[0])
+        _, self.state = self.frozen.step(self.x[0])
 
     def time_step(self, backend: str, cell: str, hidden: int) -> None:
-        self.frozen.step(self.workload_x[0], self.state)
+        self.frozen.step(self.x[0], self.state)
 
 
 def timeraw_import() -> str:

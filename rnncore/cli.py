@@ -6,7 +6,7 @@ import argparse
 import itertools
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rnncore_kernels.cells import CELLS
 
@@ -108,7 +108,7 @@ def _info(arguments: argparse.Namespace) -> int:
     return OK
 
 
-def _choices(allowed: tuple[str, ...]):  # type: ignore[no-untyped-def]
+def _choices(allowed: tuple[str, ...]) -> Callable[[str], list[str]]:
     """Parser of a list of names."""
 
     def parse(text: str) -> list[str]:
