@@ -87,7 +87,15 @@ def test_an_error_inside_gives_the_threads_back() -> None:
 
 
 def test_number_of_tiles() -> None:
-    for batch, step_flops, count in ((0, 0, 1), (63, 10**12, 1), (64, 10**12, 2), (64, 10**6, 1), (10_000, 10**12, 8)):
+    for batch, step_flops, count in (
+        (0, 0, 1),
+        (31, 10**12, 1),
+        (32, 10**12, 2),
+        (95, 10**12, 2),
+        (96, 10**12, 3),
+        (64, 10**6, 1),
+        (999, 10**12, 8),
+    ):
         assert threads.tile_count(batch, step_flops) == count
 
 

@@ -14,15 +14,15 @@ from .blas import single_threaded
 
 Result = TypeVar("Result")
 
-MIN_ROWS = 32
 MAX_TILES = 8
 MIN_FLOPS = 8_000_000
 """Least FLOPs of a tile in one time step for which a thread of its own is faster, measured on two cores."""
 
 
 def tile_count(batch: int, step_flops: int) -> int:
-    """Into how many tiles a batch is split: of MIN_ROWS rows or more each, and worth a thread each."""
-    return max(1, min(MAX_TILES, batch // MIN_ROWS, step_flops // MIN_FLOPS))
+    """Into how many tiles a batch is split: of 32 rows or more, or two of 16 or more, and each worth a thread."""
+    by_rows = max(batch // 32, 2 if batch >= 32 else 1)
+    return max(1, min(MAX_TILES, by_rows, step_flops // MIN_FLOPS))
 
 
 def run_in_threads(
