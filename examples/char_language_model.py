@@ -3,7 +3,7 @@
 Many-to-many in training: an LSTM reads the documentation of Python (`pydoc_data.topics`) and predicts each next
 character, with truncated back-propagation through time, gradient clipping and Adam. One-to-many afterwards: it writes.
 
-    python examples/char_language_model.py             about a minute and a half on two cores with the NumPy engine
+    python examples/char_language_model.py             about a minute on two cores with the NumPy engine
     python examples/char_language_model.py --short     a quarter of a minute
 """
 
@@ -120,11 +120,11 @@ def read_text() -> str:
 def main() -> None:
     """Train, evaluate on text that was held out, and write some."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--short", action="store_true", help="a quarter of a minute instead of one and a half")
+    parser.add_argument("--short", action="store_true", help="a quarter of a minute instead of a whole one")
     parser.add_argument("--backend", default="auto")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    iterations = 100 if arguments.short else 800
+    iterations = 100 if arguments.short else 600
 
     text = read_text()
     characters = "".join(sorted(set(text)))
