@@ -70,9 +70,7 @@ class Parameters(Mapping[str, Array]):
     def layers(self) -> list[LayerWeights]:
         """The arrays of each layer and direction, in the order of the state."""
         return [
-            LayerWeights(
-                *(self._arrays.get(f"{kind}_{suffix}") for kind in LayerWeights._fields)  # type: ignore[arg-type]
-            )
+            LayerWeights._make(self._arrays.get(f"{kind}_{suffix}") for kind in LayerWeights._fields)
             for suffix in self._architecture.parameter_suffixes()
         ]
 
