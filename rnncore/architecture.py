@@ -140,7 +140,8 @@ def _flag(name: str, value: Any) -> bool:
 
 
 def _probability(name: str, value: Any) -> float:
-    if not isinstance(value, (int, float, np.number)) or isinstance(value, bool) or not 0 <= value <= 1:
+    is_number = isinstance(value, (int, float, np.floating, np.integer)) and not isinstance(value, bool)
+    if not is_number or not 0 <= value <= 1:
         raise ValueError(f"{name}: expected a probability from 0 to 1, got {value!r}")
     return float(value)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import io
 import itertools
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -15,7 +17,7 @@ from .machine import configuration, show_config
 from .registry import MODULES, backends, resolve
 from .version import __version__
 
-OK, WRONG_RESULT, USAGE, UNAVAILABLE, INTERRUPTED = 0, 1, 2, 3, 130
+OK, WRONG_RESULT, UNAVAILABLE, FAILED, INTERRUPTED = 0, 1, 3, 4, 130
 SIZES = ((100, 1, 256), (100, 32, 256), (100, 64, 512))
 """(T, B, H) measured where no size is given."""
 
@@ -23,11 +25,23 @@ SIZES = ((100, 1, 256), (100, 32, 256), (100, 64, 512))
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status.
 
-    0 is success, 1 a wrong result, 2 a wrong argument, 3 a backend that was named and cannot run, 130 an interruption.
+    0 is success, 1 a wrong result, 2 a wrong argument, 3 a backend that was named and cannot run, 4 a measurement that
+    failed, 130 an interruption.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     parsed = _parser().parse_args(arguments)
     try:
-        return int(parsed.run(parsed))
+        status = int(parsed.run(parsed))
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        # Whoever read the output has seen enough; what is still buffered must not fail at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except MemoryError as error:
+        print(f"rnncore: not enough memory: {error}", file=sys.stderr)
+        return FAILED
     except BackendUnavailableError as error:
         print(f"rnncore: {error}", file=sys.stderr)
         return UNAVAILABLE
@@ -87,6 +101,7 @@ def _bench(arguments: argparse.Namespace) -> int:
         for inputs in arguments.I or [hidden]
         for mode in arguments.mode
     ]
+    workloads = list(dict.fromkeys(workloads))
     results = []
     for result in measure.run(workloads, list(dict.fromkeys(names)), arguments.min_time, arguments.threads):
         results.append(result)

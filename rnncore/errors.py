@@ -20,6 +20,6 @@ class BackendUnavailableError(RuntimeError):
 def describe(value: Any) -> str:
     """A short account of what came: shape and dtype of an array, else type and value."""
     kind = type(value)
-    if hasattr(value, "shape") and hasattr(value, "dtype"):
+    if not isinstance(value, type) and hasattr(value, "shape") and hasattr(value, "dtype"):
         return f"{kind.__module__.split('.')[0]}.{kind.__name__} {tuple(value.shape)} of {value.dtype}"
     return f"{kind.__name__} {value!r:.60}"

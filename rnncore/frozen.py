@@ -69,6 +69,12 @@ class Frozen:
             outputs[t], state = self.step(x_t, state)
         return outputs.swapaxes(0, 1) if arch.batch_first and outputs.ndim == 3 else outputs, state
 
+    def __copy__(self) -> Frozen:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Frozen:
+        return self
+
     def __reduce__(self) -> Any:
         raise TypeError("a frozen network does not pickle: pickle the Recurrent, and freeze the copy")
 

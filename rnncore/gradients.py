@@ -11,6 +11,8 @@ import numpy as np
 
 from rnncore_kernels.contract import Array
 
+from .errors import describe
+
 
 @dataclass(frozen=True, eq=False)
 class Gradients:
@@ -46,11 +48,17 @@ def clip_grad_norm(grads: Gradients | Mapping[str, Array], max_norm: float) -> f
 
     Source: R. Pascanu, T. Mikolov and Y. Bengio, On the difficulty of training recurrent neural networks, ICML 2013.
     """
-    if not max_norm > 0:
+    if not isinstance(max_norm, (int, float, np.number)) or not max_norm > 0:
         raise ValueError(f"max_norm: expected a number above 0, got {max_norm!r}")
+    if not isinstance(grads, (Gradients, Mapping)):
+        raise TypeError(f"grads: expected the result of backward or a mapping of arrays, got {describe(grads)}")
     arrays = list((grads.parameters if isinstance(grads, Gradients) else grads).values())
-    norm = math.sqrt(sum(float(np.square(array, dtype=np.float64).sum()) for array in arrays))
-    if math.isfinite(norm) and norm > max_norm:
+    # By the largest magnitude, so that no square overflows.
+    largest = max((float(abs(array).max()) for array in arrays if array.size), default=0.0)
+    if not math.isfinite(largest) or largest == 0:
+        return largest
+    norm = largest * math.sqrt(sum(float(np.square(array / largest, dtype=np.float64).sum()) for array in arrays))
+    if norm > max_norm:
         for array in arrays:
             array *= max_norm / norm
     return norm

@@ -11,7 +11,7 @@ from rnncore_kernels.host import memory_bytes, processor_name, usable_cores
 from .registry import backends
 from .version import __version__
 
-PACKAGES = ("numpy", "numba", "cupy", "torch", "onnxruntime", "openvino")
+PACKAGES = ("numpy", "numba", "numba-cuda", "cupy", "cupy-cuda12x", "cupy-cuda13x", "torch", "onnxruntime", "openvino")
 THREAD_VARIABLES = ("OPENBLAS_", "OMP_", "MKL_", "NUMBA_", "BLIS_", "VECLIB_")
 
 

@@ -39,20 +39,32 @@ class Parameters(Mapping[str, Array]):
     def __len__(self) -> int:
         return len(self._arrays)
 
+    def __eq__(self, other: object) -> bool:
+        # Equality of values is a question for numpy, name by name.
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
     def __repr__(self) -> str:
         return f"Parameters({', '.join(f'{name} {array.shape}' for name, array in self.items())})"
 
     def update(self, values: Mapping[str, Array]) -> None:
         """Overwrite some parameters; if one is refused (ValueError, TypeError or KeyError), none is changed."""
+        if not isinstance(values, Mapping):
+            raise TypeError(f"parameters: expected a mapping from names to arrays, got {describe(values)}")
         for name, value in values.items():
             self._check(name, self[name], value)
-        for name, value in values.items():
-            if value is not self._arrays[name]:
-                self._arrays[name][...] = value
+        # Copied before the first write, as values may be views of other parameters.
+        new = {name: value.copy() for name, value in values.items() if value is not self._arrays[name]}
+        for name, value in new.items():
+            self._arrays[name][...] = value
 
     def _check(self, name: str, current: Array, value: Any) -> None:
         if not isinstance(value, type(current)):
             raise TypeError(f"{name}: expected a {describe(current)}, got {describe(value)}")
+        if not getattr(current.flags, "writeable", True):
+            raise ValueError(f"{name}: the parameter is read-only: call parameters[{name!r}].setflags(write=True)")
         if value.shape != current.shape:
             raise ValueError(f"{name}: expected {self._axes(name)} = {current.shape}, got {value.shape}")
         if value.dtype != current.dtype:

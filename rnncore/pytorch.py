@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,8 @@ def is_tensor(value: Any) -> bool:
 def as_arrays(architecture: Architecture, values: Mapping[str, Any]) -> dict[str, Any]:
     """The values, PyTorch tensors among them as NumPy arrays, unless they belong to another kind of GRU."""
     cell = architecture.cell
+    if not isinstance(values, Mapping):
+        raise TypeError(f"state_dict: expected a mapping from names to arrays, got {describe(values)}")
     if any(is_tensor(value) for value in values.values()) and isinstance(cell, GRU) and cell != GRU("carry", "after"):
         raise ValueError(f"state_dict: expected the parameters of {cell!r}, got PyTorch tensors: {CARRY_ADVICE}")
     return {name: _to_numpy(name, value) if is_tensor(value) else value for name, value in values.items()}
@@ -49,6 +52,8 @@ def from_torch(kind: type[Recurrent], module: Any, *, backend: str, num_threads:
     if getattr(module, "proj_size", 0):
         raise ValueError(f"module: expected proj_size=0, got {module.proj_size}: projections have no counterpart here")
     values = {name: _to_numpy(name, value) for name, value in module.state_dict().items()}
+    if "weight_ih_l0" not in values or "weight_hh_l0" not in values:
+        raise ValueError(f"module: expected parameters weight_ih_l0, weight_hh_l0, ..., got {', '.join(values)}")
     rnn = kind(
         cells[mode],
         module.input_size,
@@ -82,7 +87,16 @@ def to_torch(rnn: Recurrent) -> Any:
         raise ValueError(f"to_torch: {cell!r} has no counterpart in PyTorch, which has RNN (tanh, relu), LSTM and GRU")
     import torch  # pyright: ignore[reportMissingImports]
 
-    module = getattr(torch.nn, name)(
+    with warnings.catch_warnings():
+        # PyTorch's remark that dropout does nothing in a network of one layer.
+        warnings.simplefilter("ignore", UserWarning)
+        module = _make_module(torch, name, rnn, options)
+    module.load_state_dict({name: torch.tensor(array) for name, array in rnn.state_dict().items()})
+    return module
+
+
+def _make_module(torch: Any, name: str, rnn: Recurrent, options: dict[str, str]) -> Any:
+    return getattr(torch.nn, name)(
         rnn.input_size,
         rnn.hidden_size,
         num_layers=rnn.num_layers,
@@ -93,8 +107,6 @@ def to_torch(rnn: Recurrent) -> Any:
         dtype=getattr(torch, rnn.dtype.name),
         **options,
     )
-    module.load_state_dict({name: torch.tensor(array) for name, array in rnn.state_dict().items()})
-    return module
 
 
 def _to_numpy(name: str, tensor: Any) -> Array:

@@ -37,7 +37,7 @@ def resolve(name: str) -> str:
     """
     if name == "auto":
         return next(candidate for candidate in MODULES if _probe(candidate).available)
-    if name not in MODULES:
+    if not isinstance(name, str) or name not in MODULES:
         raise ValueError(f"backend: expected 'auto', {', '.join(map(repr, MODULES))}, got {name!r}")
     probe = _probe(name)
     if not probe.available:

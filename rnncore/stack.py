@@ -39,12 +39,14 @@ class Stack:
     packed: tuple[Any, ...]
 
     @staticmethod
+    @np.errstate(all="ignore")
     def pack(
         architecture: Architecture, engine: Engine[Any, Any], weights: Sequence[LayerWeights], *, copy: bool
     ) -> Stack:
         """Pack the weights of each layer and direction; `copy` as in `Engine.pack`."""
         return Stack(architecture, engine, tuple(engine.pack(architecture.cell, w, copy=copy) for w in weights))
 
+    @np.errstate(all="ignore")
     def infer(self, x: Array, states: States, rows: Rows, output: Array | None, last: Array | None) -> None:
         """Run all layers.
 
@@ -66,6 +68,7 @@ class Stack:
                 if above is not None:
                     below = above
 
+    @np.errstate(all="ignore")
     def forward(
         self, x: Array, states: States, rows: Rows, output: Array, rng: np.random.Generator
     ) -> tuple[LayerTape, ...]:
@@ -81,6 +84,7 @@ class Stack:
             below = above
         return tuple(tapes)
 
+    @np.errstate(all="ignore")
     def backward(
         self, tapes: Sequence[LayerTape], grad_output: Array | None, grad_states: States
     ) -> tuple[Array, list[LayerGradients]]:

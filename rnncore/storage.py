@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from rnncore_kernels.cells import CELLS, Cell
+from rnncore_kernels.cells import CELLS, Cell, check_cell
 
 if TYPE_CHECKING:
     from .recurrent import Recurrent
@@ -24,8 +25,7 @@ _SIZES = ("input_size", "hidden_size", "num_layers", "bidirectional", "bias", "b
 def save(rnn: Recurrent, path: str | os.PathLike[str]) -> None:
     """See `Recurrent.save`."""
     architecture = {name: getattr(rnn, name) for name in _SIZES}
-    own = type(rnn.cell) is not CELLS.get(rnn.cell.name)
-    described = {"name": rnn.cell.name, "options": rnn.cell.options, "own": own}
+    described = {"name": rnn.cell.name, "options": rnn.cell.options, "own": _is_own(rnn.cell)}
     architecture |= {"dtype": rnn.dtype.name, "cell": described}
     metadata = {
         "format": "rnncore",
@@ -34,10 +34,12 @@ def save(rnn: Recurrent, path: str | os.PathLike[str]) -> None:
     }
     # safetensors writes the buffer of a non-contiguous array as if it were contiguous, without an error.
     tensors = {name: np.ascontiguousarray(_on_host(array)) for name, array in rnn.parameters.items()}
-    target = Path(path)
+    target = Path(path).resolve()
     partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
         partial.write_bytes(safetensors.numpy.save(tensors, metadata))
+        if target.exists():
+            shutil.copymode(target, partial)
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
@@ -48,6 +50,10 @@ def load(
 ) -> Recurrent:
     """See `Recurrent.load`."""
     where = os.fspath(path)
+    if cell is not None:
+        check_cell(cell)
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{where}: expected a file written by Recurrent.save, found none")
     try:
         with safetensors.safe_open(where, framework="numpy") as file:
             metadata = file.metadata() or {}
@@ -59,25 +65,35 @@ def load(
             f"{where}: expected a file written by Recurrent.save, got safetensors without its metadata: make the "
             f"network yourself and pass the tensors to load_state_dict"
         )
-    version = int(metadata["format_version"])
-    if version > FORMAT_VERSION:
-        raise ValueError(f"{where}: expected format version {FORMAT_VERSION} or earlier, got {version}: update rnncore")
-    architecture = json.loads(metadata["architecture"])
-    described = architecture.pop("cell")
-    rnn = kind(_find_cell(where, described, cell), backend=backend, num_threads=num_threads, **architecture)
-    rnn.load_state_dict(tensors)
+    version = metadata.get("format_version")
+    if version != str(FORMAT_VERSION):
+        raise ValueError(f"{where}: expected format version {FORMAT_VERSION}, got {version}: update rnncore")
+    try:
+        architecture = json.loads(metadata["architecture"])
+        cell = _find_cell(where, architecture.pop("cell"), cell)
+        options = {name: architecture[name] for name in (*_SIZES, "dtype")}
+        rnn = kind(cell, **options, backend=backend, num_threads=num_threads)
+        rnn.load_state_dict(tensors)
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{where}: the file is damaged: {error}") from error
     return rnn
 
 
 def _find_cell(where: str, described: dict[str, Any], given: Cell | None) -> Cell:
-    name, options = described["name"], described["options"]
+    name, options, own = described["name"], described["options"], described["own"]
     if given is not None:
-        if (given.name, given.options) != (name, options):
-            raise ValueError(f"{where}: expected cell {name!r} with {options}, got {given!r}")
+        if (given.name, given.options, _is_own(given)) != (name, options, own):
+            whose = "one's own" if own else "the library's"
+            raise ValueError(f"{where}: expected {whose} cell {name!r} with {options}, got {given!r}")
         return given
-    if described["own"]:
+    if own:
         raise ValueError(f"{where}: holds a network of the cell {name!r}, which is not the library's: pass it as cell=")
     return CELLS[name](**options)
+
+
+def _is_own(cell: Cell) -> bool:
+    """Whether the cell is the user's, whatever it calls itself."""
+    return type(cell) is not CELLS.get(cell.name)
 
 
 def _on_host(array: Any) -> Any:

@@ -20,6 +20,12 @@ class Tape:
     layout: Layout
     layers: tuple[LayerTape, ...]
 
+    def __copy__(self) -> Tape:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Tape:
+        return self
+
     def __reduce__(self) -> Any:
         raise TypeError("a tape does not pickle: it belongs to its network; send the gradients of backward instead")
 

@@ -11,6 +11,8 @@ from hypothesis import settings
 from numpy.typing import NDArray
 
 import rnncore
+from rnncore import stack
+from rnncore_kernels.numpy import NumpyEngine, engine, forward
 
 Array = NDArray[Any]
 
@@ -27,7 +29,7 @@ TOLERANCES = {
 settings.register_profile("rnncore", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("rnncore")
 
-Close = Callable[[Any, Any, str], None]
+Close = Callable[..., None]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -50,10 +52,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def close() -> Close:
-    """Assert that a result agrees with what is expected, in shape, dtype and the table's tolerance."""
+    """Assert that a result agrees with what is expected, in shape, dtype if given, and the table's tolerance."""
 
-    def check(actual: Any, expected: Any, quantity: str) -> None:
+    def check(actual: Any, expected: Any, quantity: str, dtype: Any = None) -> None:
         expected = np.asarray(expected)
+        assert dtype is None or actual.dtype == dtype
         assert actual.shape == expected.shape
         if expected.size:
             scale = max(1.0, float(np.abs(expected).max()))
@@ -75,6 +78,15 @@ def nan_filled_empty(monkeypatch: pytest.MonkeyPatch) -> None:
         return array
 
     monkeypatch.setattr(np, "empty", empty)
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything that is done in blocks or tiles is done in several, also where it is small."""
+    monkeypatch.setattr(stack, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(NumpyEngine, "min_block_steps", 2)
+    monkeypatch.setattr(forward, "PROJECTION_BYTES", 300)
+    monkeypatch.setattr(engine, "tile_count", lambda batch, step_flops: max(1, batch // 2))
 
 
 def required(request: pytest.FixtureRequest, option: str) -> list[str]:

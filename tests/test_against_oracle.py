@@ -14,38 +14,62 @@ from networks import CELLS, Call, make_call
 from rnncore.states import as_given, as_tuple
 
 
-def check(call: Call, close: Close, *, dense: bool = False) -> None:
-    lengths = None if dense else call.lengths
+def check(call: Call, close: Close, *, lengths: list[int] | None = None, state: bool = True, layout: str = "") -> None:
+    """Compare all results with the oracle; `layout` is how x, states and cotangents lie in memory."""
+    if not state:
+        for values in call.state:
+            values[...] = 0
     expected = call.expected()
-    output, state = call.rnn(call.x, as_given(call.state), lengths=lengths)
-    close(output, expected.output, "output")
-    for value, value_expected in zip(as_tuple(state), expected.state, strict=True):
-        close(value, value_expected, "state")
+    dtype = call.rnn.dtype
+    x, grad_output = lay_out(call.x, layout), lay_out(call.grad_output, layout)
+    given = as_given(tuple(lay_out(s, layout) for s in call.state)) if state else None
+    grad_state = as_given(tuple(lay_out(s, layout) for s in call.grad_state))
 
-    output, state, tape = call.rnn.forward(call.x, as_given(call.state), lengths=lengths)
-    close(output, expected.output, "output")
-    for value, value_expected in zip(as_tuple(state), expected.state, strict=True):
-        close(value, value_expected, "state")
+    output, final = call.rnn(x, given, lengths=lengths)
+    trained, trained_final, tape = call.rnn.forward(x, given, lengths=lengths)
+    last, last_final = call.rnn(x, given, lengths=lengths, return_sequence=False)
+    for value in (output, trained):
+        close(value, expected.output, "output", dtype)
+    ends = [
+        (expected.output[end - 1, row] if end else 0 * expected.grad_x.sum()) for row, end in enumerate(call.lengths)
+    ]
+    close(last, np.array([np.broadcast_to(end, last.shape[1:]) for end in ends]).reshape(last.shape), "output", dtype)
+    for states in (final, trained_final, last_final):
+        for value, value_expected in zip(as_tuple(states), expected.state, strict=True):
+            close(value, value_expected, "state", dtype)
 
-    grads = call.rnn.backward(tape, call.grad_output, as_given(call.grad_state))
-    close(grads.x, expected.grad_x, "gradient")
+    grads = call.rnn.backward(tape, grad_output, grad_state)
+    close(grads.x, expected.grad_x, "gradient", dtype)
     for value, value_expected in zip(as_tuple(grads.state), expected.grad_state, strict=True):
-        close(value, value_expected, "gradient")
+        close(value, value_expected, "gradient", dtype)
     assert grads.parameters.keys() == call.rnn.parameters.keys()
     for name, value in grads.parameters.items():
-        close(value, expected.grad_parameters[name], "gradient")
+        close(value, expected.grad_parameters[name], "gradient", dtype)
+
+
+def lay_out(values: Array, layout: str) -> Array:
+    """The same values in another memory layout."""
+    if layout == "strided":
+        wide = np.full((*values.shape[:-1], 2 * values.shape[-1] + 1), np.nan, values.dtype)[::-1]
+        wide[..., 1::2] = values
+        return wide[..., 1::2]
+    if layout == "fortran":
+        return np.asfortranarray(values)
+    if layout == "read-only":
+        values.setflags(write=False)
+    return values
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", CELLS)
 def test_dense(backend: str, name: str, dtype: str, close: Close, nan_filled_empty: None) -> None:
-    check(make_call(name, 5, 3, dtype=dtype, backend=backend), close, dense=True)
+    check(make_call(name, 5, 3, dtype=dtype, backend=backend), close)
 
 
 @pytest.mark.parametrize("name", CELLS)
 def test_deep_bidirectional_ragged(backend: str, name: str, close: Close, nan_filled_empty: None) -> None:
     options: dict[str, Any] = {"num_layers": 2, "bidirectional": True, "backend": backend, "dtype": "float64"}
-    check(make_call(name, 5, 4, lengths=[2, 5, 0, 3], **options), close)
+    check(make_call(name, 5, 4, lengths=[2, 5, 0, 3], **options), close, lengths=[2, 5, 0, 3])
 
 
 @st.composite
@@ -66,10 +90,24 @@ def calls(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(options=calls())
-def test_any_shape(backend: str, options: dict[str, Any], close: Close, nan_filled_empty: None) -> None:
-    check(make_call(**options, backend=backend), close, dense=options["lengths"] is None)
+anything = settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
+how = {"state": st.booleans(), "layout": st.sampled_from(["", "strided", "fortran", "read-only"])}
+
+
+@anything
+@given(options=calls(), **how)
+def test_any_call(
+    backend: str, options: dict[str, Any], state: bool, layout: str, close: Close, nan_filled_empty: None
+) -> None:
+    check(make_call(**options, backend=backend), close, lengths=options["lengths"], state=state, layout=layout)
+
+
+@anything
+@given(options=calls(), **how)
+def test_any_call_in_small_blocks(
+    backend: str, options: dict[str, Any], state: bool, layout: str, close: Close, small_blocks: None
+) -> None:
+    check(make_call(**options, backend=backend), close, lengths=options["lengths"], state=state, layout=layout)
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru_carry_after", "gru_candidate_before", "elman_relu"])

@@ -121,6 +121,10 @@ WRONG_DEFINITIONS: dict[str, tuple[dict[str, Any], str]] = {
         {"forward": lambda p, s: ((p[0] * np.float64(2),), ())},
         "a value of a cell can be combined with another or a Python number, not with float64",
     ),
+    "a limit that is no number": (
+        {"forward": lambda p, s: ((functions.clamp(p[0], -1.0, s[0]),), ())},
+        "clamp: expected limits that are Python numbers, got Symbol",
+    ),
     "a change in place": (
         {"forward": change_in_place},
         "a value of a cell cannot be changed in place: write x = x + y, not x += y",
@@ -162,6 +166,9 @@ def test_incomplete_classes() -> None:
         name = "stageless"
         states = ("h",)
 
+    class Bare(Stageless):
+        stages = MinimalGatedUnit.stages[0]  # type: ignore[assignment]
+
     class Numbered(Stageless):
         name = 3  # type: ignore[assignment]
         stages = MinimalGatedUnit.stages
@@ -170,6 +177,7 @@ def test_incomplete_classes() -> None:
         (Nameless, "Nameless: define `name`"),
         (Stateless, "Stateless: define `states`"),
         (Stageless, "Stageless: define `stages`"),
+        (Bare, "Bare.stages: expected a tuple of Stage, got Stage("),
         (Numbered, "Numbered.name: expected a string that identifies the cell, got 3"),
     ):
         with pytest.raises(CellError, match=re.escape(message)):

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 
 import rnncore
@@ -101,6 +105,39 @@ def test_info(capsys: pytest.CaptureFixture[str]) -> None:
     loaded = json.loads(capsys.readouterr().out)
     assert loaded["versions"]["rnncore"] == rnncore.__version__
     assert set(loaded["backends"]) == {"cuda", "numba", "numpy"}
+
+
+def test_as_a_module_and_into_a_closed_pipe() -> None:
+    command = [sys.executable, "-m", "rnncore", "info"]
+    assert "processor: " in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+
+
+def test_a_terminal_without_the_letters() -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "rnncore", "bench", "--cell", "rnn", *QUICK]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert "?s/step" in result.stdout
+
+
+def test_not_enough_memory(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError("3 TiB")
+
+    monkeypatch.setattr(measure, "run", fail)
+    assert main(["bench", *QUICK]) == 4
+    assert capsys.readouterr().err == "rnncore: not enough memory: 3 TiB\n"
+
+
+def test_a_result_that_is_not_finite_is_wrong() -> None:
+    good = np.ones(3)
+    assert measure._error([good, good], [good, good]) == 0
+    assert measure._error([good, np.array([1, np.nan, 1])], [good, good]) == np.inf
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

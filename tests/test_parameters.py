@@ -119,6 +119,11 @@ def test_refused_values_change_nothing() -> None:
     rnn = Recurrent("lstm", 3, 4, seed=0)
     before = rnn.state_dict()
     good = {name: values * 2 for name, values in before.items()}
+    for nothing in (None, [1]):
+        with pytest.raises(TypeError, match="state_dict: expected a mapping from names to arrays, got "):
+            rnn.load_state_dict(cast(Any, nothing))
+        with pytest.raises(TypeError, match="parameters: expected a mapping from names to arrays, got "):
+            rnn.parameters.update(cast(Any, nothing))
     refusals: tuple[tuple[dict[str, Any], type[Exception], str], ...] = (
         (
             {"weight_ih_l0": np.ones((3, 16), np.float32)},
@@ -146,6 +151,31 @@ def test_refused_values_change_nothing() -> None:
         rnn.load_state_dict({**good, "weight_ih_l1": good["weight_ih_l0"]})
     for name, values in rnn.parameters.items():
         np.testing.assert_array_equal(values, before[name])
+
+
+def test_values_that_are_views_of_other_parameters() -> None:
+    parameters = Recurrent("lstm", 3, 3, bidirectional=True, seed=0).parameters
+    forward, reverse = parameters["weight_hh_l0"], parameters["weight_hh_l0_reverse"]
+    before = forward.copy(), reverse.copy()
+    parameters.update({"weight_hh_l0": reverse, "weight_hh_l0_reverse": forward})
+    np.testing.assert_array_equal(forward, before[1])
+    np.testing.assert_array_equal(reverse, before[0])
+
+
+def test_a_parameter_that_was_made_read_only() -> None:
+    rnn = Recurrent("lstm", 3, 4, seed=0)
+    before = rnn.state_dict()
+    rnn.parameters["bias_hh_l0"].setflags(write=False)
+    with pytest.raises(ValueError, match="bias_hh_l0: the parameter is read-only"):
+        rnn.load_state_dict({name: values * 2 for name, values in before.items()})
+    for name, values in rnn.parameters.items():
+        np.testing.assert_array_equal(values, before[name])
+
+
+def test_comparison_is_by_identity() -> None:
+    first, second = Recurrent("lstm", 3, 4, seed=0), Recurrent("lstm", 3, 4, seed=0)
+    assert first.parameters == first.parameters
+    assert first.parameters != second.parameters
 
 
 def test_parameters_cannot_be_replaced_or_removed() -> None:

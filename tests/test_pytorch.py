@@ -116,11 +116,17 @@ def test_state_dict_of_a_module_loads(torch: Any) -> None:
     np.testing.assert_array_equal(rnn.parameters["weight_hh_l0"], module.weight_hh_l0.detach().numpy())
 
 
+def test_one_layer_with_dropout_goes_there_in_silence(torch: Any) -> None:
+    assert Recurrent("lstm", 3, 5, dropout=0.5).to_torch().dropout == 0.5
+
+
 def test_refusals(torch: Any) -> None:
     gru = torch.nn.GRU(3, 5).state_dict()
+    mixed = {name: value.numpy() if "bias" in name else value for name, value in gru.items()}
     advice = "use GRU(update='carry', reset='after')"
     for call, error, message in (
         (lambda: Recurrent("gru", 3, 5).load_state_dict(gru), ValueError, advice),
+        (lambda: Recurrent("gru", 3, 5).load_state_dict(mixed), ValueError, advice),
         (lambda: Recurrent(GRU("carry", "before"), 3, 5).load_state_dict(gru), ValueError, advice),
         (lambda: Recurrent("gru", 3, 5).to_torch(), ValueError, advice),
         (lambda: Recurrent(type("Mine", (LSTM,), {})(), 3, 5).to_torch(), ValueError, "has no counterpart in PyTorch"),

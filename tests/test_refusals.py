@@ -37,6 +37,8 @@ CONSTRUCTION: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: lstm(dropout=float("nan")), ValueError, "dropout: expected a probability from 0 to 1, got nan"),
     (lambda: lstm(dropout=True), ValueError, "dropout: expected a probability from 0 to 1, got True"),
     (lambda: lstm(dropout=None), ValueError, "dropout: expected a probability from 0 to 1, got None"),
+    (lambda: lstm(dropout=np.complex64(0.5)), ValueError, "dropout: expected a probability from 0 to 1, got"),
+    (lambda: lstm(backend=["numpy"]), ValueError, "backend: expected 'auto', 'cuda', 'numba', 'numpy', got ['numpy']"),
     (lambda: lstm(dtype="float16"), ValueError, "dtype: expected 'float32' or 'float64', got 'float16'"),
     (lambda: lstm(dtype="floaty"), ValueError, "dtype: expected 'float32' or 'float64', got 'floaty'"),
     (lambda: lstm(dtype=None), ValueError, "dtype: expected 'float32' or 'float64', got None"),
@@ -148,6 +150,7 @@ CALLS: list[tuple[dict[str, Any], dict[str, Any], type[Exception], str]] = [
     ({}, {"x": x, "lengths": [True, False]}, TypeError, "lengths: expected (B=2,) integers, got bool"),
     ({}, {"x": x, "lengths": [[1], [1, 2]]}, TypeError, "lengths: expected (B=2,) integers, got list"),
     ({}, {"x": x, "lengths": _OnGpu()}, TypeError, "lengths: expected (B=2,) integers in the host's memory, got"),
+    ({}, {"x": np.ndarray}, TypeError, "x: expected a numpy.ndarray (T, B, input_size=8) of float32, got type <class"),
     ({}, {"x": np.ma.array(x)}, TypeError, "its mask would be ignored; fill it, and give the steps of each row in le"),
     (
         {},
@@ -225,6 +228,7 @@ def test_backward(backend: str) -> None:
     batch_first = lstm(backend=backend, batch_first=True)
     _, _, other = batch_first.forward(x)
     _, _, one = rnn.forward(x[:, 0])
+    _, _, twin = lstm(backend=backend).forward(x)
     nothing: Any = None
     wrong: Any = [1.0]
     cases: list[tuple[Callable[[], Any], type[Exception], str]] = [
@@ -238,6 +242,7 @@ def test_backward(backend: str) -> None:
             ValueError,
             "tape: expected one of this network, got one of Recurrent(LSTM()",
         ),
+        (lambda: rnn.backward(twin, output), ValueError, "tape: expected one of this network"),
         (
             lambda: rnn.backward(tape, zeros(5, 2, 8)),
             ValueError,

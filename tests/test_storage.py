@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def test_cell_of_ones_own(tmp_path: Path) -> None:
         ValueError, match="holds a network of the cell 'mgu', which is not the library's: pass it as cell="
     ):
         Recurrent.load(path)
-    with pytest.raises(ValueError, match=re.escape("expected cell 'mgu' with {}, got LSTM()")):
+    with pytest.raises(ValueError, match=re.escape("expected one's own cell 'mgu' with {}, got LSTM()")):
         Recurrent.load(path, cell=LSTM())
 
 
@@ -61,6 +62,13 @@ def test_a_cell_that_takes_a_library_cells_name(tmp_path: Path) -> None:
     Recurrent(LSTMLike(), 3, 4).save(path)
     with pytest.raises(ValueError, match="holds a network of the cell 'lstm', which is not the library's"):
         Recurrent.load(path)
+    with pytest.raises(ValueError, match=re.escape("expected one's own cell 'lstm' with {}, got LSTM()")):
+        Recurrent.load(path, cell=LSTM())
+    Recurrent("lstm", 3, 4).save(path)
+    with pytest.raises(ValueError, match="expected the library's cell 'lstm'"):
+        Recurrent.load(path, cell=LSTMLike())
+    with pytest.raises(TypeError, match="cell: expected 'rnn', 'lstm', 'gru' or an instance of Cell, got str"):
+        Recurrent.load(path, cell="lstm")  # type: ignore[arg-type]
 
 
 def test_files_that_are_something_else(tmp_path: Path) -> None:
@@ -72,10 +80,47 @@ def test_files_that_are_something_else(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="got safetensors without its metadata: make the network yourself"):
         Recurrent.load(path)
     safetensors.numpy.save_file({"weight_ih_l0": np.ones(3)}, path, {"format": "rnncore", "format_version": "2"})
-    with pytest.raises(ValueError, match="expected format version 1 or earlier, got 2: update rnncore"):
+    with pytest.raises(ValueError, match="expected format version 1, got 2: update rnncore"):
         Recurrent.load(path)
-    with pytest.raises(FileNotFoundError):
-        Recurrent.load(tmp_path / "missing")
+    for nothing in (tmp_path / "missing", tmp_path):
+        with pytest.raises(FileNotFoundError, match="expected a file written by"):
+            Recurrent.load(nothing)
+
+
+def test_damaged_files(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    Recurrent("lstm", 3, 4).save(path)
+    with safetensors.safe_open(path, framework="numpy") as file:
+        good, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    architecture = json.loads(good["architecture"])
+    without_size = {name: value for name, value in architecture.items() if name != "input_size"}
+    unknown_option = architecture | {"cell": {"name": "lstm", "options": {"x": 1}, "own": False}}
+    damaged: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        ({"architecture": json.dumps(without_size)}, tensors),
+        ({"architecture": json.dumps(unknown_option)}, tensors),
+        ({"architecture": "{"}, tensors),
+        ({"architecture": "[]"}, tensors),
+        ({}, {name: value for name, value in tensors.items() if "bias" not in name}),
+        ({"format_version": "x"}, tensors),
+    ]
+    for changes, values in damaged:
+        safetensors.numpy.save_file(values, path, good | changes)
+        with pytest.raises(ValueError, match=re.escape(str(path))):
+            Recurrent.load(path)
+
+
+def test_links_and_permissions_stay(tmp_path: Path) -> None:
+    target, link = tmp_path / "target", tmp_path / "link"
+    Recurrent("lstm", 3, 4, seed=0).save(target)
+    target.chmod(0o640)
+    link.symlink_to(target)
+    Recurrent("lstm", 3, 4, seed=1).save(link)
+    assert link.is_symlink()
+    assert target.stat().st_mode & 0o777 == 0o640
+    loaded = Recurrent.load(target)
+    np.testing.assert_array_equal(
+        loaded.parameters["bias_ih_l0"], Recurrent("lstm", 3, 4, seed=1).parameters["bias_ih_l0"]
+    )
 
 
 def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

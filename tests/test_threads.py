@@ -86,6 +86,27 @@ def test_an_error_inside_gives_the_threads_back() -> None:
     assert blas_threads() == before
 
 
+@pytest.mark.parametrize(("num_threads", "used"), [(1, []), (2, [2]), (3, [3]), (None, [2])])
+def test_as_many_threads_as_asked_for(
+    num_threads: int | None, used: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+
+    class Pool(ThreadPoolExecutor):
+        def __init__(self, max_workers: int) -> None:
+            made.append(max_workers)
+            super().__init__(max_workers)
+
+    monkeypatch.setattr(threads, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(threads, "usable_cores", lambda: 2)
+    rnn = Recurrent("lstm", 4, 512, backend="numpy", num_threads=num_threads)
+    rnn(np.zeros((1, 256, 4), np.float32))
+    assert made == used
+    made.clear()
+    Recurrent("lstm", 4, 8, backend="numpy", num_threads=num_threads)(np.zeros((1, 256, 4), np.float32))
+    assert made == []
+
+
 def test_number_of_tiles() -> None:
     for batch, step_flops, count in (
         (0, 0, 1),

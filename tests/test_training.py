@@ -11,7 +11,7 @@ import pytest
 from conftest import Close
 from networks import make_call
 
-from rnncore import Recurrent, clip_grad_norm
+from rnncore import Elman, Recurrent, clip_grad_norm
 from rnncore.states import as_given, as_tuple
 
 
@@ -40,8 +40,9 @@ def test_cotangents_of_none_are_zero(backend: str, close: Close) -> None:
             close(value, expected.parameters[name], "gradient")
 
 
-def test_a_tape_outlives_changes_to_all_it_saw(backend: str) -> None:
-    call = make_call("lstm", 5, 3, num_layers=2, bidirectional=True, lengths=[5, 2, 4], backend=backend)
+@pytest.mark.parametrize("name", ["lstm", "gru_carry_after", "gru_carry_before"])
+def test_a_tape_outlives_changes_to_all_it_saw(backend: str, name: str) -> None:
+    call = make_call(name, 5, 3, num_layers=2, bidirectional=True, lengths=[5, 2, 4], backend=backend)
     output, _, tape = call.rnn.forward(call.x, as_given(call.state), call.lengths)
     first = call.rnn.backward(tape, call.grad_output, as_given(call.grad_state))
     again = call.rnn.backward(tape, call.grad_output, as_given(call.grad_state))
@@ -180,13 +181,89 @@ def test_clip_grad_norm(backend: str) -> None:
 
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda rnn: pickle.loads(pickle.dumps(rnn))])
 def test_copies_are_independent(backend: str, duplicate: Any) -> None:
-    call = make_call("gru_carry_before", 5, 3, num_layers=2, dropout=0.5, backend=backend)
+    call = make_call("gru_carry_before", 5, 3, num_layers=2, dropout=0.5, backend=backend, num_threads=3)
     other = duplicate(call.rnn)
     assert repr(other) == repr(call.rnn)
+    assert (other.backend, other.num_threads) == (call.rnn.backend, 3)
+    assert (type(other._engine), vars(other._engine)) == (type(call.rnn._engine), vars(call.rnn._engine))
     np.testing.assert_array_equal(other(call.x)[0], call.rnn(call.x)[0])
     np.testing.assert_array_equal(other.forward(call.x)[0], call.rnn.forward(call.x)[0])
     other.parameters["weight_hh_l0"][...] = 0
     assert call.rnn.parameters["weight_hh_l0"].any()
+
+
+def test_clip_grad_norm_of_huge_values() -> None:
+    for array in (np.full(4, 1e200), np.full(4, 1e30, np.float32)):
+        norm = clip_grad_norm({"a": array}, 1.0)
+        assert norm == pytest.approx(2 * float(norm / 2))
+        np.testing.assert_allclose(array, 0.5, rtol=1e-6)
+    assert clip_grad_norm({"a": np.zeros(3), "b": np.zeros(0)}, 1.0) == 0
+    assert np.isnan(clip_grad_norm({"a": np.array([np.nan, 1])}, 1.0))
+    for wrong in ("x", None):
+        with pytest.raises(ValueError, match="max_norm: expected a number above 0, got "):
+            clip_grad_norm({}, wrong)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="grads: expected the result of backward or a mapping of arrays, got list"):
+        clip_grad_norm([1], 1.0)  # type: ignore[arg-type]
+
+
+def test_overflow_is_silent(backend: str) -> None:
+    """Where finite values become infinite, in any part of a call, there is no warning (which would be an error here)."""
+    x = np.ones((3, 70, 4), np.float32)
+    options: dict[str, Any] = {"num_layers": 2, "bidirectional": True, "dropout": 0.5, "seed": 0, "backend": backend}
+    rnn = Recurrent(Elman("identity"), 4, 400, **options)
+    for number, values in enumerate(rnn.parameters.values()):
+        values[...] = np.float32(3e38) * (-1) ** number
+    output, _, tape = rnn.forward(x)
+    assert not np.isfinite(output).all()
+    rnn(x)
+    rnn.freeze()
+    grads = rnn.backward(tape, np.full_like(output, 3e36))
+    assert not np.isfinite(grads.x).all()
+
+
+def test_an_infinite_final_state_stays_in_its_row(backend: str) -> None:
+    rnn = Recurrent(Elman("relu"), 1, 1, bias=False, backend=backend)
+    for values in rnn.parameters.values():
+        values[...] = 1
+    x = np.array([1, np.inf, 1], np.float32).reshape(3, 1, 1)
+    grad = np.array([1, 0, 0], np.float32).reshape(3, 1, 1)
+    _, _, ragged = rnn.forward(x, lengths=[2])
+    _, _, dense = rnn.forward(x[:2])
+    expected = rnn.backward(dense, grad[:2])
+    grads = rnn.backward(ragged, grad)
+    np.testing.assert_array_equal(grads.x[:2], expected.x)
+    for name, value in grads.parameters.items():
+        np.testing.assert_array_equal(value, expected.parameters[name])
+    rnn.parameters["weight_ih_l0"][...] = np.inf
+    _, _, tape = rnn.forward(x, lengths=[1])
+    assert not rnn.backward(tape, grad).x[1:].any()
+
+
+def test_dropout_of_ragged_rows(backend: str, close: Close) -> None:
+    lengths = [3, 5, 0, 2]
+    call = make_call(
+        "gru_carry_after", 5, 4, lengths=lengths, num_layers=2, dropout=0.4, dtype="float64", backend=backend
+    )
+    output, _, tape = call.rnn.forward(call.x, as_given(call.state), lengths)
+    mask = tape.layers[1].mask
+    assert mask is not None
+    expected = call.expected([mask / 0.6])
+    close(output, expected.output, "output")
+    grads = call.rnn.backward(tape, call.grad_output, as_given(call.grad_state))
+    close(grads.x, expected.grad_x, "gradient")
+    for name, value in grads.parameters.items():
+        close(value, expected.grad_parameters[name], "gradient")
+
+
+def test_dropout_does_not_draw_what_the_parameters_drew() -> None:
+    rnn = Recurrent("gru", 4, 5, num_layers=2, dropout=0.5, seed=3)
+    _, _, tape = rnn.forward(np.ones((3, 5, 4), np.float32))
+    mask = tape.layers[1].mask
+    assert mask is not None
+    same_stream = np.random.default_rng(np.random.SeedSequence(3)).random(mask.shape, np.float32) >= 0.5
+    of_parameters = np.random.default_rng(np.random.SeedSequence(3).spawn(1)[0]).random(mask.shape, np.float32) >= 0.5
+    assert not np.array_equal(mask, same_stream)
+    assert not np.array_equal(mask, of_parameters)
 
 
 def test_gradients_and_tape_say_what_they_are(backend: str) -> None:
@@ -195,4 +272,5 @@ def test_gradients_and_tape_say_what_they_are(backend: str) -> None:
     assert repr(tape) == "Tape(T=5, B=3)"
     with pytest.raises(TypeError, match="a tape does not pickle"):
         pickle.dumps(tape)
+    assert copy.deepcopy({"tape": tape})["tape"] is tape is copy.copy(tape)
     assert repr(call.rnn.backward(tape)) == "Gradients(x (5, 3, 3), 4 parameters)"

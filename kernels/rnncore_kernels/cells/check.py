@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .cell import Cell, CellError, Values
+from .cell import Cell, CellError, Stage, Values
 from .symbol import Symbol
 
 
@@ -35,6 +35,8 @@ def _check_declaration(cell: Cell) -> None:
             raise CellError(f"{who}: define `{attribute}`")
     if not isinstance(cell.name, str) or not cell.name:
         raise CellError(f"{who}.name: expected a string that identifies the cell, got {cell.name!r}")
+    if not isinstance(cell.stages, tuple) or not all(isinstance(stage, Stage) for stage in cell.stages):
+        raise CellError(f"{who}.stages: expected a tuple of Stage, got {cell.stages!r:.60}")
     for what, names in (("states", cell.states), ("gates", cell.gates)):
         if not names or not isinstance(names, tuple) or len(set(names)) != len(names):
             raise CellError(f"{who}.{what}: expected a tuple of one or more different names, got {names!r}")

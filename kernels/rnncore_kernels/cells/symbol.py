@@ -26,7 +26,10 @@ class Symbol:
 
     def call(self, function: str, *numbers: float) -> Symbol:
         """The function of `cells.functions` applied to this value."""
-        return Symbol(function, self, *(_operand(number) for number in numbers))
+        for number in numbers:
+            if type(number) not in (int, float):
+                raise TypeError(f"{function}: expected limits that are Python numbers, got {type(number).__name__}")
+        return Symbol(function, self, *numbers)
 
     def __add__(self, other: Any) -> Symbol:
         return Symbol("add", self, _operand(other))

@@ -23,33 +23,37 @@ def backward(run: BackwardRun[NumpyPacked, list[Residuals]], residuals: Residual
     d_pre_x = np.zeros((len(weights.weight_hh), steps, tile_rows), x.dtype)
     d_pre_h = np.zeros_like(d_pre_x) if has_split else d_pre_x
     grad = no_rows(grad_state)
-    with np.errstate(all="ignore"):
-        for t in range(steps) if reverse else range(steps - 1, -1, -1):
-            rows = int(tile.sizes[t])
-            grad = change_rows(grad, grad_state, rows)
-            if run.grad_output is not None:
-                grad = (grad[0] + run.grad_output[t, tile.part(0, rows)].T, *grad[1:])
-            state, new_state = tuple(s[:, t, :rows] for s in previous), tuple(s[:, t, :rows] for s in new)
-            at_x = d_pre_x[:, t, :rows]
-            at_h = d_pre_h[:, t, :rows] if has_split else at_x
-            grad = _step_backward(run.packed, grad, kept[t], state, new_state, at_x, at_h)
-        change_rows(grad, grad_state, 0)
-        for destination, values in zip(run.grad_state, grad_state, strict=True):
-            destination[tile.index] = values
+    for t in range(steps) if reverse else range(steps - 1, -1, -1):
+        rows = int(tile.sizes[t])
+        grad = change_rows(grad, grad_state, rows)
+        if run.grad_output is not None:
+            grad = (grad[0] + run.grad_output[t, tile.part(0, rows)].T, *grad[1:])
+        state, new_state = tuple(s[:, t, :rows] for s in previous), tuple(s[:, t, :rows] for s in new)
+        at_x = d_pre_x[:, t, :rows]
+        at_h = d_pre_h[:, t, :rows] if has_split else at_x
+        grad = _step_backward(run.packed, grad, kept[t], state, new_state, at_x, at_h)
+    change_rows(grad, grad_state, 0)
+    for destination, values in zip(run.grad_state, grad_state, strict=True):
+        destination[tile.index] = values
 
-        flat_x, flat_h = (a.reshape(len(a), steps * tile_rows) for a in (d_pre_x, d_pre_h))
-        grad_hh = np.empty_like(weights.weight_hh)
-        for (_, rows_of_stage, _), operand in zip(run.packed.plan, operands, strict=True):
-            np.matmul(
-                flat_h[rows_of_stage], operand.reshape(len(operand), steps * tile_rows).T, out=grad_hh[rows_of_stage]
-            )
-        return LayerGradients(
-            x=(flat_x.T @ weights.weight_ih).reshape(steps, tile_rows, inputs),
-            weight_ih=flat_x @ x[:, tile.index].reshape(steps * tile_rows, inputs),
-            weight_hh=grad_hh,
-            bias_ih=None if weights.bias_ih is None else flat_x.sum(axis=1),
-            bias_hh=None if weights.bias_hh is None else flat_h.sum(axis=1),
-        )
+    # The products over all steps leave out what is past a row's end: 0 times an infinite state would be NaN.
+    columns, dense = steps * tile_rows, isinstance(tile.index, slice)
+    active = slice(None) if dense else np.flatnonzero(np.arange(tile_rows) < tile.sizes[:, None])
+    flat_x, flat_h = (d_pre.reshape(len(d_pre), columns)[:, active] for d_pre in (d_pre_x, d_pre_h))
+    grad_hh = np.empty_like(weights.weight_hh)
+    for (_, stage_rows, _), operand in zip(run.packed.plan, operands, strict=True):
+        np.matmul(flat_h[stage_rows], operand.reshape(len(operand), columns)[:, active].T, out=grad_hh[stage_rows])
+    grad_x = flat_x.T @ weights.weight_ih
+    if not dense:
+        grad_x_active, grad_x = grad_x, np.zeros((columns, inputs), x.dtype)
+        grad_x[active] = grad_x_active
+    return LayerGradients(
+        x=grad_x.reshape(steps, tile_rows, inputs),
+        weight_ih=flat_x @ x[:, tile.index].reshape(columns, inputs)[active],
+        weight_hh=grad_hh,
+        bias_ih=None if weights.bias_ih is None else flat_x.sum(axis=1),
+        bias_hh=None if weights.bias_hh is None else flat_h.sum(axis=1),
+    )
 
 
 def _step_backward(

@@ -21,7 +21,7 @@ class NumpyEngine(Engine[NumpyPacked, list[Residuals]]):
     """See `contract.Engine`."""
 
     xp: ModuleType = np
-    min_block_steps = 64
+    min_block_steps = 16
 
     def __init__(self, num_threads: int | None = None) -> None:
         self.num_threads = num_threads

@@ -75,8 +75,7 @@ def _steps(run: Run[NumpyPacked], tile: Tile) -> Iterator[_Step]:
     for t, projected in _projections(run, tile):
         before, rows = current[0].shape[1], projected.shape[1]
         previous = change_rows(current, state, rows)
-        with np.errstate(all="ignore"):
-            current, kept, operands = _step(run.packed, projected, previous)
+        current, kept, operands = _step(run.packed, projected, previous)
         yield _Step(t, min(before, rows), rows, previous, current, kept, operands)
     change_rows(current, state, 0)
     for destination, values in zip(run.state, state, strict=True):
@@ -97,10 +96,9 @@ def _projections(run: Run[NumpyPacked], tile: Tile) -> Iterator[tuple[int, Array
         times = order[first : first + block]
         low, rows = min(times), int(tile.sizes[min(times)])
         flat = run.x[low : low + len(times), tile.part(0, rows)].reshape(len(times) * rows, inputs)
-        with np.errstate(all="ignore"):
-            projected = weight @ flat.T
-            if bias is not None:
-                projected += bias
+        projected = weight @ flat.T
+        if bias is not None:
+            projected += bias
         for t in times:
             start = (t - low) * rows
             yield t, projected[:, start : start + tile.sizes[t]]

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+import numpy as np
+
 from ..host import usable_cores
 from .blas import single_threaded
 
@@ -34,7 +36,8 @@ def run_in_threads(
     """
 
     def guarded(item: tuple[Any, ...]) -> Result:
-        with single_threaded():
+        # NumPy's error state is a thread's own.
+        with single_threaded(), np.errstate(all="ignore"):
             return work(*item)
 
     threads = min(len(arguments), num_threads or usable_cores(), max(1, step_flops // MIN_FLOPS))

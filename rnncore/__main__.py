@@ -1,0 +1,5 @@
+"""`python -m rnncore` is the command `rnncore`."""
+
+from .cli import main
+
+raise SystemExit(main())
