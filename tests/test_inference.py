@@ -15,6 +15,7 @@ from networks import CELLS, make_call
 
 from rnncore import Recurrent
 from rnncore.states import as_given, as_tuple
+from rnncore_kernels.numpy import NumpyEngine
 
 
 def sequence(*shape: int, seed: int = 0) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -243,6 +244,22 @@ def test_padding_affects_nothing(backend: str) -> None:
         np.testing.assert_array_equal(clean, with_nan)
     assert not results[0][0][2:, 0].any()
     assert not results[0][4][2:, 0].any()
+
+
+def test_engines_get_zeros_past_a_rows_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In training, as the contract promises them."""
+    seen = []
+
+    def spy(self: NumpyEngine, runs: Any) -> Any:
+        seen.append(runs[0].x.copy())
+        return forward(self, runs)
+
+    forward = NumpyEngine.forward
+    monkeypatch.setattr(NumpyEngine, "forward", spy)
+    x = np.full((5, 3, 4), np.nan, np.float32)
+    x[:2, 0] = x[:, 1] = 1
+    Recurrent("gru", 4, 6, backend="numpy").forward(x, lengths=[2, 5, 0])
+    np.testing.assert_array_equal(seen[0], np.nan_to_num(x))
 
 
 @pytest.mark.parametrize("length", [3, 5])

@@ -37,6 +37,14 @@ def test_same_bits_for_any_number_of_threads(backend: str, cell: str, batch: int
             np.testing.assert_array_equal(value, reference)
 
 
+def test_same_bits_for_any_number_of_blas_threads() -> None:
+    with threadpoolctl.threadpool_limits(1, user_api="blas"):
+        expected = everything("numpy", "lstm", 133, 301, 1)
+    with threadpoolctl.threadpool_limits(2, user_api="blas"):
+        for value, reference in zip(everything("numpy", "lstm", 133, 301, 1), expected, strict=True):
+            np.testing.assert_array_equal(value, reference)
+
+
 def blas_threads() -> list[int]:
     return [library["num_threads"] for library in threadpoolctl.threadpool_info() if library["user_api"] == "blas"]
 
