@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,10 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from rnncore_kernels.cells import CELLS, Cell, check_cell
-from rnncore_kernels.contract import Array, LayerGradients, LayerWeights
+from rnncore_kernels.contract import Array, LayerWeights
+
+OPTIONS = {"num_layers": 1, "bidirectional": False, "bias": True, "batch_first": False, "dropout": 0.0}
+"""The options that a network shares with PyTorch's modules, by name, and their defaults."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,12 @@ class Architecture:
         return self.input_size if layer == 0 else self.output_size
 
     def state_shape(self, batch: int) -> tuple[int, int, int]:
-        """(L*D, B, H); layer k, direction d is at index k*D + d."""
+        """(L*D, B, H), in the order of `state_index`."""
         return self.num_layers * self.num_directions, batch, self.hidden_size
+
+    def state_index(self, layer: int, direction: int) -> int:
+        """Place of a layer and direction in a state, and in all lists of layers and directions."""
+        return layer * self.num_directions + direction
 
     def parameter_suffixes(self) -> list[str]:
         """Ends of the parameters' names, by layer and direction in the order of the state: l0, l0_reverse, l1, ..."""
@@ -63,28 +70,32 @@ class Architecture:
                 shapes[f"bias_hh_{suffix}"] = (rows,)
         return shapes
 
-    def by_name(self, layers: Sequence[LayerGradients]) -> dict[str, Array]:
-        """The parameters' gradients by name, from those of each layer and direction in the order of the state."""
-        named: dict[str, Array] = {}
-        for suffix, layer in zip(self.parameter_suffixes(), layers, strict=True):
-            for kind in LayerWeights._fields:
-                if (gradient := getattr(layer, kind)) is not None:
-                    named[f"{kind}_{suffix}"] = gradient
-        return named
+    def by_layer(self, named: Mapping[str, Array]) -> list[LayerWeights]:
+        """Parameters, or their gradients, of each layer and direction in the order of the state, from those by name."""
+        return [
+            LayerWeights._make(named.get(f"{kind}_{suffix}") for kind in LayerWeights._fields)
+            for suffix in self.parameter_suffixes()
+        ]
+
+    def by_name(self, layers: Sequence[LayerWeights]) -> dict[str, Array]:
+        """The inverse of `by_layer`."""
+        return {
+            f"{kind}_{suffix}": values
+            for suffix, layer in zip(self.parameter_suffixes(), layers, strict=True)
+            for kind, values in layer._asdict().items()
+            if values is not None
+        }
 
     def describe(self) -> str:
         """The constructor's arguments, those that differ from their defaults."""
         parts = [repr(self.cell), f"input_size={self.input_size}", f"hidden_size={self.hidden_size}"]
-        for name, default in (
-            ("num_layers", 1),
-            ("bidirectional", False),
-            ("bias", True),
-            ("batch_first", False),
-            ("dropout", 0.0),
-        ):
-            if getattr(self, name) != default:
-                parts.append(f"{name}={getattr(self, name)!r}")
+        parts += [f"{k}={v!r}" for k, v in options_of(self).items() if v != OPTIONS[k]]
         return ", ".join([*parts, f"dtype={self.dtype.name!r}"])
+
+
+def options_of(network: Any) -> dict[str, Any]:
+    """The values of OPTIONS of an architecture, a network, or a module of PyTorch."""
+    return {name: getattr(network, name) for name in OPTIONS}
 
 
 def make_architecture(

@@ -45,6 +45,7 @@ def clip_grad_norm(grads: Gradients | Mapping[str, Array], max_norm: float) -> f
 
     Raises:
         ValueError: `max_norm` is not above 0.
+        TypeError: `grads` is neither.
 
     Source: R. Pascanu, T. Mikolov and Y. Bengio, On the difficulty of training recurrent neural networks, ICML 2013.
     """

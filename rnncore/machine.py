@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 
 from rnncore_kernels.host import memory_bytes, processor_name, usable_cores
 
@@ -38,9 +37,9 @@ def configuration() -> dict[str, dict[str, str]]:
 def show_config() -> None:
     """Print versions, machine and backends, one line each."""
     for section, values in configuration().items():
-        print(f"{section}:", file=sys.stdout)
+        print(f"{section}:")
         for name, value in values.items():
-            print(f"  {name}: {value}", file=sys.stdout)
+            print(f"  {name}: {value}")
 
 
 def blas_name() -> str:

@@ -81,10 +81,7 @@ class Parameters(Mapping[str, Array]):
 
     def layers(self) -> list[LayerWeights]:
         """The arrays of each layer and direction, in the order of the state."""
-        return [
-            LayerWeights._make(self._arrays.get(f"{kind}_{suffix}") for kind in LayerWeights._fields)
-            for suffix in self._architecture.parameter_suffixes()
-        ]
+        return self._architecture.by_layer(self._arrays)
 
 
 def initial_values(architecture: Architecture, seed: np.random.SeedSequence) -> dict[str, Array]:

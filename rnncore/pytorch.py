@@ -11,7 +11,7 @@ import numpy as np
 from rnncore_kernels.cells import GRU, LSTM, Cell, Elman
 from rnncore_kernels.contract import Array
 
-from .architecture import Architecture
+from .architecture import Architecture, options_of
 from .errors import describe
 
 if TYPE_CHECKING:
@@ -58,11 +58,7 @@ def from_torch(kind: type[Recurrent], module: Any, *, backend: str, num_threads:
         cells[mode],
         module.input_size,
         module.hidden_size,
-        num_layers=module.num_layers,
-        bidirectional=module.bidirectional,
-        bias=module.bias,
-        batch_first=module.batch_first,
-        dropout=module.dropout,
+        **options_of(module),
         backend=backend,
         dtype=values["weight_ih_l0"].dtype,
         num_threads=num_threads,
@@ -90,23 +86,10 @@ def to_torch(rnn: Recurrent) -> Any:
     with warnings.catch_warnings():
         # PyTorch's remark that dropout does nothing in a network of one layer.
         warnings.simplefilter("ignore", UserWarning)
-        module = _make_module(torch, name, rnn, options)
+        make, dtype = getattr(torch.nn, name), getattr(torch, rnn.dtype.name)
+        module = make(rnn.input_size, rnn.hidden_size, **options_of(rnn), dtype=dtype, **options)
     module.load_state_dict({name: torch.tensor(array) for name, array in rnn.state_dict().items()})
     return module
-
-
-def _make_module(torch: Any, name: str, rnn: Recurrent, options: dict[str, str]) -> Any:
-    return getattr(torch.nn, name)(
-        rnn.input_size,
-        rnn.hidden_size,
-        num_layers=rnn.num_layers,
-        bidirectional=rnn.bidirectional,
-        bias=rnn.bias,
-        batch_first=rnn.batch_first,
-        dropout=rnn.dropout,
-        dtype=getattr(torch, rnn.dtype.name),
-        **options,
-    )
 
 
 def _to_numpy(name: str, tensor: Any) -> Array:

@@ -45,8 +45,8 @@ class Recurrent(Described):
         backend: "cuda", "numba", "numpy", or "auto" for the first of these that can run here.
         dtype: "float32" or "float64", of parameters and all arrays.
         seed: of the initial parameters and of dropout; None for a fresh one.
-        num_threads: most threads that a call uses; None for as many as there are cores. Results do not depend on it
-            to the bit.
+        num_threads: most threads that a call uses; None for as many as there are cores. Results have the same bits
+            for any number.
 
     Raises:
         ValueError, TypeError: an argument is wrong; the message says which.
@@ -151,7 +151,7 @@ class Recurrent(Described):
         return self.freeze().generate(x_0, steps, state, feedback)
 
     def freeze(self) -> Frozen:
-        """An immutable copy for inference: `f(x, state, lengths, return_sequence)` and `f.step(x_t, state)`.
+        """An immutable copy for inference: `f(x, state, lengths, return_sequence)`, `f.step`, `f.generate`.
 
         Its weights are packed once, so it is the fastest way to compute, and later changes of the parameters do not
         reach it. It may be called from several threads at once.
@@ -282,7 +282,8 @@ class Recurrent(Described):
             num_threads: as in the constructor.
 
         Raises:
-            ValueError: not such a file, or one of a later format.
+            FileNotFoundError: there is no file.
+            ValueError: it is another kind of file, damaged, or of another format version, or `cell` is not its cell.
         """
         from .storage import load
 

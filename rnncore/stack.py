@@ -1,6 +1,6 @@
 """Layers and directions: which runs a network is made of, what flows between them, and dropout.
 
-Arrays here have the engine's form: sequences (T, B, ...), states (L*D, B, H) with layer k and direction d at k*D + d.
+Arrays here have the engine's form: sequences (T, B, ...), states (L*D, B, H).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from rnncore_kernels.contract import Array, BackwardRun, Engine, LayerGradients, LayerWeights, Rows, Run
+from rnncore_kernels.contract import Array, BackwardRun, Engine, LayerWeights, Rows, Run
 
 from .architecture import Architecture
 from .rows import block
@@ -87,18 +87,18 @@ class Stack:
     @np.errstate(all="ignore")
     def backward(
         self, tapes: Sequence[LayerTape], grad_output: Array | None, grad_states: States
-    ) -> tuple[Array, list[LayerGradients]]:
-        """Gradient of x, and gradients of each layer and direction in the order of the states.
+    ) -> tuple[Array, list[LayerWeights]]:
+        """Gradient of x, and those of the weights of each layer and direction in the order of the states.
 
         `grad_states` are overwritten with those of the initial states.
         """
         arch = self.architecture
-        gradients: list[LayerGradients] = []
+        gradients: list[LayerWeights] = []
         grad: Any = grad_output
         for layer in reversed(range(arch.num_layers)):
             runs = []
             for direction, residuals in enumerate(tapes[layer].residuals):
-                index = layer * arch.num_directions + direction
+                index = arch.state_index(layer, direction)
                 part = None if grad is None else self._part(grad, direction)
                 runs.append(BackwardRun(self.packed[index], residuals, part, tuple(g[index] for g in grad_states)))
             here = self.engine.backward(runs)
@@ -107,26 +107,21 @@ class Stack:
                 grad += other.x
             if (mask := tapes[layer].mask) is not None:
                 grad = self._drop(grad, mask)
-            gradients = [*here, *gradients]
+            gradients = [*(g.weights for g in here), *gradients]
         return grad, gradients
 
     def _runs(
         self, layer: int, below: Array, states: States, above: Array | None, last: Array | None, rows: Rows
     ) -> list[Run[Any]]:
         """The runs of a layer, one for each direction."""
-        directions = self.architecture.num_directions
-        return [
-            Run(
-                self.packed[layer * directions + direction],
-                below,
-                tuple(s[layer * directions + direction] for s in states),
-                None if above is None else self._part(above, direction),
-                None if last is None else self._part(last, direction),
-                rows,
-                direction == 1,
-            )
-            for direction in range(directions)
-        ]
+        runs = []
+        for direction in range(self.architecture.num_directions):
+            index = self.architecture.state_index(layer, direction)
+            output = None if above is None else self._part(above, direction)
+            last_here = None if last is None else self._part(last, direction)
+            state = tuple(s[index] for s in states)
+            runs.append(Run(self.packed[index], below, state, output, last_here, rows, direction == 1))
+        return runs
 
     def _block_steps(self, x: Array) -> int:
         """Steps that rise through all layers together, so that what is between them need not be a whole sequence."""

@@ -15,16 +15,18 @@ import safetensors.numpy
 
 from rnncore_kernels.cells import CELLS, Cell, check_cell
 
+from .architecture import OPTIONS
+
 if TYPE_CHECKING:
     from .recurrent import Recurrent
 
 FORMAT_VERSION = 1
-_SIZES = ("input_size", "hidden_size", "num_layers", "bidirectional", "bias", "batch_first", "dropout")
+_ARGUMENTS = ("input_size", "hidden_size", *OPTIONS)
 
 
 def save(rnn: Recurrent, path: str | os.PathLike[str]) -> None:
     """See `Recurrent.save`."""
-    architecture = {name: getattr(rnn, name) for name in _SIZES}
+    architecture = {name: getattr(rnn, name) for name in _ARGUMENTS}
     described = {"name": rnn.cell.name, "options": rnn.cell.options, "own": _is_own(rnn.cell)}
     architecture |= {"dtype": rnn.dtype.name, "cell": described}
     metadata = {
@@ -71,7 +73,7 @@ def load(
     try:
         architecture = json.loads(metadata["architecture"])
         cell = _find_cell(where, architecture.pop("cell"), cell)
-        options = {name: architecture[name] for name in (*_SIZES, "dtype")}
+        options = {name: architecture[name] for name in (*_ARGUMENTS, "dtype")}
         rnn = kind(cell, **options, backend=backend, num_threads=num_threads)
         rnn.load_state_dict(tensors)
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:

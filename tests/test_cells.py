@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 import re
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -214,6 +216,17 @@ def test_cell_that_delays_its_state(backend: str) -> None:
     output, state = rnn(x, lengths=[5, 5, 2])
     np.testing.assert_allclose(output[4, :2], h[:2], atol=1e-6)
     np.testing.assert_allclose(state[1][0, :2], earlier[:2], atol=1e-6)
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Scaled(MinimalGatedUnit):
+    factor: float = 1.0
+
+
+def test_cells_pickle_with_their_options() -> None:
+    for cell in (GRU("carry", "before"), Elman("relu"), LSTM(), Scaled(factor=2.0)):
+        assert pickle.loads(pickle.dumps(cell)) == cell
+    assert repr(pickle.loads(pickle.dumps(MinimalGatedUnit()))) == "MinimalGatedUnit()"
 
 
 def test_options() -> None:

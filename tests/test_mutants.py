@@ -1,11 +1,10 @@
-"""Every single change of an operator or constant in a cell's backward equations is found by the gradient check."""
+"""Swapping any one operator or constant of a cell's backward equations is found by the gradient check."""
 
 from __future__ import annotations
 
 import ast
 import copy
 import inspect
-import itertools
 from types import ModuleType
 from typing import Any
 
@@ -79,5 +78,4 @@ def test_every_mutant_is_caught(name: str) -> None:
 
 
 def test_they_are_many() -> None:
-    counts = (len(sites(ast.parse(inspect.getsource(module)))) for module, _, _ in MODULES.values())
-    assert list(itertools.accumulate(counts))[-1] > 80
+    assert sum(len(sites(ast.parse(inspect.getsource(module)))) for module, _, _ in MODULES.values()) > 80

@@ -44,10 +44,7 @@ class LayerGradients(NamedTuple):
     """Cotangents of a layer's input and weights, in the shapes of what they belong to."""
 
     x: Array  # (T, B, I); 0 past a row's end
-    weight_ih: Array
-    weight_hh: Array
-    bias_ih: Array | None
-    bias_hh: Array | None
+    weights: LayerWeights
 
 
 class Rows(NamedTuple):

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, is_dataclass
+from functools import partial
 from typing import Any
 
 Values = tuple[Any, ...]
@@ -88,7 +89,7 @@ class Cell:
 
     def __reduce__(self) -> Any:
         # Of a dataclass, its options alone: what they chose (closures) does not pickle, and is chosen again.
-        return (type(self), tuple(self.options.values())) if is_dataclass(self) else super().__reduce__()
+        return (partial(type(self), **self.options), ()) if is_dataclass(self) else super().__reduce__()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.options.items())})"

@@ -18,7 +18,6 @@ class Symbol:
 
     __slots__ = ("arguments", "operation")
     __array_ufunc__ = None
-    __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, operation: str, *arguments: Any) -> None:
         self.operation = operation

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ..cells import Values
-from ..contract import Array, BackwardRun, LayerGradients
+from ..contract import Array, BackwardRun, LayerGradients, LayerWeights
 from .forward import Residuals
 from .layout import NumpyPacked, change_rows, no_rows
 
@@ -47,13 +45,13 @@ def backward(run: BackwardRun[NumpyPacked, list[Residuals]], residuals: Residual
     if not dense:
         grad_x_active, grad_x = grad_x, np.zeros((columns, inputs), x.dtype)
         grad_x[active] = grad_x_active
-    return LayerGradients(
-        x=grad_x.reshape(steps, tile_rows, inputs),
+    grad_weights = LayerWeights(
         weight_ih=flat_x @ x[:, tile.index].reshape(columns, inputs)[active],
         weight_hh=grad_hh,
         bias_ih=None if weights.bias_ih is None else flat_x.sum(axis=1),
         bias_hh=None if weights.bias_hh is None else flat_h.sum(axis=1),
     )
+    return LayerGradients(grad_x.reshape(steps, tile_rows, inputs), grad_weights)
 
 
 def _step_backward(
@@ -82,6 +80,6 @@ def join(parts: list[LayerGradients], residuals: list[Residuals]) -> LayerGradie
     grad_x = np.empty_like(residuals[0].x, order="C")
     for part, residual in zip(parts, residuals, strict=True):
         grad_x[:, residual.tile.index] = part.x
-    _, *weights = zip(*parts, strict=True)
-    summed: list[Any] = [None if column[0] is None else sum(column[1:], column[0]) for column in weights]
-    return LayerGradients(grad_x, *summed)
+    columns = zip(*(part.weights for part in parts), strict=True)
+    summed = (None if column[0] is None else sum(column[1:], column[0]) for column in columns)
+    return LayerGradients(grad_x, LayerWeights._make(summed))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from .layout import NumpyPacked, Tile, make_tiles, pack
 from .threads import run_in_threads, tile_count
 
 _Run = Run[NumpyPacked]
+_BackwardRun = BackwardRun[NumpyPacked, list[Residuals]]
+Result = TypeVar("Result")
 
 
 class NumpyEngine(Engine[NumpyPacked, list[Residuals]]):
@@ -31,20 +34,24 @@ class NumpyEngine(Engine[NumpyPacked, list[Residuals]]):
 
     def infer(self, runs: Sequence[_Run]) -> None:
         pairs = [(run, tile) for run in runs for tile in _tiles(run)]
-        run_in_threads(infer, pairs, sum(_step_flops(run) for run in runs), self.num_threads)
+        self._compute(infer, runs, pairs)
 
     def forward(self, runs: Sequence[_Run]) -> list[list[Residuals]]:
         tiles = [_tiles(run) for run in runs]
         pairs = [(run, tile) for run, tiles_of_run in zip(runs, tiles, strict=True) for tile in tiles_of_run]
-        flops = sum(_step_flops(run) for run in runs)
-        results = iter(run_in_threads(forward, pairs, flops, self.num_threads))
+        results = iter(self._compute(forward, runs, pairs))
         return [[next(results) for _ in tiles_of_run] for tiles_of_run in tiles]
 
-    def backward(self, runs: Sequence[BackwardRun[NumpyPacked, list[Residuals]]]) -> list[LayerGradients]:
+    def backward(self, runs: Sequence[_BackwardRun]) -> list[LayerGradients]:
         pairs = [(run, residuals) for run in runs for residuals in run.residuals]
-        flops = sum(_step_flops(run) for run in runs)
-        results = iter(run_in_threads(backward, pairs, flops, self.num_threads))
+        results = iter(self._compute(backward, runs, pairs))
         return [join([next(results) for _ in run.residuals], run.residuals) for run in runs]
+
+    def _compute(
+        self, work: Callable[..., Result], runs: Sequence[_Run | _BackwardRun], pairs: Sequence[tuple[Any, Any]]
+    ) -> list[Result]:
+        """`work` on each pair of a run and a tile of it."""
+        return run_in_threads(work, pairs, sum(_step_flops(run) for run in runs), self.num_threads)
 
 
 def _tiles(run: _Run) -> list[Tile]:
@@ -52,7 +59,7 @@ def _tiles(run: _Run) -> list[Tile]:
     return make_tiles(run.rows, steps, batch, tile_count(batch, _step_flops(run)))
 
 
-def _step_flops(run: _Run | BackwardRun[NumpyPacked, list[Residuals]]) -> int:
+def _step_flops(run: _Run | _BackwardRun) -> int:
     """Of the recurrent product of one time step of the whole batch."""
     state = run.state if isinstance(run, Run) else run.grad_state
     return 2 * run.packed.weights.weight_hh.size * len(state[0])
