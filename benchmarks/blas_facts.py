@@ -14,7 +14,7 @@ import numpy as np
 import threadpoolctl
 
 from rnncore import Recurrent
-from rnncore.bench.measure import time_in_turns
+from rnncore.bench import measure
 
 RNG = np.random.default_rng(0)
 
@@ -31,7 +31,7 @@ def rates() -> None:
             h = some(rows, 512)
             h_columns = np.ascontiguousarray(h.T)
             tasks = {"W h": partial(np.matmul, weight, h_columns), "h W^T": partial(np.matmul, h, weight.T)}
-            seconds = time_in_turns(tasks, 0.3)
+            seconds = measure.time_in_turns(tasks, 0.3)
             print(f"{rows} rows:", {name: round(2 * rows * weight.size / s / 1e9) for name, s in seconds.items()})
 
 
@@ -54,7 +54,7 @@ def spinning() -> None:
     before = time.process_time()
     time.sleep(0.5)
     print(f"spinning after a product: {time.process_time() - before:.3f} s")
-    alone = time_in_turns({"alone": lambda: rnn(x)}, 1)["alone"]
+    alone = measure.time_in_turns({"alone": lambda: rnn(x)}, 1)["alone"]
     after = []
     for _ in range(20):
         np.matmul(*decoder)
