@@ -26,6 +26,9 @@ TOLERANCES = {
 }
 """Largest error, relative to the largest magnitude of the expected array or to 1, by dtype and quantity."""
 
+ULPS = 4
+"""Largest error of an elementary function on a compiled vector, in units in the last place of the exact result."""
+
 settings.register_profile("rnncore", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("rnncore")
 

@@ -1,0 +1,1 @@
+"""The Numba engine: kernels compiled for the processor that the process runs on."""

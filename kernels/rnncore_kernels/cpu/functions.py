@@ -1,0 +1,189 @@
+"""The functions of `cells.functions` on vectors: straight-line code, without tables, branches or library calls.
+
+All exponentials take apart x = n ln2 + r with an integer n and |r| <= ln2 / 2, so that e^x = 2^n e^r, and
+e^r = 1 + r h(r) with a polynomial h. What is built from them avoids cancellation and overflow:
+
+    sigmoid(x) = e^r / (e^r + 2^-n)
+    tanh(x) = u / (u + 2), u = e^2x - 1 = 2^n (e^r - 1) - (1 - 2^n)
+
+n is rounded by adding a large number, in whose lowest bits it then stands: W. J. Cody and W. Waite, Software Manual
+for the Elementary Functions, 1980. The polynomials are minimax in the relative error of what they are used in (Remez'
+algorithm, in 50 digits). Results, subnormal ones included, are within 4 units in the last place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+
+from .vector import Vector, fma
+
+LOG2_E = 1.4426950408889634
+
+CURRENT_ROUNDING = 4  # _MM_FROUND_CUR_DIRECTION
+
+
+@dataclass(frozen=True)
+class Format:
+    """What the functions need to know of a floating-point format.
+
+    Attributes:
+        mantissa: explicit bits of the significand.
+        bias: what is added to an exponent.
+        ln2: numbers whose sum is ln 2; the first has so few bits that its product with n is exact.
+        coefficients: of h, from the constant term up, for exp and sigmoid.
+        tanh_coefficients: of h, accurate in e^r - 1.
+        exp_range: outside, exp is 0 or infinite.
+        sigmoid_range: below, sigmoid is 0, above, it is 1.
+        tanh_limit: from here on, tanh is 1.
+        headroom: e^r and 2^-n are scaled by 2^-headroom in sigmoid, so that 2^-n does not overflow.
+    """
+
+    mantissa: int
+    bias: int
+    ln2: tuple[float, float]
+    coefficients: tuple[float, ...]
+    tanh_coefficients: tuple[float, ...]
+    exp_range: tuple[float, float]
+    sigmoid_range: tuple[float, float]
+    tanh_limit: float
+    headroom: int
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(float.fromhex(number) for number in text.split())
+
+
+SINGLE = Format(
+    mantissa=23,
+    bias=127,
+    ln2=(float.fromhex("0x1.62e4p-1"), float.fromhex("0x1.7f7d1cf79abcap-20")),
+    coefficients=_numbers("0x1.fffff6p-1 0x1.fffdc6p-2 0x1.555a6cp-3 0x1.573a6cp-5 0x1.0fa82p-7"),
+    tanh_coefficients=_numbers("1 0x1.fffffep-2 0x1.55547ep-3 0x1.555652p-5 0x1.123ce6p-7 0x1.6c16b0p-10"),
+    exp_range=(-104.0, 89.0),
+    sigmoid_range=(-104.0, 18.0),
+    tanh_limit=10.0,
+    headroom=32,
+)
+
+DOUBLE_COEFFICIENTS = _numbers(
+    "1 0x1.0000000000005p-1 0x1.5555555555530p-3 0x1.5555555552116p-5 0x1.111111111a2c5p-7 0x1.6c16c17f2bf95p-10 "
+    "0x1.a01a0170d993bp-13 0x1.a019a6aafd852p-16 0x1.71de8ecf8733fp-19 0x1.28a2860f6293dp-22 0x1.ae639b148ca1ap-26"
+)
+
+DOUBLE = Format(
+    mantissa=52,
+    bias=1023,
+    ln2=(float.fromhex("0x1.62e42fefa2p-1"), float.fromhex("0x1.9ef35793c7673p-41")),
+    coefficients=DOUBLE_COEFFICIENTS,
+    tanh_coefficients=DOUBLE_COEFFICIENTS,
+    exp_range=(-746.0, 710.0),
+    sigmoid_range=(-746.0, 38.0),
+    tanh_limit=20.0,
+    headroom=64,
+)
+
+FORMATS: dict[np.dtype[Any], Format] = {np.dtype(np.float32): SINGLE, np.dtype(np.float64): DOUBLE}
+
+
+def exp(x: Vector) -> Vector:
+    """e**x."""
+    form = FORMATS[x.dtype]
+    low, high = form.exp_range
+    # Two factors 2^a 2^b = 2^n, as 2^n itself may be no normal number: the biases of both are in the lowest bits.
+    n, r, bits = _reduced(x.maximum(low).minimum(high), 1, form, 2 * form.bias, form.ln2)
+    power = fma(r, _polynomial(r, form.coefficients), 1)
+    if _has_avx512(x):
+        return _scaled(power, n)
+    half = x.builder.lshr(bits, x.integers(1))
+    return power * _power(x, half, form) * _power(x, x.builder.sub(bits, half), form)
+
+
+def sigmoid(x: Vector) -> Vector:
+    """1 / (1 + e**-x)."""
+    form = FORMATS[x.dtype]
+    low, high = form.sigmoid_range
+    _, r, bits = _reduced(x.maximum(low).minimum(high), -1, form, form.bias - form.headroom, form.ln2)
+    scale = 2.0**-form.headroom
+    power = fma(r, _polynomial(r, tuple(c * scale for c in form.coefficients)), scale)
+    return quotient(power, power + _power(x, bits, form))
+
+
+def tanh(x: Vector) -> Vector:
+    """Hyperbolic tangent."""
+    form = FORMATS[x.dtype]
+    bounded = x.maximum(-form.tanh_limit).minimum(form.tanh_limit)
+    # ln2 rounded will do: n errors of it matter no more where tanh is as flat as it is for that n.
+    _, r, bits = _reduced(bounded, 2, form, form.bias, (sum(form.ln2),))
+    power = _power(x, bits, form)
+    # The products by powers of two make it e^2r - 1; as r is a factor of it and 1 - 2^n is subtracted, -0 stays -0.
+    less_one = r * _polynomial(r, tuple(c * 2.0 ** (k + 1) for k, c in enumerate(form.tanh_coefficients)))
+    u = fma(power, less_one, -(1 - power))
+    return quotient(u, u + 2)
+
+
+def relu(x: Vector) -> Vector:
+    """max(x, 0); NaN stays NaN."""
+    return x.maximum(0)
+
+
+def heaviside(x: Vector) -> Vector:
+    """1 where x > 0, else 0; NaN stays NaN."""
+    step = x.constant(1).select(x.compare(">", 0), 0)
+    return x.select(x.compare("uno", x), step)
+
+
+def clamp(x: Vector, low: float, high: float) -> Vector:
+    """x limited to [low, high]; NaN stays NaN."""
+    return x.maximum(low).minimum(high)
+
+
+def quotient(a: Vector, b: Vector) -> Vector:
+    """a / b within 1.5 units in the last place, where b and 1 / b are positive normal numbers."""
+    if not _has_avx512(a) or a.dtype != np.float32:
+        return a / b
+    # 4 cycles; a division takes 10 (Sapphire Rapids) to 16 (Ice Lake), of which other instructions hide a part. In
+    # float64 a second iteration and the longer polynomials around it make the division the faster one.
+    inverse = b.intrinsic("llvm.x86.avx512.rcp14.ps.512", b.value, b.constant(0).value, _all_lanes(b))
+    return a * fma(inverse, fma(-b, inverse, 1), inverse)
+
+
+def _reduced(x: Vector, factor: int, form: Format, bias: int, ln2: tuple[float, ...]) -> tuple[Vector, Vector, Any]:
+    """(n, r, bits) with factor x = n ln2 + factor r; the lowest bits of `bits` are n + bias; ln2 is a sum."""
+    magic = 1.5 * 2.0**form.mantissa + bias
+    shifted = fma(x, factor * LOG2_E, magic)
+    n = shifted - magic
+    r = x
+    for part in ln2:
+        r = fma(n, -part / factor, r)
+    return n, r, shifted.bits()
+
+
+def _polynomial(r: Vector, coefficients: tuple[float, ...]) -> Vector:
+    result = r.constant(coefficients[-1])
+    for coefficient in coefficients[-2::-1]:
+        result = fma(result, r, coefficient)
+    return result
+
+
+def _power(x: Vector, bits: Any, form: Format) -> Vector:
+    """2^n, where the lowest bits of `bits` are n and the bias."""
+    return x.from_bits(x.builder.shl(bits, x.integers(form.mantissa)))
+
+
+def _scaled(x: Vector, n: Vector) -> Vector:
+    """x 2^n, rounded once."""
+    suffix = "ps" if x.dtype == np.float32 else "pd"
+    name = f"llvm.x86.avx512.mask.scalef.{suffix}.512"
+    return x.intrinsic(name, x.value, n.value, x.value, _all_lanes(x), ir.IntType(32)(CURRENT_ROUNDING))
+
+
+def _has_avx512(x: Vector) -> bool:
+    return x.target.avx512 and x.lanes == x.target.lanes(x.dtype)
+
+
+def _all_lanes(x: Vector) -> Any:
+    return ir.IntType(x.lanes)(-1)

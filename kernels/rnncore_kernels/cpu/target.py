@@ -1,0 +1,124 @@
+"""What processor code is made for: the one that Numba will generate code for, asked of LLVM.
+
+Numba passes LLVM a processor's name and a list of features, both of which environment variables replace. What follows
+from the two together (the list may take away what the name implies, or add to it) is LLVM's to know, so a few
+instructions are compiled and looked at.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import llvmlite.binding as llvm
+import numpy as np
+
+# Sandy Bridge, Ivy Bridge and "nocona", for which Numba turns AVX off by default.
+NUMBA_WITHOUT_AVX = frozenset({"corei7-avx", "core-avx-i", "sandybridge", "ivybridge", "nocona"})
+
+PROBE = """
+define <16 x float> @probe(<16 x float> %a, <16 x float> %b, <16 x float> %c) {
+  %r = call <16 x float> @llvm.fmuladd.v16f32(<16 x float> %a, <16 x float> %b, <16 x float> %c)
+  ret <16 x float> %r
+}
+declare <16 x float> @llvm.fmuladd.v16f32(<16 x float>, <16 x float>, <16 x float>)
+"""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A processor, as far as the choice of code depends on it.
+
+    Attributes:
+        triple: LLVM's name of architecture and system.
+        cpu: LLVM's name of the processor.
+        features: LLVM's list of features, "+name,-name,...", on top of what the processor's name implies.
+        vector_bytes: size of a SIMD register; of one float32 where there are none or unknown ones.
+        registers: number of SIMD registers.
+        fma: whether a multiplication and an addition are one instruction.
+    """
+
+    triple: str
+    cpu: str
+    features: str
+    vector_bytes: int
+    registers: int
+    fma: bool
+
+    @property
+    def avx512(self) -> bool:
+        """Whether vectors are those of AVX-512 and its instructions can be used on them."""
+        return self.vector_bytes == 64
+
+    def lanes(self, dtype: Any) -> int:
+        """Elements of a NumPy dtype in a SIMD register, at least 1."""
+        return max(1, self.vector_bytes // int(np.dtype(dtype).itemsize))
+
+
+def host_target() -> Target:
+    """The target of Numba's code in this process, by the environment variables that Numba reads, as they are now.
+
+    NUMBA_CPU_NAME alone makes vectors no wider than the named processor has; the code around them still uses what the
+    host has, as Numba does, unless NUMBA_CPU_FEATURES is set, too (to nothing: the named processor's features).
+    """
+    triple = llvm.get_process_triple()
+    named = os.environ.get("NUMBA_CPU_NAME")
+    cpu = llvm.get_host_cpu_name() if named is None else named
+    features = os.environ.get("NUMBA_CPU_FEATURES")
+    if features is None and cpu.lower() == "generic" and named is not None:
+        features = ""
+    if features is not None:
+        return target(triple, cpu, features)
+    host = target(triple, cpu, _host_features(cpu))
+    if named is None:
+        return host
+    own = target(triple, cpu, "")
+    vector_bytes, registers = min((t.vector_bytes, t.registers) for t in (host, own))
+    return Target(triple, cpu, host.features, vector_bytes, registers, host.fma and own.fma)
+
+
+@functools.cache
+def target(triple: str, cpu: str, features: str) -> Target:
+    """The target that LLVM takes these names for.
+
+    Raises:
+        RuntimeError: LLVM knows no such triple, or was built without it.
+    """
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    machine = llvm.Target.from_triple(triple).create_target_machine(cpu=cpu, features=features, opt=1)
+    assembly = machine.emit_assembly(llvm.parse_assembly(PROBE))
+    return Target(triple, cpu, features, *_registers(triple.partition("-")[0], assembly))
+
+
+def _registers(architecture: str, assembly: str) -> tuple[int, int, bool]:
+    """Size and number of the SIMD registers that the probe uses, and whether it is fused."""
+    if architecture in ("x86_64", "i386", "i686"):
+        extended = architecture == "x86_64"
+        fma = "vfmadd" in assembly
+        if "zmm" in assembly:
+            return 64, 32 if extended else 8, fma
+        if "ymm" in assembly and fma:
+            return 32, 16 if extended else 8, fma
+        if "xmm" in assembly or "ymm" in assembly:
+            return 16, 16 if extended else 8, fma
+    if architecture in ("aarch64", "arm64") and "fmla" in assembly and ".4s" in assembly:
+        return 16, 32, True
+    return 4, 16, False
+
+
+def _host_features(cpu: str) -> str:
+    """The features that Numba passes for the host: LLVM's, without AVX where NUMBA_ENABLE_AVX or the name says so."""
+    try:
+        features = llvm.get_host_cpu_features()
+    except RuntimeError:
+        return ""
+    try:
+        avx = bool(int(os.environ["NUMBA_ENABLE_AVX"]))
+    except (KeyError, ValueError):
+        avx = cpu not in NUMBA_WITHOUT_AVX
+    if not avx:
+        features.update({name: False for name in features if name.startswith("avx")})
+    return str(features.flatten())

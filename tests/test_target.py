@@ -1,0 +1,80 @@
+"""What code is made for: what environment variables say, and what Numba makes of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("llvmlite")
+
+from compiled import HOST, X86
+
+from rnncore_kernels.cpu.target import host_target
+
+
+@pytest.mark.skipif(not X86, reason="names of x86 processors")
+@pytest.mark.parametrize(
+    ("name", "features", "expected"),
+    [
+        ("haswell", "", (32, 16, True)),
+        ("x86-64", "", (16, 16, False)),
+        ("skylake-avx512", "", (64, 32, True)),
+        ("skylake-avx512", "-avx512f", (32, 16, True)),
+        ("sandybridge", "", (16, 16, False)),
+        ("x86-64", "+avx2,+fma", (32, 16, True)),
+        ("generic", None, (16, 16, False)),
+        ("x86-64", None, (16, 16, False)),
+    ],
+)
+def test_host_target_is_what_the_environment_says(
+    name: str, features: str | None, expected: tuple[int, int, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_environment(monkeypatch, NUMBA_CPU_NAME=name, NUMBA_CPU_FEATURES=features)
+    found = host_target()
+    assert (found.cpu, found.vector_bytes, found.registers, found.fma) == (name, *expected)
+    assert found.lanes("float32") == 2 * found.lanes("float64") == expected[0] // 4
+
+
+def set_environment(monkeypatch: pytest.MonkeyPatch, **variables: str | None) -> None:
+    for name in ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_ENABLE_AVX"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        if value is not None:
+            monkeypatch.setenv(name, value)
+
+
+@pytest.mark.skipif(not X86, reason="features of x86 processors")
+def test_host_target_is_no_wider_than_both_name_and_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_environment(monkeypatch)
+    host = host_target()
+    assert host == HOST
+    set_environment(monkeypatch, NUMBA_CPU_NAME="haswell")
+    assert host_target().vector_bytes == min(32, host.vector_bytes)
+    assert host_target().features == host.features
+    set_environment(monkeypatch, NUMBA_CPU_NAME="skylake-avx512")
+    assert host_target().vector_bytes == host.vector_bytes
+    set_environment(monkeypatch, NUMBA_ENABLE_AVX="0")
+    assert not host_target().avx512
+
+
+@pytest.mark.parametrize("name", [None, "haswell", "sandybridge"])
+def test_host_target_is_numbas(name: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numba")
+    set_environment(monkeypatch, NUMBA_CPU_NAME=name)
+    code = """
+from numba.core.registry import cpu_target
+from rnncore_kernels.cpu.target import host_target
+found = host_target()
+assert cpu_target.target_context.codegen().magic_tuple() == (found.triple, found.cpu, found.features)
+"""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_unknown_processors_have_one_lane() -> None:
+    nothing = dataclasses.replace(HOST, vector_bytes=4)
+    assert nothing.lanes("float32") == nothing.lanes("float64") == 1
