@@ -156,7 +156,7 @@ class Recurrent(Described):
         Its weights are packed once, so it is the fastest way to compute, and later changes of the parameters do not
         reach it. It may be called from several threads at once.
         """
-        return Frozen(self._pack(copy=True))
+        return Frozen(self._pack(copy=True, backward=False))
 
     # Training ----------------------------------------------------------------------------------------------------
 
@@ -177,7 +177,7 @@ class Recurrent(Described):
         x_kept = xp.array(x, order="C")
         layout.clear_padding(x_kept)
         output = layout.empty_sequence(arch.output_size)
-        stack = self._pack(copy=True)
+        stack = self._pack(copy=True, backward=True)
         tapes = stack.forward(x_kept, states, layout.rows, output, self._rng)
         return layout.sequence_out(output), layout.states_out(states), Tape(stack, layout, tapes)
 
@@ -311,8 +311,8 @@ class Recurrent(Described):
         self.__dict__.update(state)
         self._engine = make_engine(resolve(self._backend), self._num_threads)
 
-    def _pack(self, *, copy: bool) -> Stack:
-        return Stack.pack(self._architecture, self._engine, self._parameters.layers(), copy=copy)
+    def _pack(self, *, copy: bool, backward: bool) -> Stack:
+        return Stack.pack(self._architecture, self._engine, self._parameters.layers(), copy=copy, backward=backward)
 
     def _inference(self) -> Frozen:
-        return Frozen(self._pack(copy=False))
+        return Frozen(self._pack(copy=False, backward=False))

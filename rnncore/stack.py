@@ -41,10 +41,17 @@ class Stack:
     @staticmethod
     @np.errstate(all="ignore")
     def pack(
-        architecture: Architecture, engine: Engine[Any, Any], weights: Sequence[LayerWeights], *, copy: bool
+        architecture: Architecture,
+        engine: Engine[Any, Any],
+        weights: Sequence[LayerWeights],
+        *,
+        copy: bool,
+        backward: bool,
     ) -> Stack:
-        """Pack the weights of each layer and direction; `copy` as in `Engine.pack`."""
-        return Stack(architecture, engine, tuple(engine.pack(architecture.cell, w, copy=copy) for w in weights))
+        """Pack the weights of each layer and direction; `copy` and `backward` as in `Engine.pack`."""
+        cell = architecture.cell
+        packed = tuple(engine.pack(cell, w, copy=copy, backward=backward) for w in weights)
+        return Stack(architecture, engine, packed)
 
     @np.errstate(all="ignore")
     def infer(self, x: Array, states: States, rows: Rows, output: Array | None, last: Array | None) -> None:

@@ -126,11 +126,11 @@ class Engine(Protocol, Generic[Packed, Residuals]):
     min_block_steps: int
     """Fewest steps of a run that are worth a call, where a deep network is computed in blocks of steps."""
 
-    def pack(self, cell: Cell, weights: LayerWeights, *, copy: bool) -> Packed:
+    def pack(self, cell: Cell, weights: LayerWeights, *, copy: bool, backward: bool) -> Packed:
         """Arrange weights for the calls below.
 
         With copy=True the result shares no memory with `weights`. With copy=False it may, and should be cheap: it is
-        used for one call, while the weights do not change.
+        used for one call, while the weights do not change. With backward=False, only for `infer`.
         """
         ...
 

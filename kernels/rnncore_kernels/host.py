@@ -31,3 +31,17 @@ def memory_bytes() -> int | None:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError, AttributeError):
         return None
+
+
+def cache_folders() -> list[Path]:
+    """Where compiled code may be kept, the preferred first: RNNCORE_CACHE_DIR, or the user's cache folder."""
+    named = os.environ.get("RNNCORE_CACHE_DIR")
+    if named:
+        return [Path(named)]
+    if platform.system() == "Windows":
+        base = os.environ.get("LOCALAPPDATA")
+    elif platform.system() == "Darwin":
+        base = str(Path.home() / "Library" / "Caches")
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return [Path(base) / "rnncore"] if base else []

@@ -71,7 +71,7 @@ class Vector:
             return zero._new(builder.load(pointer, align=zero.dtype.itemsize, typ=vector_type))
         align = ir.IntType(32)(zero.dtype.itemsize)
         name = f"llvm.masked.load.{zero.suffix}.{_pointer_suffix(pointer, zero)}"
-        return zero.intrinsic(name, pointer, align, _first_lanes(zero, count), zero.value)
+        return zero.intrinsic(name, pointer, align, first_lanes(zero, count), zero.value)
 
     def store(self, pointer: Any, count: Any = None) -> None:
         """Write the elements where `pointer` points, or the first `count` of them; see `load`."""
@@ -81,7 +81,7 @@ class Vector:
             return
         align = ir.IntType(32)(self.dtype.itemsize)
         name = f"llvm.masked.store.{self.suffix}.{_pointer_suffix(pointer, self)}"
-        call(self.builder, name, ir.VoidType(), (self.value, pointer, align, _first_lanes(self, count)))
+        call(self.builder, name, ir.VoidType(), (self.value, pointer, align, first_lanes(self, count)))
 
     @property
     def suffix(self) -> str:
@@ -212,7 +212,7 @@ def _is_all(count: Any, lanes: int) -> bool:
     return count is None or (isinstance(count, int) and count >= lanes)
 
 
-def _first_lanes(like: Vector, count: Any) -> Any:
+def first_lanes(like: Vector, count: Any) -> Any:
     """LLVM's mask whose first `count` lanes are true, for vectors like the given one."""
     lanes = like.lanes
     if isinstance(count, int):

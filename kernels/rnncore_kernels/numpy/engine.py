@@ -29,7 +29,7 @@ class NumpyEngine(Engine[NumpyPacked, list[Residuals]]):
     def __init__(self, num_threads: int | None = None) -> None:
         self.num_threads = num_threads
 
-    def pack(self, cell: Cell, weights: LayerWeights, *, copy: bool) -> NumpyPacked:
+    def pack(self, cell: Cell, weights: LayerWeights, *, copy: bool, backward: bool) -> NumpyPacked:
         return pack(cell, weights, copy)
 
     def infer(self, runs: Sequence[_Run]) -> None:

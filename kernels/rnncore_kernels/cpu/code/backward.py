@@ -1,0 +1,260 @@
+"""Back-propagation through time: the recurrence, and the gradients of x and the weights, in one call.
+
+Steps are taken in chunks. Within a chunk the threads divide rows and units as in the forward pass; the cotangents of
+the chunk's pre-activations stay in the cache. Then all threads meet, and divide the products over the chunk's rows: those
+of x by rows, those of the weights by rows of the weights, each summed in the order of the steps.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..fields import BACKWARD, RUN, STAGE, places
+from ..shape import Shape
+from .cellcode import BACKWARD as CELL_ARGUMENTS
+from .emitted import compiled, make_caller
+from .forward import BLOCK_ROWS
+from .memory import clear, meet, set_word, word
+from .rows import active, copy_units, enter, fill_table, fill_table_placed, place, share, unit_offset
+from .tiles import make_gather, make_multiply, make_outer, make_scatter, make_sum_rows
+
+PANEL_ROWS = 256
+"""Rows summed in registers before they are added to a gradient of weights: sums of sums err less than one long sum."""
+
+F, S = places(RUN + BACKWARD), places(STAGE)
+STEPS, BATCH, HIDDEN, INPUT, UNITS, REVERSE = (F[n] for n in "steps batch hidden input units reverse".split())
+ROW_THREADS, UNIT_THREADS, BARRIERS, ORDER, SIZES = (
+    F[n] for n in "row_threads unit_threads barriers order sizes".split()
+)
+X, X_STEP, X_ROW, BLOCKS, STATE_VALUE = (F[n] for n in "x x_step x_row blocks state_value".split())
+STATE_ARRAYS, STAGES, STAGE_TABLE, STATES, COLUMNS_ALL, KEPT_VALUES = (
+    F[n] for n in "state_arrays stages stage_table states columns kept_values".split()
+)
+OPERANDS, OPERAND_VALUE, KEPT = (F[n] for n in "operands operand_value kept".split())
+GRAD_OUT, GRAD_OUT_STEP, GRAD_OUT_ROW = (F[n] for n in "grad_out grad_out_step grad_out_row".split())
+GRADS, GRAD_VALUE, W_H_BACK, W_X_BACK = (F[n] for n in "grads grad_value w_h_back w_x_back".split())
+PRE, CHUNK_ROWS, ROWS, BLOCK_ROWS_ALL = (F[n] for n in "pre chunk_rows rows block_rows".split())
+GRAD_X, GRAD_X_STEP, GRAD_X_ROW = (F[n] for n in "grad_x grad_x_step grad_x_row".split())
+GRAD_W_IH, GRAD_W_HH, GRAD_B_IH, GRAD_B_HH = (
+    F[n] for n in "grad_w_ih grad_w_hh grad_b_ih grad_b_hh".split()
+)
+SCRATCH, SCRATCH_SIZE = (F[n] for n in "scratch scratch_size".split())
+GATES, SPLIT, COLUMN, GATES_BEFORE, X_GATES, H_GATES, GRAD_IN, GRAD_OUT_OF, CELL = (
+    S[n] for n in "gates split column gates_before x_gates h_gates grad_in grad_out backward".split()
+)
+STAGE_BYTES = 8 * len(STAGE)
+
+
+def make_backward(shape: Shape) -> None:
+    """Define the kernel `backward(args, thread)`; args is the address of the words named in `fields`."""
+    multiply = make_multiply(shape)
+    step_back, input_back = _make_stage(shape, multiply), _make_input(shape, multiply)
+    weights_back = _make_weights(shape)
+    vector, item, most = shape.vector_bytes, shape.itemsize, shape.columns
+
+    @compiled("backward")
+    def backward(args, thread):  # type: ignore[no-untyped-def]
+        steps, batch, units, hidden = word(args, STEPS), word(args, BATCH), word(args, UNITS), word(args, HIDDEN)
+        threads, unit_threads = word(args, ROW_THREADS), word(args, UNIT_THREADS)
+        i, j, all_threads = thread % threads, thread // threads, threads * unit_threads
+        order, sizes, reverse = word(args, ORDER), word(args, SIZES), word(args, REVERSE)
+        x, x_step, x_row = word(args, X), word(args, X_STEP), word(args, X_ROW)
+        grad_x, grad_x_step, grad_x_row = word(args, GRAD_X), word(args, GRAD_X_STEP), word(args, GRAD_X_ROW)
+        grad_out, grad_out_step = word(args, GRAD_OUT), word(args, GRAD_OUT_STEP)
+        row_bytes = units * vector
+        pre_row, kept_row = word(args, COLUMNS_ALL) * row_bytes, word(args, KEPT_VALUES) * row_bytes
+        stages = word(args, STAGES)
+        barrier, arrivals = word(args, BARRIERS) + 64 * i, 0
+        barrier_all, arrivals_all = word(args, BARRIERS) + 64 * threads, 0
+        chunk_most = max(word(args, CHUNK_ROWS), batch)
+        tables = word(args, SCRATCH) + thread * word(args, SCRATCH_SIZE)
+        x_rows, grad_x_rows, operand_rows = tables, tables + 8 * chunk_most, tables + 16 * chunk_most
+        out_rows = tables + 8 * (2 + stages) * chunk_most
+        scratch = out_rows + 8 * chunk_most
+        groups = (units + most - 1) // most
+        first_group, last_group = groups * j // unit_threads, groups * (j + 1) // unit_threads
+        u0, u1 = unit_offset(first_group, groups, units), unit_offset(last_group, groups, units)
+
+        row_index, s, following, add = word(args, ROWS), steps, 0, 0
+        n = 0
+        if steps > 0:
+            n = active(sizes, batch, 0 if reverse else steps - 1)
+        after = word(args, BLOCKS) + (word(args, BLOCK_ROWS_ALL) - n) * row_bytes
+        while s > 0:
+            count = 0
+            while s > 0 and (count == 0 or count + n <= word(args, CHUNK_ROWS)):
+                s -= 1
+                t = steps - 1 - s if reverse else s
+                earlier = 0
+                if s > 0:
+                    earlier = active(sizes, batch, t + 1 if reverse else t - 1)
+                before = after - max(earlier, n) * row_bytes
+                row_index -= n
+                mine = share(n, i, threads)
+                fill_table_placed(x_rows + 8 * count, n, x + t * x_step, x_row, order, 0, 1)
+                fill_table_placed(grad_x_rows + 8 * count, n, grad_x + t * grad_x_step, grad_x_row, order, 0, 1)
+                fill_table(operand_rows + 8 * count, n, before, row_bytes)
+                for stage in range(stages - 1):
+                    operand = word(args, OPERANDS) + stage * word(args, OPERAND_VALUE) + row_index * row_bytes
+                    fill_table(operand_rows + 8 * ((stage + 1) * chunk_most + count), n, operand, row_bytes)
+                if grad_out != 0:
+                    fill_table_placed(out_rows, mine, grad_out + t * grad_out_step, word(args, GRAD_OUT_ROW), order, i,
+                                      threads)  # fmt: skip
+                # A row comes in with the cotangent of its final state, and goes with that of its initial one.
+                enter(word(args, GRADS), row_bytes, word(args, GRAD_VALUE), word(args, STATE_ARRAYS), word(args, STATES),
+                      share(following, i, threads), mine, i, threads, order, hidden, u0, u1, vector, item)  # fmt: skip
+                for turn in range(stages):
+                    arrivals = step_back(
+                        args, stages - 1 - turn, i, first_group, last_group, mine, before, after,
+                        word(args, KEPT) + (row_index + i) * kept_row, word(args, PRE) + (count + i) * pre_row,
+                        out_rows if grad_out != 0 else 0, scratch, barrier, arrivals,
+                    )  # fmt: skip
+                for q in range(share(earlier, i, threads), mine):
+                    row = i + q * threads
+                    source = word(args, GRADS) + row * row_bytes
+                    target = place(order, row) * hidden * item
+                    for value in range(word(args, STATES)):
+                        copy_units(word(word(args, STATE_ARRAYS), value) + target, source + value * word(args, GRAD_VALUE),
+                                   u0, u1, hidden, vector, item)  # fmt: skip
+                count += n
+                after, following, n = before, n, earlier
+            arrivals_all = meet(barrier_all, arrivals_all, all_threads)
+            input_back(args, thread, all_threads, grad_x_rows, count, scratch)
+            for number in range(stages):
+                stage = word(args, STAGE_TABLE) + number * STAGE_BYTES
+                operands, gates = operand_rows + 8 * number * chunk_most, word(stage, GATES)
+                weights_back(args, thread, all_threads, x_rows, word(args, INPUT), word(args, GRAD_W_IH),
+                             word(args, GRAD_B_IH), word(stage, X_GATES), gates, word(stage, COLUMN), count, scratch,
+                             add)  # fmt: skip
+                weights_back(args, thread, all_threads, operands, hidden, word(args, GRAD_W_HH), word(args, GRAD_B_HH),
+                             word(stage, H_GATES), gates, word(stage, COLUMN) + word(stage, SPLIT), count, scratch,
+                             add)  # fmt: skip
+            add = 1
+            arrivals_all = meet(barrier_all, arrivals_all, all_threads)
+
+    return backward
+
+
+def _make_stage(shape: Shape, multiply: Any) -> Any:
+    """`step_back(...)`: one stage of one step, for the thread's rows and groups of units."""
+    vector, lanes, most = shape.vector_bytes, shape.lanes, shape.columns
+    cell = make_caller(CELL_ARGUMENTS)
+
+    @compiled("step_back")
+    def step_back(args, number, i, first_group, last_group, n, before, after, kept, pre, out_rows, scratch, barrier,
+                  arrivals) -> int:  # type: ignore[no-untyped-def]  # fmt: skip
+        stage = word(args, STAGE_TABLE) + number * STAGE_BYTES
+        units, hidden, threads = word(args, UNITS), word(args, HIDDEN), word(args, ROW_THREADS)
+        row_bytes, value = units * vector, word(args, GRAD_VALUE)
+        pre_row, kept_row = word(args, COLUMNS_ALL) * row_bytes, word(args, KEPT_VALUES) * row_bytes
+        row = threads * row_bytes
+        grads = word(args, GRADS) + i * row_bytes
+        carry_in, carry_out = grads + word(stage, GRAD_IN) * value, grads + word(stage, GRAD_OUT_OF) * value
+        groups = (units + most - 1) // most
+        for unit in range(unit_offset(first_group, groups, units), unit_offset(last_group, groups, units)):
+            at = unit * vector
+            cell(word(stage, CELL), n, carry_out + at, value, carry_in + at, value, row,
+                 before + i * row_bytes + at, after + i * row_bytes + at, word(args, STATE_VALUE), row,
+                 kept + at, threads * kept_row, pre + at, threads * pre_row, row_bytes,
+                 out_rows, at, hidden - unit * lanes)  # fmt: skip
+        arrivals = meet(barrier, arrivals, word(args, UNIT_THREADS))
+
+        # The recurrent product, into the cotangent of the operand.
+        fill_table(scratch, n, pre + (word(stage, COLUMN) + word(stage, SPLIT)) * row_bytes, threads * pre_row)
+        depth = word(stage, GATES) * units * lanes
+        w = word(args, W_H_BACK) + word(stage, GATES_BEFORE) * units * lanes * units * vector
+        group = first_group
+        while group < last_group:
+            u = unit_offset(group, groups, units)
+            wide = unit_offset(group + 1, groups, units) - u
+            together = 1
+            if n <= 2:
+                alike = units % groups if group < units % groups else groups
+                together = min(4 if n == 1 else 2, min(last_group, alike) - group)
+            c = carry_in + u * vector
+            multiply(wide, scratch, n, depth, w + u * depth * vector, c, row, c, row, together, wide * depth * vector,
+                     wide * vector, wide * vector)  # fmt: skip
+            group += together
+        return arrivals
+
+    return step_back
+
+
+def _make_input(shape: Shape, multiply: Any) -> Any:
+    """`input_back(args, thread, threads, grad_x_rows, count, scratch)`: cotangents of x of the chunk's rows."""
+    vector, lanes, most = shape.vector_bytes, shape.lanes, shape.columns
+    scatter = make_scatter(shape)
+
+    @compiled("input_back")
+    def input_back(args, thread, threads, grad_x_rows, count, scratch):  # type: ignore[no-untyped-def]
+        units, width = word(args, UNITS), word(args, INPUT)
+        row_bytes = units * vector
+        pre_row = word(args, COLUMNS_ALL) * row_bytes
+        vectors = (width + lanes - 1) // lanes
+        groups = (vectors + most - 1) // most
+        nothing, sums = scratch + 8 * BLOCK_ROWS, scratch + 8 * BLOCK_ROWS + most * vector
+        clear(nothing, most * vector)
+        r, last = count * thread // threads, count * (thread + 1) // threads
+        while r < last:
+            n = min(BLOCK_ROWS, last - r)
+            for group in range(groups):
+                v = unit_offset(group, groups, vectors)
+                wide = unit_offset(group + 1, groups, vectors) - v
+                for number in range(word(args, STAGES)):
+                    stage = word(args, STAGE_TABLE) + number * STAGE_BYTES
+                    fill_table(scratch, n, word(args, PRE) + r * pre_row + word(stage, COLUMN) * row_bytes, pre_row)
+                    depth = word(stage, GATES) * units * lanes
+                    w = word(args, W_X_BACK) + (word(stage, GATES_BEFORE) * units * lanes * vectors + v * depth) * vector
+                    start, start_row = nothing, 0
+                    if number > 0:
+                        start, start_row = sums, wide * vector
+                    multiply(wide, scratch, n, depth, w, start, start_row, sums, wide * vector, 1, 0, 0, 0)
+                scatter(grad_x_rows + 8 * r, n, v * vector, width - v * lanes, sums, wide)
+            r += n
+
+    return input_back
+
+
+def _make_weights(shape: Shape) -> Any:
+    """`weights_back(...)`: what the chunk adds to the gradient of a stage's rows of W_ih or W_hh and its bias."""
+    vector, lanes, item, most = shape.vector_bytes, shape.lanes, shape.itemsize, shape.columns
+    outer, gather, sum_rows = make_outer(shape), make_gather(shape), make_sum_rows(shape)
+
+    @compiled("weights_back")
+    def weights_back(args, thread, threads, rows, width, grad_w, grad_b, gate_number, gates, column, count, scratch,
+                     add):  # type: ignore[no-untyped-def]  # fmt: skip
+        units, hidden = word(args, UNITS), word(args, HIDDEN)
+        row_bytes = units * vector
+        pre_row, grad_w_row = word(args, COLUMNS_ALL) * row_bytes, width * item
+        vectors = (width + lanes - 1) // lanes
+        groups = (vectors + most - 1) // most
+        first, last = gates * units * thread // threads, gates * units * (thread + 1) // threads
+        r = 0
+        while True:
+            n = min(PANEL_ROWS, count - r)
+            base = word(args, PRE) + r * pre_row + column * row_bytes
+            for group in range(groups):
+                v = unit_offset(group, groups, vectors)
+                wide = unit_offset(group + 1, groups, vectors) - v
+                gather(rows + 8 * r, n, v * vector, width - v * lanes, scratch, wide)
+                unit = first
+                while unit < last:
+                    # The units of one gate are rows of the gradient that stand together.
+                    start = unit % units
+                    stop = min(units, start + last - unit)
+                    row = word(gate_number, unit // units) * hidden + start * lanes
+                    here = min(stop * lanes, hidden) - start * lanes
+                    outer(wide, here, n, base + unit * vector, pre_row, scratch, grad_w + row * grad_w_row + v * vector,
+                          grad_w_row, width - v * lanes, add)  # fmt: skip
+                    unit += stop - start
+            if grad_b != 0:
+                for unit in range(first, last):
+                    start = unit % units * lanes
+                    row = word(gate_number, unit // units) * hidden + start
+                    sum_rows(base + unit * vector, pre_row, n, grad_b + row * item, hidden - start, add)
+            add = 1
+            r += n
+            if r >= count:
+                break
+
+    return weights_back

@@ -1,0 +1,83 @@
+"""The functions that kernels are made of: each is compiled once, on its own, and linked by its name.
+
+They are written in Python (`compiled`) or in LLVM's intermediate representation (`emitted`), and call one another as
+compiled Python calls anything. Numba's own dispatchers would compile a function again for each pattern of literal
+arguments, and optimise it again with each caller.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from numba.core import types
+from numba.extending import intrinsic
+
+from .ir import PREFIX, Body, Definition, call_address
+
+DEFINITIONS: dict[str, Definition] = {}
+"""What was defined last under each name."""
+
+
+def compiled(name: str) -> Callable[[Body], Any]:
+    """Decorator: a Python function of integers, which returns one if it is annotated with `-> int`.
+
+    `name` tells it from other functions in the same kernels.
+    """
+
+    def decorate(function: Body) -> Any:
+        parameters = list(inspect.signature(function).parameters)
+        returns = function.__annotations__.get("return") == "int"
+        definition = Definition(PREFIX + name, len(parameters), returns, python=function)
+        DEFINITIONS[definition.name] = definition
+        return _callable(definition, parameters)
+
+    return decorate
+
+
+def emitted(name: str, parameters: Sequence[str], body: Body, *, returns: bool = False, inline: bool = False) -> Any:
+    """A function whose instructions `body` writes; where the call stands if `inline`, else in a function of its own."""
+    definition = Definition(PREFIX + name, len(parameters), returns, body=body)
+    if not inline:
+        DEFINITIONS[definition.name] = definition
+    return _callable(definition, parameters, inline)
+
+
+def call(builder: Any, function: Any, arguments: Sequence[Any]) -> Any:
+    """Call a function of `compiled` or `emitted` from another's body."""
+    return builder.call(DEFINITIONS[function.definition].declare(builder.module), arguments)
+
+
+def make_caller(parameters: Sequence[str]) -> Any:
+    """`caller(address, ...)`: call the function at an address with arguments of these names."""
+
+    def body(builder: Any, address: Any, *arguments: Any) -> None:
+        call_address(builder, address, arguments)
+
+    return emitted("call_address", ("address", *parameters), body, inline=True)
+
+
+def _callable(definition: Definition, parameters: Sequence[str], inline: bool = False) -> Any:
+    """What compiled Python calls."""
+
+    def typing_of(context: Any, *arguments: Any) -> Any:
+        signature = (types.int64 if definition.returns else types.void)(*[types.int64] * definition.arity)
+
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            if inline:
+                assert definition.body is not None
+                result = definition.body(builder, *values)
+            else:
+                result = builder.call(definition.declare(builder.module), values)
+            return result if definition.returns else context.get_dummy_value()
+
+        return signature, generate
+
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    names = ["context", *parameters]
+    typing_of.__signature__ = inspect.Signature([inspect.Parameter(n, kind) for n in names])  # type: ignore[attr-defined]
+    typing_of.__name__ = typing_of.__qualname__ = definition.name.removeprefix(PREFIX)
+    function = intrinsic(typing_of)
+    function.definition = definition.name
+    return function

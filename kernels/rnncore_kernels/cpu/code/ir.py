@@ -1,0 +1,101 @@
+"""Functions in LLVM's intermediate representation, and the few constructs that they are written with.
+
+All arguments are int64: sizes, and addresses in bytes. Nothing is bounds-checked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from llvmlite import ir
+
+I64 = ir.IntType(64)
+BYTE = ir.IntType(8)
+PREFIX = "rnncore."
+
+Body = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A function as it was written.
+
+    Attributes:
+        name: in LLVM.
+        arity: number of arguments.
+        returns: whether there is a result.
+        body: writes LLVM's instructions, `body(builder, *arguments)`; None if there is `python`.
+        python: a Python function for Numba to compile; None if there is `body`.
+    """
+
+    name: str
+    arity: int
+    returns: bool
+    body: Body | None = None
+    python: Body | None = None
+
+    def declare(self, module: Any) -> Any:
+        """The function in an LLVM module, for a call."""
+        if self.name in module.globals:
+            return module.globals[self.name]
+        return ir.Function(module, ir.FunctionType(I64 if self.returns else ir.VoidType(), [I64] * self.arity), self.name)
+
+    def emit(self, triple: str) -> Any:
+        """An LLVM module with the instructions of `body`."""
+        assert self.body is not None
+        module = ir.Module()
+        module.triple = triple
+        function = self.declare(module)
+        builder = ir.IRBuilder(function.append_basic_block("entry"))
+        result = self.body(builder, *function.args)
+        builder.ret(result) if self.returns else builder.ret_void()
+        return module
+
+
+def pointer(builder: Any, address: Any, offset: Any = 0) -> Any:
+    """The address plus an offset in bytes (LLVM's value or an int) as a pointer."""
+    if not isinstance(offset, int):
+        address = builder.add(address, offset)
+    elif offset:
+        address = builder.add(address, I64(offset))
+    return builder.inttoptr(address, BYTE.as_pointer())
+
+
+@contextlib.contextmanager
+def loop(builder: Any, count: Any) -> Iterator[Any]:
+    """`with loop(builder, count) as i:` repeats what is emitted inside for i from 0 to count - 1."""
+    check, turn, done = (builder.append_basic_block(name) for name in ("check", "turn", "done"))
+    start = builder.block
+    builder.branch(check)
+    builder.position_at_end(check)
+    index = builder.phi(I64)
+    index.add_incoming(I64(0), start)
+    builder.cbranch(builder.icmp_signed("<", index, count), turn, done)
+    builder.position_at_end(turn)
+    yield index
+    index.add_incoming(builder.add(index, I64(1)), builder.block)
+    builder.branch(check)
+    builder.position_at_end(done)
+
+
+def word_pointer(builder: Any, address: Any, index: Any = 0) -> Any:
+    """Pointer to an int64 of a table at an address."""
+    typed = builder.inttoptr(address, I64.as_pointer())
+    return builder.gep(typed, [I64(index) if isinstance(index, int) else index])
+
+
+def call_external(builder: Any, name: str, result: Any, arguments: Sequence[Any]) -> Any:
+    """Call a function of LLVM's or of the C library."""
+    module = builder.module
+    if name not in module.globals:
+        ir.Function(module, ir.FunctionType(result, [a.type for a in arguments]), name)
+    return builder.call(module.globals[name], arguments)
+
+
+def call_address(builder: Any, address: Any, arguments: Sequence[Any]) -> Any:
+    """Call the function of int64 at an address."""
+    kind = ir.FunctionType(ir.VoidType(), [I64] * len(arguments))
+    return builder.call(builder.inttoptr(address, kind.as_pointer()), arguments)

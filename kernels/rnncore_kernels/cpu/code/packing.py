@@ -1,0 +1,121 @@
+"""Weights as the tiles read them.
+
+For a product with K inputs, the columns of a group stand side by side for each k: in the forward pass the gates of some
+hidden units, in the backward pass units alone. A group with more columns than a tile has is several such blocks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..fields import PACK, STAGE, places
+from ..shape import Shape
+from .emitted import compiled
+from .memory import set_word, word
+from .rows import unit_offset
+from .tiles import make_add, make_gather, make_transpose
+
+F, S = places(PACK), places(STAGE)
+HIDDEN, INPUT, UNITS, THREADS, STAGES, STAGE_TABLE = (
+    F[n] for n in "hidden input units threads stages stage_table".split()
+)
+W_IH, W_IH_ROW, W_HH, W_HH_ROW, B_IH, B_HH = (F[n] for n in "w_ih w_ih_row w_hh w_hh_row b_ih b_hh".split())
+W_X, W_H, BIAS, W_H_BACK, W_X_BACK, SCRATCH = (F[n] for n in "w_x w_h bias w_h_back w_x_back scratch".split())
+GATES, SPLIT, COLUMNS, COLUMN, GATES_BEFORE, X_GATES, H_GATES = (
+    S[n] for n in "gates split columns column gates_before x_gates h_gates".split()
+)
+STAGE_BYTES = 8 * len(STAGE)
+
+
+def make_pack(shape: Shape) -> None:
+    """Define the kernel `pack(args, thread)`: the weights of the forward pass; words are `fields.PACK`."""
+    transpose, add = make_transpose(shape), make_add(shape)
+    vector, lanes, item, most = shape.vector_bytes, shape.lanes, shape.itemsize, shape.columns
+
+    @compiled("pack_columns")
+    def pack_columns(args, thread, stage, source, source_row, target, depth, gate_number):  # type: ignore[no-untyped-def]
+        """The rows of W_ih or W_hh that a stage multiplies."""
+        units, hidden, threads, gates = word(args, UNITS), word(args, HIDDEN), word(args, THREADS), word(stage, GATES)
+        most_units = max(1, most // gates)
+        target += word(stage, GATES_BEFORE) * units * vector * depth
+        groups = (units + most_units - 1) // most_units
+        for group in range(groups * thread // threads, groups * (thread + 1) // threads):
+            u = unit_offset(group, groups, units)
+            wide = unit_offset(group + 1, groups, units) - u
+            tiles = (gates * wide + most - 1) // most
+            first = 0
+            for number in range(tiles):
+                width = gates * wide // tiles + (1 if number < gates * wide % tiles else 0)
+                at = target + (u * gates + first) * vector * depth
+                for column in range(first, first + width):
+                    gate, unit = word(gate_number, column // wide), u + column % wide
+                    row = source + (gate * hidden + unit * lanes) * source_row
+                    for k in range(0, depth, lanes):
+                        transpose(row + k * item, source_row, hidden - unit * lanes, min(lanes, depth - k),
+                                  at + (k * width + column - first) * vector, width * vector)  # fmt: skip
+                first += width
+
+    @compiled("pack_bias")
+    def pack_bias(args, stage):  # type: ignore[no-untyped-def]
+        """The biases of a stage's columns, added up where both go to one."""
+        units, hidden, gates, split = word(args, UNITS), word(args, HIDDEN), word(stage, GATES), word(stage, SPLIT)
+        columns, of_x, of_h = word(stage, COLUMNS), word(args, B_IH), word(args, B_HH)
+        most_units = max(1, most // gates)
+        groups = (units + most_units - 1) // most_units
+        for group in range(groups):
+            u = unit_offset(group, groups, units)
+            wide = unit_offset(group + 1, groups, units) - u
+            for column in range(columns):
+                gate = word(word(stage, X_GATES), column if column < gates else column - gates)
+                for k in range(wide):
+                    at = (gate * hidden + (u + k) * lanes) * item
+                    left = of_x + at if of_x != 0 and column < gates else 0
+                    right = of_h + at if of_h != 0 and column >= split else 0
+                    to = word(args, BIAS) + (word(stage, COLUMN) * units + u * columns + column * wide + k) * vector
+                    add(left, right, hidden - (u + k) * lanes, to)
+
+    @compiled("pack")
+    def pack(args, thread):  # type: ignore[no-untyped-def]
+        for number in range(word(args, STAGES)):
+            stage = word(args, STAGE_TABLE) + number * STAGE_BYTES
+            pack_columns(args, thread, stage, word(args, W_IH), word(args, W_IH_ROW), word(args, W_X),
+                         word(args, INPUT), word(stage, X_GATES))  # fmt: skip
+            pack_columns(args, thread, stage, word(args, W_HH), word(args, W_HH_ROW), word(args, W_H),
+                         word(args, HIDDEN), word(stage, H_GATES))  # fmt: skip
+            if thread == 0:
+                pack_bias(args, stage)
+
+
+def make_pack_back(shape: Shape) -> None:
+    """Define the kernel `pack_back(args, thread)`: the transposed weights of the backward pass."""
+    gather = make_gather(shape)
+    vector, lanes, most = shape.vector_bytes, shape.lanes, shape.columns
+
+    @compiled("pack_rows")
+    def pack_rows(args, thread, stage, source, source_row, target, count, gate_number):  # type: ignore[no-untyped-def]
+        """The rows of W_hh or W_ih of a stage, for a product over its gates and their units."""
+        units, hidden, threads, gates = word(args, UNITS), word(args, HIDDEN), word(args, THREADS), word(stage, GATES)
+        vectors = (count + lanes - 1) // lanes
+        depth = gates * units * lanes
+        target += word(stage, GATES_BEFORE) * units * lanes * vectors * vector
+        groups = (vectors + most - 1) // most
+        table = word(args, SCRATCH) + thread * 8 * units * lanes
+        for gate in range(gates):
+            for row in range(units * lanes):
+                set_word(table, row, source + (word(gate_number, gate) * hidden + row) * source_row)
+            for group in range(groups * thread // threads, groups * (thread + 1) // threads):
+                v = unit_offset(group, groups, vectors)
+                wide = unit_offset(group + 1, groups, vectors) - v
+                at = target + (v * depth + gate * units * lanes * wide) * vector
+                gather(table, hidden, v * vector, min(wide * lanes, count - v * lanes), at, wide)
+                # Behind the last unit zeros, as many as there are lanes.
+                gather(table, units * lanes - hidden, 0, 0, at + hidden * wide * vector, wide)
+
+    @compiled("pack_back")
+    def pack_back(args, thread):  # type: ignore[no-untyped-def]
+        for number in range(word(args, STAGES)):
+            stage = word(args, STAGE_TABLE) + number * STAGE_BYTES
+            pack_rows(args, thread, stage, word(args, W_HH), word(args, W_HH_ROW), word(args, W_H_BACK),
+                      word(args, HIDDEN), word(stage, H_GATES))  # fmt: skip
+            pack_rows(args, thread, stage, word(args, W_IH), word(args, W_IH_ROW), word(args, W_X_BACK),
+                      word(args, INPUT), word(stage, X_GATES))  # fmt: skip

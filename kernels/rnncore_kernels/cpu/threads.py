@@ -1,0 +1,71 @@
+"""The engine's threads: a pool that serves one call at a time, and never waits for Python.
+
+Numba's threading layers are not used: forking a process kills or hangs the child after OpenMP, the workqueue aborts on
+concurrent calls, and none promises that all threads run at once, which the barrier of the kernels needs. A thread of the
+system does: one that waits yields its core.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from collections.abc import Sequence
+
+from ..host import usable_cores
+from . import kernels, toolchain
+from .target import host_target
+
+MAILBOX_WORDS = 16
+READ_END, WRITE_END = 6, 7
+
+Task = tuple[int, int, int]
+"""Address of a kernel, address of its words, number of the thread."""
+
+
+def most_threads(num_threads: int | None) -> int:
+    """Threads that a call may use: what was asked for, else NUMBA_NUM_THREADS, else one per core."""
+    if num_threads is not None:
+        return num_threads
+    named = os.environ.get("NUMBA_NUM_THREADS", "")
+    return int(named) if named.isascii() and named.isdigit() and int(named) > 0 else usable_cores()
+
+
+class Pool:
+    """Workers that wait for kernels to run. Waiting, they spin for some 100 microseconds, then sleep."""
+
+    def __init__(self) -> None:
+        self.busy = threading.Lock()
+        self._mailboxes: list[ctypes.Array[ctypes.c_int64]] = []
+
+    def run(self, tasks: Sequence[Task]) -> None:
+        """Run tasks at once, the first on this thread. The caller holds `busy`."""
+        library = kernels.thread_kernels(host_target())
+        workers = len(tasks) - 1
+        while len(self._mailboxes) < workers:
+            self._start(library.functions["serve"])
+        words = [workers, *(word for task in tasks for word in task)]
+        words += [ctypes.addressof(mailbox) for mailbox in self._mailboxes[:workers]]
+        job = (ctypes.c_int64 * len(words))(*words)
+        # Post, work and wait in one call: an interruption in between would leave workers with arrays that are gone.
+        library.functions["dispatch"](ctypes.addressof(job), 0)
+
+    def _start(self, serve: toolchain.Kernel) -> None:
+        mailbox = (ctypes.c_int64 * MAILBOX_WORDS)()
+        mailbox[READ_END], mailbox[WRITE_END] = os.pipe()
+        threading.Thread(target=serve, args=(ctypes.addressof(mailbox), 0), name="rnncore", daemon=True).start()
+        self._mailboxes.append(mailbox)
+
+    def after_fork(self) -> None:
+        """In a forked child there are no workers: begin anew."""
+        for mailbox in self._mailboxes:
+            os.close(mailbox[READ_END])
+            os.close(mailbox[WRITE_END])
+        self.__init__()  # type: ignore[misc]
+
+
+POOL = Pool()
+"""The process's pool."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=POOL.after_fork)

@@ -1,0 +1,187 @@
+"""From compiled Python to machine code: Numba compiles a kernel, its object code is kept on disk and loaded from there.
+
+Numba's own cache is not used: it raises where no folder is writable, keys on the file of one function and not on what
+that function calls, and needs Numba itself (0.4 s of imports) to load what it holds. An object file needs llvmlite.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import secrets
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import llvmlite.binding as llvm
+
+from ..host import cache_folders
+from .code.ir import PREFIX, Definition
+from .target import Target
+
+Kernel = Callable[[int, int], None]
+"""A compiled kernel: called with the address of its words and the number of the thread; releases the GIL."""
+
+KERNEL_TYPE = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64)
+
+_lock = threading.RLock()
+
+
+class Library:
+    """Machine code in memory: addresses of its kernels, and functions that call them."""
+
+    def __init__(self, target: Target, code: bytes, names: Sequence[str]) -> None:
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine(target))
+        self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+        self._engine.finalize_object()
+        # Never freed: threads may be in this code when the interpreter ends.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._engine))
+        self.addresses = {name: int(self._engine.get_function_address(PREFIX + name)) for name in names}
+        self.functions: dict[str, Kernel] = {name: KERNEL_TYPE(self.addresses[name]) for name in names}
+
+
+def load(target: Target, key: str, names: Sequence[str], define: Callable[[], Mapping[str, Definition]]) -> Library:
+    """The kernels of a key: from disk, or compiled and put there.
+
+    Args:
+        target: what code is made for.
+        key: everything that the code depends on, beside this package's own source.
+        names: of the functions wanted.
+        define: returns the definitions of these and of all that they call, by their names in LLVM.
+    """
+    name = _file_name(target, key)
+    with _lock:
+        for folder in cache_folders():
+            code = _read(folder / name)
+            if code is not None:
+                return Library(target, code, names)
+        code = _compile(target, names, define())
+        _write(name, code)
+        return Library(target, code, names)
+
+
+@functools.cache
+def source_digest() -> bytes:
+    """Digest of the source of everything that kernels are made from."""
+    digest = hashlib.sha256()
+    here = Path(__file__).parent
+    for path in sorted(here.rglob("*.py")):
+        digest.update(path.relative_to(here).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.digest()
+
+
+def _file_name(target: Target, key: str) -> str:
+    digest = hashlib.sha256(source_digest())
+    for part in (key, repr(target), llvmlite.__version__, _numba_version()):
+        digest.update(part.encode() + b"\0")
+    return f"{digest.hexdigest()[:40]}.o"
+
+
+@functools.cache
+def _numba_version() -> str:
+    from importlib.metadata import version
+
+    return version("numba")
+
+
+def _read(path: Path) -> bytes | None:
+    """The code in a file; None where there is no file, or a damaged one."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    code, digest = content[:-32], content[-32:]
+    return code if hashlib.sha256(code).digest() == digest else None
+
+
+def _write(name: str, code: bytes) -> None:
+    """Put the code in the first folder that can be written to, whole or not at all."""
+    for folder in cache_folders():
+        partial = folder / f".{name}.{secrets.token_hex(4)}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            partial.write_bytes(code + hashlib.sha256(code).digest())
+            os.replace(partial, folder / name)
+        except OSError:
+            partial.unlink(missing_ok=True) if partial.exists() else None
+        else:
+            return
+
+
+@functools.cache
+def _machine(target: Target) -> Any:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    chosen = llvm.Target.from_triple(target.triple)
+    # As position-independent code of any distance, since it is not known now where it will be loaded.
+    return chosen.create_target_machine(cpu=target.cpu, features=target.features, opt=3, reloc="pic", codemodel="large", jit=True)
+
+
+def _compile(target: Target, names: Sequence[str], definitions: Mapping[str, Definition]) -> bytes:
+    """Object code of functions, and of all that they call."""
+    machine = _machine(target)
+    module = llvm.parse_assembly("")
+    module.triple = target.triple
+    module.data_layout = str(machine.target_data)
+    wanted, done = [PREFIX + name for name in names], set[str]()
+    while wanted:
+        name = wanted.pop()
+        if name in done:
+            continue
+        done.add(name)
+        definition = definitions[name]
+        for text in (str(definition.emit(target.triple)),) if definition.python is None else _compile_python(definition):
+            part = llvm.parse_assembly(text)
+            part.triple, part.data_layout = module.triple, module.data_layout
+            wanted += [f.name for f in part.functions if f.is_declaration and f.name.startswith(PREFIX)]
+            module.link_in(part)
+    for function in module.functions:
+        if not function.is_declaration and function.name.removeprefix(PREFIX) not in names:
+            function.linkage = "internal"
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
+    options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False
+    passes = llvm.create_pass_builder(machine, options)
+    passes.getModulePassManager().run(module, passes)
+    module.verify()
+    return bytes(machine.emit_object(module))
+
+
+def _compile_python(definition: Definition) -> tuple[str, ...]:
+    """LLVM's text of a compiled function, and of one that calls it. The only place that touches Numba's compiler."""
+    from llvmlite import ir
+    from numba.core import types
+    from numba.core.compiler import Flags, compile_extra
+    from numba.core.compiler_lock import global_compiler_lock
+    from numba.core.registry import cpu_target
+
+    flags = Flags()
+    flags.nrt = False
+    flags.no_cpython_wrapper = True
+    flags.no_cfunc_wrapper = True
+    flags.no_compile = True
+    flags.error_model = "numpy"
+    result = types.int64 if definition.returns else types.void
+    arguments = (types.int64,) * definition.arity
+    typing, target = cpu_target.typing_context, cpu_target.target_context
+    with global_compiler_lock:
+        compiled = compile_extra(typing, target, definition.python, arguments, result, flags, {})
+        # Numba would link, optimise and load the function at once; here all are linked first.
+        parts = [library._get_module_for_linking() for library in compiled.library._linking_libraries]
+        parts.append(compiled.library._final_module)
+    # Numba's functions take places for a result and for an exception; these have no exceptions.
+    word = ir.IntType(64)
+    caller = ir.Module()
+    outer = definition.declare(caller)
+    place = ir.IntType(8).as_pointer()
+    kind = ir.FunctionType(ir.IntType(32), [word.as_pointer(), place, *[word] * definition.arity])
+    inner = ir.Function(caller, kind, compiled.fndesc.llvm_func_name)
+    builder = ir.IRBuilder(outer.append_basic_block())
+    value = builder.alloca(word)
+    nothing = builder.alloca(ir.IntType(8), 16)
+    builder.call(inner, [value, nothing, *outer.args])
+    builder.ret(builder.load(value)) if definition.returns else builder.ret_void()
+    return (*map(str, parts), str(caller))
