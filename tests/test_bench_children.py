@@ -144,7 +144,7 @@ def group_of(leader: int) -> list[int]:
 
 def served(*requests: tuple[Any, ...]) -> list[Any]:
     """Replies of a worker of the NumPy backend."""
-    replies, pending = io.BytesIO(), iter([("numpy", 1), *requests])
+    replies, pending = io.BytesIO(), iter(requests)
 
     class LeftError(Exception):
         pass
@@ -155,7 +155,7 @@ def served(*requests: tuple[Any, ...]) -> list[Any]:
         raise LeftError
 
     with contextlib.suppress(LeftError):
-        worker.serve(next_request, replies)
+        worker.serve(worker.Worker("numpy", 1), next_request, replies)
     replies.seek(0)
     return [pickle.load(replies) for _ in requests]
 

@@ -26,12 +26,11 @@ class Child:
         # A process of its own interpreter, not a fork or multiprocessing's: the parent has threads, and may be a script
         # without a guard of its main part.
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-c", START],
+            [sys.executable, "-P", "-c", START, contender, str(num_threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
         )
-        self._send(contender, num_threads)
 
     def ask(self, method: str, *arguments: Any) -> Any:
         """What a method of `worker.Worker` returns there.

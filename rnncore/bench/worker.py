@@ -7,6 +7,7 @@ import os
 import pickle
 import queue
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any, BinaryIO
@@ -46,12 +47,8 @@ class Worker:
         return measure_limits(dtype, self._num_threads, size)
 
 
-def serve(next_request: Callable[[], tuple[Any, ...]], replies: BinaryIO) -> None:
-    """Answer requests, the first of which makes the worker, until a reply finds nobody.
-
-    A reply is (True, value) or (False, message).
-    """
-    worker = Worker(*next_request())
+def serve(worker: Worker, next_request: Callable[[], tuple[Any, ...]], replies: BinaryIO) -> None:
+    """Answer requests, (method, *arguments), with (True, value) or (False, message), until a reply finds nobody."""
     while True:
         method, *arguments = next_request()
         try:
@@ -65,7 +62,8 @@ def serve(next_request: Callable[[], tuple[Any, ...]], replies: BinaryIO) -> Non
 
 
 def main() -> None:
-    """Serve on standard input and output, until the parent kills or leaves."""
+    """Serve on standard input and output, until the parent kills or leaves. Arguments: the contender, its threads."""
+    contender, num_threads = sys.argv[1:]
     # An interruption is the parent's to handle.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
@@ -74,7 +72,7 @@ def main() -> None:
     inbox: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(requests, inbox), daemon=True).start()
     with contextlib.suppress(BrokenPipeError):
-        serve(inbox.get, replies)
+        serve(Worker(contender, int(num_threads)), inbox.get, replies)
 
 
 def _receive(requests: BinaryIO, inbox: queue.SimpleQueue[tuple[Any, ...]]) -> None:
