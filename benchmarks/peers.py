@@ -90,7 +90,7 @@ def row(result: Result, results: Sequence[Result]) -> dict[str, str]:
     best, ratio = compare.best_peer(result, results), compare.versus_best(result, results)
 
     def shown(of: Result | None) -> str:
-        return f"{of.timing.seconds * unit[1]:.3g}" if of and of.timing else "-"
+        return report.rounded(of.timing.seconds * unit[1]) if of and of.timing else "-"
 
     return {
         **{name: str(size) for name, size in sizes.items()},
@@ -117,8 +117,8 @@ def show_lengths(results: Iterable[Result]) -> None:
     rows = [
         {
             "T": str(result.workload.steps),
-            "ours, ms": f"{result.timing.seconds * 1e3:.4g}",
-            "µs/step": f"{result.timing.step_microseconds:.2f}",
+            "ours, ms": report.rounded(result.timing.seconds * 1e3),
+            "µs/step": report.rounded(result.timing.step_microseconds),
         }
         for result in results
         if result.timing

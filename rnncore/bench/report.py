@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TextIO
 
@@ -87,9 +88,9 @@ def _row(result: Result, results: Sequence[Result]) -> dict[str, str]:
         return cells | figures | {"µs/step": "WRONG", "of GEMM": f"error {result.error:.0e}"}
     rate = result.timing.flops_per_second
     figures |= {
-        "µs/step": _figures(result.timing.step_microseconds),
-        "seq/s": _figures(result.timing.sequences_per_second),
-        "GFLOP/s": _figures(rate / 1e9),
+        "µs/step": rounded(result.timing.step_microseconds),
+        "seq/s": rounded(result.timing.sequences_per_second),
+        "GFLOP/s": rounded(rate / 1e9),
         "of GEMM": percent(rate / result.limits.gemm),
     }
     if result.limits.fma is not None:
@@ -125,6 +126,6 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def _figures(value: float) -> str:
-    """Three significant digits or all before the point, no exponent."""
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+def rounded(value: float) -> str:
+    """A number above 0: three significant digits or all before the point, no exponent."""
+    return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}"
