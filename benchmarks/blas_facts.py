@@ -7,6 +7,7 @@ of its threads, and what its spinning threads cost the engine. docs/performance.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -14,13 +15,17 @@ import numpy as np
 import threadpoolctl
 
 from rnncore import Recurrent
-from rnncore.bench import measure
+from rnncore.bench import clock
 
 RNG = np.random.default_rng(0)
 
 
 def some(*shape: int) -> Any:
     return RNG.standard_normal(shape).astype(np.float32)
+
+
+def medians(tasks: dict[str, Callable[[], object]], seconds: float) -> dict[str, float]:
+    return clock.time_in_turns({name: partial(clock.sample, task) for name, task in tasks.items()}, seconds)
 
 
 def rates() -> None:
@@ -30,8 +35,11 @@ def rates() -> None:
         for rows in (16, 32, 64):
             h = some(rows, 512)
             h_columns = np.ascontiguousarray(h.T)
-            tasks = {"W h": partial(np.matmul, weight, h_columns), "h W^T": partial(np.matmul, h, weight.T)}
-            seconds = measure.time_in_turns(tasks, 0.3)
+            tasks: dict[str, Callable[[], object]] = {
+                "W h": partial(np.matmul, weight, h_columns),
+                "h W^T": partial(np.matmul, h, weight.T),
+            }
+            seconds = medians(tasks, 0.3)
             print(f"{rows} rows:", {name: round(2 * rows * weight.size / s / 1e9) for name, s in seconds.items()})
 
 
@@ -54,7 +62,7 @@ def spinning() -> None:
     before = time.process_time()
     time.sleep(0.5)
     print(f"spinning after a product: {time.process_time() - before:.3f} s")
-    alone = measure.time_in_turns({"alone": lambda: rnn(x)}, 1)["alone"]
+    alone = medians({"alone": lambda: rnn(x)}, 1)["alone"]
     after = []
     for _ in range(20):
         np.matmul(*decoder)

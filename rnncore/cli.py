@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import itertools
 import json
@@ -12,6 +13,10 @@ from collections.abc import Callable, Sequence
 
 from rnncore_kernels.cells import CELLS
 
+from .bench import measure, report
+from .bench.children import MeasurementError
+from .bench.peers import PEERS, require_peers
+from .bench.workload import MODES, Workload
 from .errors import BackendUnavailableError
 from .machine import configuration, show_config
 from .registry import MODULES, backends, resolve
@@ -25,8 +30,8 @@ SIZES = ((100, 1, 256), (100, 32, 256), (100, 64, 512))
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status.
 
-    0 is success, 1 a wrong result, 2 a wrong argument, 3 a backend that was named and cannot run, 4 a measurement that
-    failed, 130 an interruption.
+    0 is success, 1 a wrong result, 2 a wrong argument, 3 a backend or peer that was named and cannot run, 4 a
+    measurement that failed, 130 an interruption.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
@@ -45,6 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BackendUnavailableError as error:
         print(f"rnncore: {error}", file=sys.stderr)
         return UNAVAILABLE
+    except MeasurementError as error:
+        print(f"rnncore: {error}", file=sys.stderr)
+        return FAILED
     except KeyboardInterrupt:
         print("rnncore: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -58,8 +66,8 @@ def _parser() -> argparse.ArgumentParser:
     bench = commands.add_parser(
         "bench",
         help="measure throughput",
-        description="Measure the throughput of networks of one layer. Every result is checked against float64 before "
-        "it is timed. Values may be lists: -H 128,256.",
+        description="Measure the throughput of networks, each backend in a process of its own. Every result is checked "
+        "against float64 before it is timed. Values may be lists: -H 128,256.",
     )
     bench.set_defaults(run=_bench)
     bench.add_argument("--cell", type=_choices(tuple(CELLS)), default=["lstm", "gru", "rnn"], help="lstm,gru,rnn")
@@ -69,11 +77,21 @@ def _parser() -> argparse.ArgumentParser:
         default=["all"],
         help=f"all that can run here (the default), auto, or {','.join(MODULES)}",
     )
-    bench.add_argument("--mode", type=_choices(("inference", "training")), default=["inference", "training"])
+    bench.add_argument(
+        "--peer",
+        type=_choices(tuple(PEERS)),
+        action="extend",
+        default=[],
+        help=f"libraries to measure beside ours on the same work: {','.join(PEERS)}",
+    )
+    bench.add_argument("--mode", type=_choices(MODES), default=list(MODES))
     bench.add_argument("-T", type=_sizes, metavar="STEPS", help="time steps")
     bench.add_argument("-B", type=_sizes, metavar="BATCH", help="sequences computed together")
     bench.add_argument("-H", type=_sizes, metavar="HIDDEN", help="hidden size")
     bench.add_argument("-I", type=_sizes, metavar="INPUT", help="input size; the hidden size if not given")
+    bench.add_argument("--layers", type=_sizes, default=[1], help="number of layers (1)")
+    bench.add_argument("--bidirectional", action="store_true", help="each layer in both directions")
+    bench.add_argument("--ragged", action="store_true", help="rows of different lengths, 1 to T steps")
     bench.add_argument("--dtype", type=_choices(("float32", "float64")), default=["float32"])
     bench.add_argument("--threads", type=_size, help="most threads of a call; all cores if not given")
     bench.add_argument("--min-time", type=_seconds, default=0.5, metavar="SECONDS", help="time to spend on a row (0.5)")
@@ -85,34 +103,48 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _bench(arguments: argparse.Namespace) -> int:
-    from .bench import measure, report
-    from .bench.workload import Workload
-
     names: list[str] = []
     for name in arguments.backend:
         available = [b for b, probe in backends().items() if probe.available]
         names += available if name == "all" else [resolve(name)]
+    require_peers(arguments.peer)
+    contenders = list(dict.fromkeys([*names, *arguments.peer]))
+    workloads = _workloads(arguments)
+    results = []
+    try:
+        with contextlib.closing(measure.run(workloads, contenders, arguments.min_time, arguments.threads)) as measured:
+            for result in measured:
+                results.append(result)
+                if sys.stderr.isatty():
+                    print(f"{len(results)} of {len(workloads) * len(contenders)} measured", end="\r", file=sys.stderr)
+    finally:
+        if sys.stderr.isatty():
+            print(" " * 40, end="\r", file=sys.stderr)
+        if results:
+            report.write(results, sys.stdout)
+            machine = configuration()["machine"]
+            print(f"{machine['processor']}, {machine['cores']} cores; {machine['blas']}")
+    return WRONG_RESULT if any(result.wrong for result in results) else OK
+
+
+def _workloads(arguments: argparse.Namespace) -> list[Workload]:
     sizes: list[tuple[int, int, int]] = list(SIZES)
     if arguments.T or arguments.B or arguments.H:
         sizes = list(itertools.product(arguments.T or [100], arguments.B or [32], arguments.H or [256]))
     workloads = [
-        Workload(cell, mode, steps, batch, inputs, hidden, dtype)
-        for cell, dtype, (steps, batch, hidden) in itertools.product(arguments.cell, arguments.dtype, sizes)
+        Workload(
+            *(cell, mode, steps, batch, inputs, hidden, dtype),
+            num_layers=layers,
+            bidirectional=arguments.bidirectional,
+            ragged=arguments.ragged,
+        )
+        for cell, dtype, (steps, batch, hidden), layers in itertools.product(
+            arguments.cell, arguments.dtype, sizes, arguments.layers
+        )
         for inputs in arguments.I or [hidden]
         for mode in arguments.mode
     ]
-    workloads = list(dict.fromkeys(workloads))
-    results = []
-    for result in measure.run(workloads, list(dict.fromkeys(names)), arguments.min_time, arguments.threads):
-        results.append(result)
-        if sys.stderr.isatty():
-            print(f"{len(results)} of {len(workloads) * len(set(names))} measured", end="\r", file=sys.stderr)
-    if sys.stderr.isatty():
-        print(" " * 40, end="\r", file=sys.stderr)
-    report.write(results, sys.stdout)
-    machine = configuration()["machine"]
-    print(f"{machine['processor']}, {machine['cores']} cores; {machine['blas']}")
-    return WRONG_RESULT if any(result.timing is None for result in results) else OK
+    return list(dict.fromkeys(workloads))
 
 
 def _info(arguments: argparse.Namespace) -> int:

@@ -43,7 +43,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--require-peer",
         action="append",
         default=[],
-        help="fail, not skip, where torch or onnxruntime is not installed",
+        help="fail, not skip, where this library (torch, onnxruntime, ...) is not installed",
     )
 
 

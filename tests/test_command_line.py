@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import re
 import subprocess
 import sys
+import time
+from functools import partial
 
 import numpy as np
 import pytest
 
 import rnncore
-from rnncore.bench import measure, report
+from rnncore.bench import clock, measure, report
+from rnncore.bench.limits import Limits
 from rnncore.bench.measure import Result, Timing
 from rnncore.bench.workload import Workload
 from rnncore.cli import main
@@ -154,7 +158,7 @@ def test_a_terminal_gets_a_table() -> None:
 
     stream = Terminal()
     workload = Workload("lstm", "training", 100, 32, 256, 256, "float32")
-    report.write([Result(workload, "numpy", 1e-7, 2e11, Timing(workload, 0.05))], stream)
+    report.write([Result(workload, "numpy", Limits(2e11), 1e-7, Timing(workload, 0.05))], stream)
     printed = stream.getvalue()
     assert "|" not in printed
     for part in (
@@ -173,6 +177,12 @@ def test_figures_follow_from_time_and_size() -> None:
     workload = Workload("gru", "training", 10, 4, 3, 5, "float32")
     assert workload.flops() == 3 * 2 * 10 * 4 * (3 * 5) * (3 + 5)
     assert Workload("lstm", "inference", 10, 4, 3, 5, "float32").flops() == 2 * 10 * 4 * (4 * 5) * (3 + 5)
+    stacked = Workload("lstm", "inference", 10, 4, 3, 5, "float32", num_layers=2, bidirectional=True)
+    assert stacked.flops() == 2 * 10 * 4 * (4 * 5) * 2 * ((3 + 5) + (10 + 5))
+    ragged = Workload("rnn", "inference", 10, 4, 3, 5, "float32", ragged=True)
+    lengths = ragged.lengths()
+    assert lengths is not None
+    assert ragged.flops() == 2 * lengths.sum() * 5 * (3 + 5)
     timing = Timing(workload, 0.002)
     assert timing.step_microseconds == pytest.approx(200)
     assert timing.sequences_per_second == pytest.approx(2000)
@@ -181,7 +191,22 @@ def test_figures_follow_from_time_and_size() -> None:
 
 def test_tasks_take_turns() -> None:
     order: list[str] = []
-    times = measure.time_in_turns({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 0)
-    assert order == ["a", "b"] * 3
+    turns = {name: partial(clock.sample, partial(order.append, name)) for name in "ab"}
+    times = clock.time_in_turns(turns, 0)
+    assert order == ["a", "b"] * clock.FEWEST_ROUNDS
     assert set(times) == {"a", "b"}
-    assert measure.time_in_turns({}, 1) == {}
+    assert clock.time_in_turns({}, 1) == {}
+
+
+def test_the_first_call_of_a_turn_counts_only_if_it_fills_the_turn() -> None:
+    calls = itertools.count()
+    samples = clock.sample(lambda: time.sleep(0.02 if next(calls) == 0 else 0), 0.05)
+    assert len(samples) == next(calls) - 1
+    assert samples[0] < 0.02
+    assert len(clock.sample(lambda: time.sleep(0.01), 0.005)) == 1
+
+
+def test_numbers_are_rounded() -> None:
+    assert [report.rounded(value) for value in (0.004823, 0.5, 9.04, 34.04, 185.2, 2771.4)] == [
+        *("0.00482", "0.500", "9.04", "34.0", "185", "2771")
+    ]

@@ -1,22 +1,32 @@
-"""Check, then time: medians over repeats that take turns."""
+"""Check, then time: each contender in a process of its own, taking turns.
+
+Thread pools that spin after their work spoil what others in the same process are timed at.
+"""
 
 from __future__ import annotations
 
-import statistics
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from rnncore_kernels.contract import Array
+from rnncore_kernels.host import usable_cores
 
-from .workload import Workload
+from .children import started
+from .clock import time_in_turns
+from .limits import Limits
+from .peers import PEERS
+from .workload import Workload, arrays_of
 
 CHECK_TOLERANCE = {"float32": 1e-4, "float64": 1e-10}
 """Largest error against the NumPy engine in float64, relative to the largest magnitude of each result."""
 
 PEAK_SIZE = 2048
+"""Of the matrices whose product is the machine's limit."""
+LIMITS = "machine"
+"""The contender, of a kind, that measures the machine itself."""
 
 
 @dataclass(frozen=True)
@@ -48,62 +58,67 @@ class Result:
 
     Attributes:
         workload: what was computed.
-        backend: by which backend.
-        error: largest error against the NumPy engine in float64, relative to the largest magnitude of each result.
-        peak: the machine's matrix product in the same run, FLOP/s.
-        timing: None if the error is too large, as a wrong result is not timed.
+        contender: by which backend or peer.
+        limits: what the machine could do in the same run.
+        error: largest error against the NumPy engine in float64, relative to the largest magnitude of each result;
+            None where nothing was computed.
+        timing: None if the error is too large, as a wrong result is not timed, or nothing was computed.
+        absent: why nothing was computed; else empty.
     """
 
     workload: Workload
-    backend: str
-    error: float
-    peak: float
+    contender: str
+    limits: Limits
+    error: float | None
     timing: Timing | None
+    absent: str = ""
+
+    @property
+    def is_peer(self) -> bool:
+        """Whether the contender is another library."""
+        return self.contender in PEERS
+
+    @property
+    def wrong(self) -> bool:
+        """Whether it was computed, and not well enough to be timed."""
+        return self.timing is None and not self.absent
 
 
 def run(
-    workloads: Sequence[Workload], backends: Sequence[str], min_time: float, num_threads: int | None = None
-) -> Iterator[Result]:
-    """Measure each workload on each backend, and yield the results as they come."""
-    for workload in workloads:
-        tasks = {backend: workload.task(workload.network(backend, num_threads)) for backend in backends}
-        reference = workload.task(workload.network("numpy", dtype="float64"))()
-        errors = {backend: _error(task(), reference) for backend, task in tasks.items()}
-        right = {b: task for b, task in tasks.items() if errors[b] <= CHECK_TOLERANCE[workload.dtype]}
-        peak = gemm_peak(workload.dtype)
-        times = time_in_turns(right, min_time)
-        for backend in backends:
-            timing = Timing(workload, times[backend]) if backend in times else None
-            yield Result(workload, backend, errors[backend], peak, timing)
+    workloads: Sequence[Workload], contenders: Sequence[str], min_time: float, num_threads: int | None = None
+) -> Generator[Result, None, None]:
+    """Measure each workload on each backend and peer, and yield the results as they come.
 
-
-def time_in_turns(tasks: Mapping[str, Callable[[], object]], min_time: float) -> dict[str, float]:
-    """Median seconds of a call of each task, over rounds in which each has a turn, for `min_time` seconds per task."""
-    samples: dict[str, list[float]] = {name: [] for name in tasks}
-    end = time.perf_counter() + min_time * len(tasks)
-    while tasks and (time.perf_counter() < end or len(next(iter(samples.values()))) < 3):
-        for name, task in tasks.items():
-            start = time.perf_counter()
-            task()
-            samples[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in samples.items()}
-
-
-def gemm_peak(dtype: str) -> float:
-    """FLOP/s of `numpy.matmul` on large square matrices, with all of BLAS's threads."""
-    a = np.random.default_rng(0).standard_normal((PEAK_SIZE, PEAK_SIZE)).astype(dtype)
-    out = np.empty_like(a)
-    np.matmul(a, a, out=out)
-    seconds = time_in_turns({"gemm": lambda: np.matmul(a, a, out=out)}, 0.2)["gemm"]
-    # OpenBLAS's threads spin for 0.104 s after their work; what is timed next should not compete with them.
-    time.sleep(0.15)
-    return 2 * PEAK_SIZE**3 / seconds
+    Raises:
+        MeasurementError: a process that measures failed or died.
+    """
+    with started([*contenders, LIMITS], num_threads or usable_cores()) as children:
+        for workload in workloads:
+            reference = arrays_of(workload.task(workload.network("numpy", dtype="float64"))())
+            errors: dict[str, float] = {}
+            absent: dict[str, str] = {}
+            for contender in contenders:
+                answer = children[contender].ask("prepare", workload)
+                if isinstance(answer, str):
+                    absent[contender] = answer
+                else:
+                    errors[contender] = _error(answer, reference)
+            right = [name for name, error in errors.items() if error <= CHECK_TOLERANCE[workload.dtype]]
+            limits = children[LIMITS].ask("limits", workload.dtype, PEAK_SIZE)
+            times = time_in_turns({name: partial(children[name].ask, "turn") for name in right}, min_time)
+            for name in contenders:
+                timing = Timing(workload, times[name]) if name in times else None
+                yield Result(workload, name, limits, errors.get(name), timing, absent.get(name, ""))
 
 
 def _error(results: Sequence[Array], reference: Sequence[Array]) -> float:
-    """Largest error, relative to the largest magnitude of each result; infinite where one is not finite."""
+    """Largest error, relative to the largest magnitude of each result; infinite where one is not finite.
+
+    A result may have an axis of length 1, or the directions on an axis of their own.
+    """
     errors = [
-        float(np.abs(result - expected).max() / max(np.abs(expected).max(), np.finfo(float).tiny))
+        float(np.abs(result.reshape(expected.shape) - expected).max())
+        / max(float(np.abs(expected).max()), np.finfo(float).tiny)
         for result, expected in zip(results, reference, strict=True)
     ]
     return max(errors) if np.isfinite(errors).all() else np.inf

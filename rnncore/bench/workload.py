@@ -1,24 +1,34 @@
-"""What is measured: a network of one layer on random values."""
+"""What is measured: a network on random values."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from rnncore_kernels.cells import CELLS
+from rnncore_kernels.cells import CELLS, GRU, Cell
 from rnncore_kernels.contract import Array
 
+from ..pytorch import is_tensor
 from ..recurrent import Recurrent
-from ..states import as_tuple
 
 MODES = ("inference", "training")
+
+Task = Callable[[], Any]
+"""What is timed: computes a workload once and returns all its results, arrays or tensors nested in lists and tuples."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """One row of a report. Sizes as in `Recurrent`; `mode` is "inference" or "training" (forward and backward)."""
+    """One row of a report. Sizes and options as in `Recurrent`.
+
+    `mode` is "inference", "training" (forward and backward) or "step" (one step of a stream, from a given state).
+    The GRU is update="carry", which all libraries have; the other update is the same work. With `ragged`, rows have
+    lengths drawn evenly from 1 to `steps`.
+    """
 
     cell: str
     mode: str
@@ -27,41 +37,71 @@ class Workload:
     input_size: int
     hidden_size: int
     dtype: str
+    num_layers: int = 1
+    bidirectional: bool = False
+    ragged: bool = False
 
     def network(self, backend: str, num_threads: int | None = None, dtype: str | None = None) -> Recurrent:
         """The network on a backend; the same parameters on each."""
-        sizes = self.input_size, self.hidden_size
-        return Recurrent(self.cell, *sizes, backend=backend, dtype=dtype or self.dtype, num_threads=num_threads, seed=0)
+        cell: str | Cell = GRU(update="carry") if CELLS[self.cell] is GRU else self.cell
+        return Recurrent(
+            cell,
+            self.input_size,
+            self.hidden_size,
+            self.num_layers,
+            self.bidirectional,
+            backend=backend,
+            dtype=dtype or self.dtype,
+            num_threads=num_threads,
+            seed=0,
+        )
+
+    @property
+    def output_size(self) -> int:
+        """Width of the output, D*H."""
+        return self.hidden_size * (2 if self.bidirectional else 1)
 
     def flops(self) -> int:
         """Floating-point operations of the matrix products: 2 per multiply-add, training three times inference."""
         gates = len(CELLS[self.cell]().gates)
-        products = 2 * self.steps * self.batch * gates * self.hidden_size * (self.input_size + self.hidden_size)
-        return products * (3 if self.mode == "training" else 1)
+        lengths = self.lengths()
+        steps = self.steps * self.batch if lengths is None else int(lengths.sum())
+        widths = self.input_size + (self.num_layers - 1) * self.output_size + self.num_layers * self.hidden_size
+        return 2 * steps * gates * self.output_size * widths * (3 if self.mode == "training" else 1)
 
     def inputs(self) -> tuple[Array, Array]:
-        """x (T, B, I) and the cotangent of the output (T, B, H)."""
+        """x (T, B, I) and the cotangent of the output (T, B, D*H)."""
         rng = np.random.default_rng(0)
-        widths = self.input_size, self.hidden_size
+        widths = self.input_size, self.output_size
         x, grad = (rng.standard_normal((self.steps, self.batch, width)).astype(self.dtype) for width in widths)
         return x, grad
 
-    def task(self, rnn: Recurrent) -> Callable[[], list[Array]]:
-        """What is timed: a function that computes the workload and returns all results."""
-        x, grad_output = self.inputs()
-        x, grad_output = x.astype(rnn.dtype), grad_output.astype(rnn.dtype)
-        if self.mode == "inference":
-            frozen = rnn.freeze()
+    def lengths(self) -> NDArray[Any] | None:
+        """(B,) steps of each row; None if every row has T."""
+        return np.random.default_rng(0).integers(1, self.steps + 1, self.batch) if self.ragged else None
 
-            def infer() -> list[Array]:
-                output, state = frozen(x)
-                return [output, *as_tuple(state)]
+    def task(self, rnn: Recurrent) -> Task:
+        """The workload on a network of this library."""
+        x, grad_output = (values.astype(rnn.dtype) for values in self.inputs())
+        lengths = self.lengths()
+        if self.mode == "training":
 
-            return infer
+            def train() -> list[Array]:
+                output, _, tape = rnn.forward(x, lengths=lengths)
+                grads = rnn.backward(tape, grad_output)
+                return [output, grads.x, *grads.parameters.values()]
 
-        def train() -> list[Array]:
-            output, _, tape = rnn.forward(x)
-            grads = rnn.backward(tape, grad_output)
-            return [output, grads.x, *grads.parameters.values()]
+            return train
+        frozen = rnn.freeze()
+        if self.mode == "step":
+            x_t = x[0]
+            _, before = frozen.step(x_t)
+            return lambda: frozen.step(x_t, before)
+        return lambda: frozen(x, lengths=lengths)
 
-        return train
+
+def arrays_of(results: Any) -> list[Array]:
+    """What a task returned, as a flat list of NumPy arrays."""
+    if isinstance(results, (list, tuple)):
+        return [array for part in results for array in arrays_of(part)]
+    return [results.detach().numpy() if is_tensor(results) else results]

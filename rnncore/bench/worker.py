@@ -1,0 +1,83 @@
+"""A process that measures one contender, at its parent's word: requests on its input, replies on its output."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import queue
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+from . import clock
+from .limits import Limits, measure_limits
+from .peers import NotOfferedError, make_task
+from .workload import Task, Workload, arrays_of
+
+
+class Worker:
+    """What a parent may ask for, by the names of the methods."""
+
+    def __init__(self, contender: str, num_threads: int) -> None:
+        self._contender = contender
+        self._num_threads = num_threads
+        self._task: Task | None = None
+        self._lasting = contextlib.ExitStack()
+
+    def prepare(self, workload: Workload) -> list[Any] | str:
+        """Make the task, compute it once and return its results, or why there is no such task."""
+        self._task = None
+        self._lasting.close()
+        try:
+            self._task = make_task(self._contender, workload, self._num_threads, self._lasting)
+        except NotOfferedError as reason:
+            return str(reason)
+        return arrays_of(self._task())
+
+    def turn(self, seconds: float) -> list[float]:
+        """Seconds of each of some calls."""
+        assert self._task is not None, "turn: expected to be asked after prepare"
+        return clock.sample(self._task, seconds)
+
+    def limits(self, dtype: str, size: int) -> Limits:
+        """What the machine can do."""
+        return measure_limits(dtype, self._num_threads, size)
+
+
+def serve(worker: Worker, next_request: Callable[[], tuple[Any, ...]], replies: BinaryIO) -> None:
+    """Answer requests, (method, *arguments), with (True, value) or (False, message), until a reply finds nobody."""
+    while True:
+        method, *arguments = next_request()
+        try:
+            reply = True, getattr(worker, method)(*arguments)
+        except Exception as error:
+            reply = False, f"{type(error).__name__}: {error}"
+        # Before the parent gives the next turn to another process.
+        clock.rest()
+        pickle.dump(reply, replies, pickle.HIGHEST_PROTOCOL)
+        replies.flush()
+
+
+def main() -> None:
+    """Serve on standard input and output, until the parent kills or leaves. Arguments: the contender, its threads."""
+    contender, num_threads = sys.argv[1:]
+    # An interruption is the parent's to handle.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    # What a library prints must not come between the replies.
+    os.dup2(2, 1)
+    inbox: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(requests, inbox), daemon=True).start()
+    with contextlib.suppress(BrokenPipeError):
+        serve(Worker(contender, int(num_threads)), inbox.get, replies)
+
+
+def _receive(requests: BinaryIO, inbox: queue.SimpleQueue[tuple[Any, ...]]) -> None:
+    """Pass requests on. Their end is the parent's: then nobody wants what is being computed."""
+    with contextlib.suppress(EOFError):
+        while True:
+            inbox.put(pickle.load(requests))
+    os._exit(1)

@@ -1,0 +1,178 @@
+"""Other libraries beside ours: that they compute the same, and how they are compared."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import itertools
+import sys
+from types import ModuleType
+from typing import Any
+
+import pytest
+from conftest import require_peer
+
+from rnncore.bench import compare, limits, measure, peers, report
+from rnncore.bench.limits import Limits
+from rnncore.bench.measure import Result, Timing
+from rnncore.bench.workload import Workload, arrays_of
+from rnncore.cli import main
+
+SMALL = Workload("lstm", "inference", 3, 2, 4, 5, "float32")
+QUICK = ["-T", "3", "-B", "2", "-H", "8", "--min-time", "0", "--backend", "numpy"]
+
+
+@pytest.fixture(autouse=True)
+def small_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "PEAK_SIZE", 32)
+
+
+def table(printed: str) -> list[dict[str, str]]:
+    """Rows of the Markdown table, by column."""
+    lines = [line for line in printed.splitlines() if line.startswith("|")]
+    header, _, *rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def test_a_peer_that_is_not_installed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in ("onnx", "openvino") else find(name))
+    monkeypatch.setattr(measure, "run", lambda *_: pytest.fail("measured"))
+    assert main(["bench", *QUICK, "--peer", "openvino"]) == 3
+    assert capsys.readouterr().err == (
+        "rnncore: peer 'openvino' is not available: not installed: onnx, openvino. "
+        "Install it, pip install onnx openvino, or leave out --peer openvino.\n"
+    )
+    assert "openvino" not in peers.installed_peers()
+    with pytest.raises(SystemExit):
+        main(["bench", "--peer", "keras"])
+    assert "argument --peer: expected torch, onnxruntime, openvino, got 'keras'" in capsys.readouterr().err
+
+
+def test_onnxruntime_beside_ours(capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest) -> None:
+    require_peer(request, "onnx")
+    require_peer(request, "onnxruntime")
+    arguments = ["--cell", "lstm", "--peer", "onnxruntime", "--layers", "1,2", "--bidirectional", "--ragged"]
+    assert main(["bench", *QUICK, *arguments, "--threads", "1"]) == 0
+    printed = capsys.readouterr().out
+    rows = table(printed)
+    assert [(row["mode"], row["layers"], row["backend"]) for row in rows] == [
+        (mode, layers, backend)
+        for layers, mode, backend in itertools.product("12", ("inference", "training"), ("numpy", "onnxruntime"))
+    ]
+    for row in rows:
+        if row["backend"] == "onnxruntime":
+            assert row["vs best"] == "-"
+            assert (row["µs/step"] == "absent") == (row["mode"] == "training")
+        else:
+            assert (row["vs best"] == "-") == (row["mode"] == "training")
+    for part in ("bidirectional", "ragged", "geometric mean", "(numpy, inference)", "onnxruntime: measured for inf"):
+        assert part in printed
+
+
+DEEP = {"bidirectional": True, "ragged": True, "num_layers": 2}
+OFFERED = {
+    "torch": [(mode, options) for mode in ("inference", "training") for options in ({}, DEEP)] + [("step", {})],
+    "onnxruntime": [("inference", {}), ("inference", DEEP)],
+    "openvino": [("inference", {}), ("inference", DEEP)],
+}
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize(("peer", "mode", "options"), [(peer, *work) for peer in OFFERED for work in OFFERED[peer]])
+def test_peers_compute_the_same(
+    peer: str, mode: str, options: dict[str, Any], cell: str, request: pytest.FixtureRequest
+) -> None:
+    for package in peers.PEERS[peer]:
+        require_peer(request, package)
+    workload = Workload(cell, mode, 4, 3, 5, 7, "float32", **options)
+    reference = arrays_of(workload.task(workload.network("numpy", dtype="float64"))())
+    with contextlib.ExitStack() as lasting:
+        task = peers.make_task(peer, workload, 1, lasting)
+        for _ in range(2):
+            assert measure._error(arrays_of(task()), reference) < measure.CHECK_TOLERANCE["float32"]
+
+
+@pytest.mark.parametrize(("mode", "dtype"), [("training", "float32"), ("step", "float32"), ("inference", "float64")])
+def test_what_onnx_peers_do_not_offer(mode: str, dtype: str) -> None:
+    with pytest.raises(peers.NotOfferedError, match=r"inference of whole sequences alone|float32, not float64"):
+        peers.make_task("onnxruntime", Workload("lstm", mode, 4, 3, 5, 7, dtype), 1, contextlib.ExitStack())
+
+
+def test_openvino_is_asked_for_the_same_work(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Where it is not installed: its options, and the order of its results, with ONNX Runtime in its place."""
+    require_peer(request, "onnx")
+    onnxruntime = require_peer(request, "onnxruntime")
+    chosen: dict[str, Any] = {}
+
+    class Core:
+        def read_model(self, model: bytes) -> bytes:
+            return model
+
+        def compile_model(self, model: bytes, device: str, options: dict[str, Any]) -> Core:
+            chosen.update(options, device=device)
+            self.session = onnxruntime.InferenceSession(model)
+            return self
+
+        def create_infer_request(self) -> Core:
+            return self
+
+        def infer(self, feeds: Any, share_inputs: bool, share_outputs: bool) -> dict[int, Any]:
+            return dict(enumerate(self.session.run(None, feeds)))
+
+    fake = ModuleType("openvino")
+    fake.__dict__["Core"] = Core
+    monkeypatch.setitem(sys.modules, "openvino", fake)
+    with contextlib.ExitStack() as lasting:
+        task = peers.make_task("openvino", SMALL, 3, lasting)
+    expected = arrays_of(SMALL.task(SMALL.network("numpy", dtype="float64"))())
+    assert measure._error(arrays_of(task()), expected) < measure.CHECK_TOLERANCE["float32"]
+    assert chosen["INFERENCE_NUM_THREADS"] == 3
+    assert chosen["INFERENCE_PRECISION_HINT"] == "f32"
+    assert chosen["device"] == "CPU"
+
+
+# Comparison ------------------------------------------------------------------------------------------------------
+
+
+def made_up(contender: str, mode: str, hidden: int, seconds: float | None) -> Result:
+    workload = Workload("lstm", mode, 10, 2, 8, hidden, "float32")
+    timing = None if seconds is None else Timing(workload, seconds)
+    return Result(workload, contender, Limits(1e9), 1e-7 if timing else 1.0, timing)
+
+
+def test_versus_the_best_peer() -> None:
+    results = [
+        made_up("numpy", "inference", 8, 2.0),
+        made_up("torch", "inference", 8, 5.0),
+        made_up("onnxruntime", "inference", 8, 4.0),
+        made_up("numpy", "inference", 16, 2.0),
+        made_up("torch", "inference", 16, 1.0),
+        made_up("onnxruntime", "inference", 16, None),
+        made_up("numpy", "training", 8, 2.0),
+        made_up("onnxruntime", "training", 8, None),
+        made_up("numba", "inference", 8, 1.0),
+        made_up("numba", "inference", 16, None),
+    ]
+    ratios = [compare.versus_best(result, results) for result in results]
+    assert ratios == [2.0, None, None, 0.5, None, None, None, None, 4.0, None]
+    assert compare.geometric_means(results) == {("numpy", "inference"): 1.0, ("numba", "inference"): 4.0}
+    rows = report.table(results)
+    assert [row["vs best"] for row in rows] == ["2.00", "-", "-", "0.50", "-", "-", "-", "-", "4.00", "-"]
+    assert rows[5]["µs/step"] == "WRONG"
+    assert "geometric mean 1.00 (numpy, inference), 4.00 (numba, inference)" in report.caption(results)
+    alone = [made_up("numpy", "inference", 8, 2.0)]
+    assert "vs best" not in report.table(alone)[0]
+    assert "vs best" not in report.caption(alone)
+
+
+def test_share_of_multiply_adds_where_they_can_be_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("rnncore_kernels.cpu.peak")
+    module.__dict__["fma_peak"] = lambda dtype, num_threads: {"float32": 2e9}[dtype] * num_threads
+    monkeypatch.setattr(limits, "has_fma_peak", lambda: True)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    machine = limits.measure_limits("float32", 3, 32)
+    assert machine.fma == 6e9
+    result = Result(SMALL, "numpy", machine, 0.0, Timing(SMALL, SMALL.flops() / 3e9))
+    assert report.table([result])[0]["of FMA"] == "50 %"
+    assert "of FMA: share of" in report.caption([result])
