@@ -1,6 +1,6 @@
-"""What processor code is made for: the one that Numba will generate code for, asked of LLVM.
+"""What processor code is made for, asked of LLVM.
 
-Numba passes LLVM a processor's name and a list of features, both of which environment variables replace. What follows
+LLVM is given a processor's name and a list of features, both of which Numba's environment variables replace. What follows
 from the two together (the list may take away what the name implies, or add to it) is LLVM's to know, so a few
 instructions are compiled and looked at.
 """
@@ -58,25 +58,16 @@ class Target:
 
 
 def host_target() -> Target:
-    """The target of Numba's code in this process, by the environment variables that Numba reads, as they are now.
+    """The target of this process: the host, or what NUMBA_CPU_NAME and NUMBA_CPU_FEATURES name instead, as they are now.
 
-    NUMBA_CPU_NAME alone makes vectors no wider than the named processor has; the code around them still uses what the
-    host has, as Numba does, unless NUMBA_CPU_FEATURES is set, too (to nothing: the named processor's features).
+    NUMBA_CPU_NAME alone means that processor's own features, not the host's on top of them.
     """
     triple = llvm.get_process_triple()
-    named = os.environ.get("NUMBA_CPU_NAME")
+    named, features = os.environ.get("NUMBA_CPU_NAME"), os.environ.get("NUMBA_CPU_FEATURES")
     cpu = llvm.get_host_cpu_name() if named is None else named
-    features = os.environ.get("NUMBA_CPU_FEATURES")
-    if features is None and cpu.lower() == "generic" and named is not None:
-        features = ""
-    if features is not None:
-        return target(triple, cpu, features)
-    host = target(triple, cpu, _host_features(cpu))
-    if named is None:
-        return host
-    own = target(triple, cpu, "")
-    vector_bytes, registers = min((t.vector_bytes, t.registers) for t in (host, own))
-    return Target(triple, cpu, host.features, vector_bytes, registers, host.fma and own.fma)
+    if features is None:
+        features = _host_features(cpu) if named is None else ""
+    return target(triple, cpu, features)
 
 
 @functools.cache

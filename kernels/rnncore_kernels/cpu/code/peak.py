@@ -1,0 +1,52 @@
+"""The loop that measures a core's peak: fused multiply-adds on registers alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+
+from ..shape import Shape
+from ..vector import ELEMENTS, Vector, fma
+from .emitted import compiled, emitted
+from .ir import I64, pointer
+from .memory import word
+
+
+def chains(shape: Shape) -> int:
+    """Sums that are independent of each other: as many as a tile has."""
+    return 24 if shape.target.registers >= 32 else 12
+
+
+def make_peak(shape: Shape) -> None:
+    """Define the kernel `peak(args, thread)`: words are the number of turns, and where each thread writes its sum.
+
+    A turn is `chains` multiply-adds of one vector.
+    """
+
+    def body(b: Any, turns: Any, place: Any) -> None:
+        kind = ir.VectorType(ELEMENTS[shape.dtype], shape.lanes)
+        factor = Vector.load(b, shape.target, shape.dtype, pointer(b, place))
+        start, turn, done = b.block, b.append_basic_block("turn"), b.append_basic_block("done")
+        b.branch(turn)
+        b.position_at_end(turn)
+        i = b.phi(I64)
+        i.add_incoming(I64(0), start)
+        sums = [b.phi(kind) for _ in range(chains(shape))]
+        for number, total in enumerate(sums):
+            total.add_incoming(factor.constant(float(number)).value, start)
+        new = [fma(factor, factor, Vector(b, total, shape.target)) for total in sums]
+        for total, value in zip(sums, new, strict=True):
+            total.add_incoming(value.value, turn)
+        after = b.add(i, I64(1))
+        i.add_incoming(after, turn)
+        b.cbranch(b.icmp_signed("<", after, turns), turn, done)
+        b.position_at_end(done)
+        result = sum(new[1:], new[0])
+        result.store(pointer(b, place))
+
+    multiply_add = emitted(f"multiply_add_{shape.dtype.name}", ("turns", "place"), body)
+
+    @compiled("peak")
+    def peak(args, thread):  # type: ignore[no-untyped-def]
+        multiply_add(word(args, 0), word(args, 1) + 64 * thread)
