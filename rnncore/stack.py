@@ -53,7 +53,6 @@ class Stack:
         packed = tuple(engine.pack(cell, w, copy=copy, backward=backward) for w in weights)
         return Stack(architecture, engine, packed)
 
-    @np.errstate(all="ignore")
     def infer(self, x: Array, states: States, rows: Rows, output: Array | None, last: Array | None) -> None:
         """Run all layers.
 

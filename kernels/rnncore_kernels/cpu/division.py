@@ -10,6 +10,9 @@ from dataclasses import dataclass
 CACHE_BYTES = 1 << 20
 """Of a core's own cache: weights that all threads need are read from there while they fit."""
 
+FUSED_BYTES = 1 << 20
+"""Most weights of a thread for which one pass over both products is faster than one over each."""
+
 MIN_FLOPS = 1_500_000
 """Least work of a call for which a second thread is worth waking."""
 
@@ -54,3 +57,13 @@ def divide(threads: int, batch: int, groups: int, steps: int, step_flops: int, w
         units = by_units
         rows = max(1, min(by_rows, threads // units))
     return Division(rows, units)
+
+
+def is_separate(division: Division, steps: int, batch: int, weight_bytes: int) -> bool:
+    """Whether the input projection is a product of its own, over several steps at a time.
+
+    It is faster where a step's product reads more weights than the cache holds, or has too few rows to reuse them.
+    """
+    if steps <= 1:
+        return False
+    return weight_bytes // division.unit_threads > FUSED_BYTES or batch // division.row_threads < ROWS

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
 from ..cells import Cell
 from ..contract import BackwardRun, Engine, LayerGradients, LayerWeights, Run
-from . import kernels
 from .packed import CpuPacked, pack
-from .plan import Job, Residuals, backward_job, forward_job
+from .plan import Job, Residuals, StepJob, backward_job, forward_job
 from .threads import POOL, most_threads
-from .toolchain import Library
+
+MAX_STEP_ROWS = 4
+"""Most rows of a step that one thread computes as fast as several."""
 
 _Run = Run[CpuPacked]
 _BackwardRun = BackwardRun[CpuPacked, Residuals]
@@ -27,62 +29,73 @@ class NumbaEngine(Engine[CpuPacked, Residuals]):
     min_block_steps = 64
 
     def __init__(self, num_threads: int | None = None) -> None:
-        self.num_threads = num_threads
+        self._threads = most_threads(num_threads)
 
     def pack(self, cell: Cell, weights: LayerWeights, *, copy: bool, backward: bool) -> CpuPacked:
         return pack(cell, weights, backward=backward)
 
     def infer(self, runs: Sequence[_Run]) -> None:
-        self._forward(runs, keep=False)
+        if len(runs) == 1 and _step(runs[0]):
+            return
+        self._run("forward", lambda threads: [forward_job(run, threads, keep=False) for run in runs], runs)
 
     def forward(self, runs: Sequence[_Run]) -> list[Residuals]:
-        return [job.result for job in self._forward(runs, keep=True)]
+        return self._run("forward", lambda threads: [forward_job(run, threads, keep=True) for run in runs], runs)
 
     def backward(self, runs: Sequence[_BackwardRun]) -> list[LayerGradients]:
-        library = kernels.backward_kernels(runs[0].packed.shape)
-        threads = most_threads(self.num_threads)
-        with _Lease(threads if threads > 1 else 1) as available:
-            each = max(1, available // len(runs))
-            jobs = [backward_job(run, each) for run in runs]
-            _run(library, "backward", jobs, available)
+        return self._run("backward", lambda threads: [backward_job(run, threads) for run in runs], runs)
+
+    def _run(
+        self, kernel: str, make: Callable[[int], list[Job]], runs: Sequence[_Run] | Sequence[_BackwardRun]
+    ) -> list[Any]:
+        """Make jobs for a number of threads each, run them, and return their results.
+
+        If another call has the pool, this one makes do with its own thread: the results are the same.
+        """
+        layer = runs[0].packed.layer
+        library = layer.forward_kernels if kernel == "forward" else layer.backward_kernels
+        threads = max(1, self._threads // len(runs))
+        jobs = make(threads)
+        if len(jobs) > 1 or jobs[0].threads > 1:
+            if self._threads > 1 and POOL.busy.acquire(blocking=False):
+                try:
+                    _run_together(library.addresses[kernel], jobs, self._threads)
+                finally:
+                    POOL.busy.release()
+                return [job.result for job in jobs]
+            if threads > 1:
+                jobs = make(1)
+        for job in jobs:
+            library.functions[kernel](ctypes.addressof(job.words), 0)
         return [job.result for job in jobs]
 
-    def _forward(self, runs: Sequence[_Run], *, keep: bool) -> list[Job]:
-        library = kernels.forward_kernels(runs[0].packed.shape)
-        threads = most_threads(self.num_threads)
-        with _Lease(threads) as available:
-            each = max(1, available // len(runs))
-            jobs = [forward_job(run, each, keep=keep) for run in runs]
-            _run(library, "forward", jobs, available)
-        return jobs
 
-
-class _Lease:
-    """The pool for one call; if another call has it, this one makes do with its own thread."""
-
-    def __init__(self, threads: int) -> None:
-        self._threads = threads
-        self._mine = False
-
-    def __enter__(self) -> int:
-        self._mine = self._threads > 1 and POOL.busy.acquire(blocking=False)
-        return self._threads if self._mine else 1
-
-    def __exit__(self, *_: object) -> None:
-        if self._mine:
-            POOL.busy.release()
-
-
-def _run(library: Library, kernel: str, jobs: Sequence[Job], available: int) -> None:
+def _run_together(code: int, jobs: Sequence[Job], available: int) -> None:
     """Run jobs, as many at once as there are threads for."""
-    code, function = library.addresses[kernel], library.functions[kernel]
     waiting = list(jobs)
     while waiting:
         together = [waiting.pop(0)]
         while waiting and sum(job.threads for job in together) + waiting[0].threads <= available:
             together.append(waiting.pop(0))
-        tasks = [(code, ctypes.addressof(job.words), thread) for job in together for thread in range(job.threads)]
-        if len(tasks) == 1:
-            function(*tasks[0][1:])
-        else:
-            POOL.run(tasks)
+        POOL.run([(code, ctypes.addressof(job.words), thread) for job in together for thread in range(job.threads)])
+
+
+def _step(run: _Run) -> bool:
+    """Compute a run of one step, if it is one with nothing special about it."""
+    steps, batch, _ = run.x.shape
+    if steps != 1 or run.output is None or run.last is not None or run.rows.batch_sizes is not None:
+        return False
+    packed = run.packed
+    if batch > MAX_STEP_ROWS:
+        return False
+    job = packed.prepared[-1] if packed.prepared else None
+    if job is None or job.batch != batch:
+        job = StepJob(run)
+        packed.prepared[:] = [job]
+    if not job.busy.acquire(blocking=False):
+        return False
+    try:
+        job.run(run, packed.layer.forward_kernels.functions["forward"])
+    finally:
+        job.busy.release()
+    return True

@@ -5,6 +5,12 @@
 
 from __future__ import annotations
 
+BLOCK_ROWS = 48
+"""Rows whose pre-activations are computed before the cell runs on them: few for the cache, enough to reuse weights."""
+
+PANEL_ROWS = 256
+"""Rows summed in registers before they are added to a gradient of weights: sums of sums err less than one long sum."""
+
 RUN = """
 steps batch hidden input units reverse
 row_threads unit_threads barriers
@@ -75,7 +81,7 @@ scratch
 STAGE = """
 gates split columns column gates_before
 x_gates h_gates
-inputs carry_in carry_out grad_in grad_out
+carry_in carry_out grad_in grad_out
 forward backward
 """.split()
 """Of each stage of a cell; see `program.StageProgram`.

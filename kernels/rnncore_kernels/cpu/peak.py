@@ -12,7 +12,7 @@ import numpy as np
 from . import toolchain
 from .code.ir import Definition
 from .kernels import host_shape
-from .packed import address, aligned, make_words
+from .memory import address, aligned, make_words
 from .shape import Shape
 from .threads import POOL
 

@@ -1,57 +1,79 @@
-"""From a run to the words that its kernel is called with, and the memory that these refer to."""
+"""From a run to the words that its kernel is called with, and the memory that these refer to.
+
+What follows from sizes alone is a template, kept for the next call: a step should take microseconds.
+"""
 
 from __future__ import annotations
 
 import ctypes
-from dataclasses import dataclass
-from typing import Any
+import functools
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..contract import Array, BackwardRun, LayerGradients, LayerWeights, Rows, Run, State
-from .division import Division, divide
-from .fields import BACKWARD, FORWARD, RUN
-from .packed import CpuPacked, Words, address, aligned, make_words
-
-FORWARD_FIELDS, BACKWARD_FIELDS = RUN + FORWARD, RUN + BACKWARD
+from ..contract import Array, BackwardRun, LayerGradients, LayerWeights, Rows, Run
+from .division import Division, divide, is_separate
+from .fields import BACKWARD, BLOCK_ROWS, FORWARD, PANEL_ROWS, RUN, places
+from .layer import Layer
+from .memory import Words, address, aligned, make_words, round_up
+from .packed import CpuPacked
+from .toolchain import Kernel
 
 PROJECTION_ROWS = 192
 """Rows of x that are multiplied together where the input projection is a product of its own."""
 
-FUSED_BYTES = 1 << 20
-"""Most weights of both products for which one pass over both is faster than two products."""
-
 CHUNK_BYTES = 1 << 20
 """Cotangents of pre-activations that the backward pass keeps before it turns to the products over all steps."""
 
-BLOCK_ROWS = 48  # as in code.forward
-PANEL_ROWS = 256  # as in code.backward
+F, B = places(RUN + FORWARD), places(RUN + BACKWARD)
+X, X_ROW, ORDER, OUT, OUT_ROW, LAST = (F[n] for n in "x x_row order out out_row last".split())
+W_X, STATE_ARRAYS, BLOCKS, OPERANDS, KEPT = (F[n] for n in "w_x state_arrays blocks operands kept".split())
+GRAD_OUT, GRAD_X, GRAD_W_IH, W_H_BACK = (B[n] for n in "grad_out grad_x grad_w_ih w_h_back".split())
 
 
-@dataclass(frozen=True, eq=False)
-class Residuals:
+class Residuals(NamedTuple):
     """What the backward pass reads.
 
     Attributes:
         x: (T, B, I), the caller's.
         rows, reverse: as in `Run`.
         count: rows of all steps together.
-        blocks: the states before each step and after the last, one array for all states.
-        operands: what later stages multiplied W_hh with.
-        kept: what the stages kept.
+        memory: the states before each step and after the last, what later stages multiplied W_hh with, and what the
+            stages kept, at `operands` and `kept` bytes.
     """
 
     x: Array
     rows: Rows
     reverse: bool
     count: int
-    blocks: Array
-    operands: Array
-    kept: Array
+    memory: Array
+    operands: int
+    kept: int
 
 
-@dataclass(frozen=True, eq=False)
-class Job:
+class Template(NamedTuple):
+    """What the words of a call are made from.
+
+    Attributes:
+        words: as far as they follow from sizes; those in `local` are offsets.
+        local: places of the words that are addresses in memory of the call's own.
+        size: of that memory, in bytes.
+        barriers: offset and size of what must be zero in it.
+        threads: how many the kernel expects.
+        residuals: size of the memory of residuals, offsets of operands and kept in it.
+    """
+
+    words: list[int]
+    local: tuple[int, ...]
+    size: int
+    barriers: tuple[int, int]
+    threads: int
+    residuals: tuple[int, int, int]
+
+
+class Job(NamedTuple):
     """A run, ready for its kernel.
 
     Attributes:
@@ -64,199 +86,227 @@ class Job:
     words: Words
     threads: int
     memory: Any
-    result: Any = None
+    result: Any
 
 
 def forward_job(run: Run[CpuPacked], threads: int, *, keep: bool) -> Job:
     """The job of `Engine.infer`, or with `keep` of `Engine.forward`, whose result is Residuals."""
-    packed = run.packed
-    shape, program = packed.shape, packed.program
-    steps, batch, inputs = run.x.shape
-    hidden, units = packed.hidden, packed.units
-    row = units * shape.vector_bytes
-    division = _divide(run, threads)
-    separate = _is_separate(packed, steps, batch, division)
-    table_rows = max(1, batch if not separate else max(batch, PROJECTION_ROWS))
-    widest = max(stage.columns * max(1, shape.columns // len(stage.gates)) for stage in program.stages)
-    scratch_size = _round(24 * table_rows + BLOCK_ROWS * max(widest, 4 * shape.columns) * shape.vector_bytes)
-    projected_rows = table_rows
-    projected_size = _round(projected_rows * program.columns * row) if separate else 0
-    count = _count(run.rows, steps, batch) if keep else 0
-    most = _most_rows(run.rows, batch)
-    block_rows = count + most if keep else 2 * batch
-    operand_rows = count if keep else batch
-    later = len(program.stages) - 1
-    carries = sum(stage.inputs - 1 for stage in program.stages[1:])
-    sizes = {
-        "blocks": program.states * block_rows * row,
-        "operands": later * operand_rows * row,
-        "kept": count * program.kept * row,
-        "carries": carries * batch * row,
-        "projected": division.row_threads * projected_size,
-        "scratch": division.threads * scratch_size,
-        "barriers": 64 * (division.row_threads + 1),
-    }
-    memory = {name: aligned(size) for name, size in sizes.items() if size > 0 or name in ("blocks", "operands", "kept")}
-    memory["barriers"][:] = 0
-    arrays = make_words([address(s) for s in run.state])
-    at = {name: address(array) for name, array in memory.items()}
-    w_x, w_h, bias = packed.forward_places
-    values = {
-        **_common(packed, run.x, run.rows, run.reverse, division, arrays, at, row),
-        "w_x": w_x,
-        "w_h": w_h,
-        "bias": bias,
-        "stage_table": packed.tables.keep if keep else packed.tables.infer,
-        "state_value": block_rows * row,
-        "pair": 0 if keep else 1,
-        "operand_value": operand_rows * row,
-        "carry_value": batch * row,
-        "out": 0 if run.output is None else address(run.output),
-        "out_step": 0 if run.output is None else run.output.strides[0],
-        "out_row": 0 if run.output is None else run.output.strides[1],
-        "last": 0 if run.last is None else address(run.last),
-        "last_row": 0 if run.last is None else run.last.strides[0],
-        "projected_rows": projected_rows,
-        "projected_size": projected_size,
-        "scratch_size": scratch_size,
-        "scratch_rows": table_rows,
-    }
-    words = make_words([values.get(name, at.get(name, 0)) for name in FORWARD_FIELDS])
-    residuals = (
-        Residuals(run.x, run.rows, run.reverse, count, memory["blocks"], memory["operands"], memory["kept"])
-        if keep
-        else None
-    )
-    return Job(words, division.threads, (memory, arrays, run), residuals)
+    packed, x, state, output, last, rows, reverse = run
+    layer = packed.layer
+    steps, batch, _ = x.shape
+    count, most = _count(rows, steps, batch)
+    template = _forward_template(layer, steps, batch, count if keep else -1, most, threads)
+    words, memory = _begin(template)
+    residuals = None
+    if keep:
+        size, operands, kept = template.residuals
+        kept_memory = aligned(size)
+        start = address(kept_memory)
+        words[BLOCKS], words[OPERANDS], words[KEPT] = start, start + operands, start + kept
+        residuals = Residuals(x, rows, reverse, count, kept_memory, operands, kept)
+    words[F["reverse"]] = int(reverse)
+    words[W_X : W_X + 3] = packed.w_x, packed.w_h, packed.bias
+    arrays = _set_inputs(words, x, rows, state)
+    if output is not None:
+        words[OUT : OUT + 3] = address(output), *output.strides[:2]
+    if last is not None:
+        words[LAST : LAST + 2] = address(last), last.strides[0]
+    return Job(make_words(words), template.threads, (memory, arrays, run), residuals)
+
+
+class StepJob:
+    """One step of inference, ready to be called again with other arrays: its words and memory stay.
+
+    Attributes:
+        batch: B.
+        busy: held by the call that uses it.
+    """
+
+    def __init__(self, run: Run[CpuPacked]) -> None:
+        self.batch = run.x.shape[1]
+        self.busy = threading.Lock()
+        job = forward_job(run._replace(reverse=False), 1, keep=False)
+        self._words, (_, self._states, _) = job.words, job.memory
+        self._memory = job.memory
+        self._address = ctypes.addressof(job.words)
+
+    def run(self, run: Run[CpuPacked], kernel: Kernel) -> None:
+        """Compute a run of one step of the same batch, all rows and an output."""
+        words, x, output = self._words, run.x, run.output
+        assert output is not None
+        words[X], words[OUT] = address(x), address(output)
+        words[X_ROW], words[OUT_ROW] = x.strides[1], output.strides[1]
+        states = self._states
+        for index, state in enumerate(run.state):
+            states[index] = address(state)
+        kernel(self._address, 0)
 
 
 def backward_job(run: BackwardRun[CpuPacked, Residuals], threads: int) -> Job:
     """The job of `Engine.backward`, whose result is LayerGradients."""
-    packed, residuals = run.packed, run.residuals
-    shape, program = packed.shape, packed.program
-    x = residuals.x
-    steps, batch, inputs = x.shape
-    hidden, units = packed.hidden, packed.units
-    row = units * shape.vector_bytes
-    gates = program.gates * hidden
-    gradients = _empty_gradients(packed, x, residuals.rows)
-    division = _divide_back(packed, steps, batch, threads)
-    pre_row = program.columns * row
-    chunk = max(PANEL_ROWS, min(4 * PANEL_ROWS, CHUNK_BYTES // max(1, pre_row)))
-    most = max(chunk, batch)
-    panel = PANEL_ROWS * shape.columns * shape.vector_bytes
-    scratch_size = _round(8 * (3 + len(program.stages)) * most + max(8 * batch, panel, 8 * BLOCK_ROWS + (BLOCK_ROWS + 1) * shape.columns * shape.vector_bytes))
-    carried = program.states + sum(stage.inputs for stage in program.stages[1:])
-    memory = {
-        "grads": aligned(carried * batch * row),
-        "pre": aligned(most * pre_row),
-        "scratch": aligned(division.threads * scratch_size),
-        "barriers": aligned(64 * (division.row_threads + 1)),
-    }
-    memory["barriers"][:] = 0
-    at = {name: address(array) for name, array in memory.items()}
-    at |= {name: address(getattr(residuals, name)) for name in ("blocks", "operands", "kept")}
-    arrays = make_words([address(s) for s in run.grad_state])
-    block_rows = residuals.count + _most_rows(residuals.rows, batch)
-    w_h_back, w_x_back, _ = packed.back_places
-    weights = gradients.weights
-    values = {
-        **_common(packed, x, residuals.rows, residuals.reverse, division, arrays, at, row),
+    packed, residuals, grad_output, grad_state = run
+    layer = packed.layer
+    x, rows, reverse, count, kept_memory, operands, kept = residuals
+    steps, batch, _ = x.shape
+    gradients = _empty_gradients(packed, x, rows)
+    template = _backward_template(layer, steps, batch, count, _count(rows, steps, batch)[1], threads)
+    words, memory = _begin(template)
+    start = address(kept_memory)
+    words[BLOCKS], words[OPERANDS], words[KEPT] = start, start + operands, start + kept
+    words[F["reverse"]] = int(reverse)
+    arrays = _set_inputs(words, x, rows, grad_state)
+    if grad_output is not None:
+        words[GRAD_OUT : GRAD_OUT + 3] = address(grad_output), *grad_output.strides[:2]
+    words[W_H_BACK : W_H_BACK + 2] = packed.w_h_back, packed.w_x_back
+    words[GRAD_X : GRAD_X + 3] = address(gradients.x), *gradients.x.strides[:2]
+    words[GRAD_W_IH : GRAD_W_IH + 4] = [0 if w is None else address(w) for w in gradients.weights]
+    return Job(make_words(words), template.threads, (memory, arrays, run), gradients)
+
+
+def _begin(template: Template) -> tuple[list[int], Array]:
+    """The words of a call so far, and its memory."""
+    memory = aligned(template.size)
+    start = address(memory)
+    words = template.words.copy()
+    for place in template.local:
+        words[place] += start
+    if template.threads > 1:
+        first, size = template.barriers
+        memory[first : first + size] = 0
+    return words, memory
+
+
+def _set_inputs(words: list[int], x: Array, rows: Rows, state: Sequence[Array]) -> Words:
+    words[X : X + 3] = address(x), *x.strides[:2]
+    if rows.batch_sizes is not None:
+        words[ORDER] = 0 if rows.order is None else address(rows.order)
+        words[ORDER + 1] = address(rows.batch_sizes)
+    arrays = make_words([address(s) for s in state])
+    words[STATE_ARRAYS] = ctypes.addressof(arrays)
+    return arrays
+
+
+@functools.lru_cache(maxsize=4096)
+def _forward_template(layer: Layer, steps: int, batch: int, count: int, most: int, threads: int) -> Template:
+    """For inference, where `count` is -1, or training with that many rows of all steps together."""
+    keep = count >= 0
+    row = layer.row_bytes
+    step_flops = 2 * batch * layer.weights
+    weight_bytes = layer.weights * layer.shape.itemsize
+    division = divide(threads, batch, layer.groups, steps, step_flops, weight_bytes)
+    separate = is_separate(division, steps, batch, weight_bytes)
+    table_rows = max(1, batch, PROJECTION_ROWS if separate else 0)
+    projected = round_up(table_rows * layer.columns_bytes) if separate else 0
+    scratch = round_up(24 * table_rows + BLOCK_ROWS * layer.pre_vectors * layer.shape.vector_bytes)
+    block_rows = count + most if keep else 2 * batch
+    operand_rows = count if keep else batch
+    blocks = layer.program.states * block_rows * row
+    operands = layer.later_stages * operand_rows * row
+    values = _common(layer, steps, batch, division) | {
+        "stage_table": layer.keep_table if keep else layer.infer_table,
         "state_value": block_rows * row,
-        "operand_value": residuals.count * row,
-        "grad_out": 0 if run.grad_output is None else address(run.grad_output),
-        "grad_out_step": 0 if run.grad_output is None else run.grad_output.strides[0],
-        "grad_out_row": 0 if run.grad_output is None else run.grad_output.strides[1],
-        "grad_value": batch * row,
-        "w_h_back": w_h_back,
-        "w_x_back": w_x_back,
-        "chunk_rows": chunk,
-        "rows": residuals.count,
-        "block_rows": block_rows,
-        "grad_x": address(gradients.x),
-        "grad_x_step": gradients.x.strides[0],
-        "grad_x_row": gradients.x.strides[1],
-        "grad_w_ih": address(weights.weight_ih),
-        "grad_w_hh": address(weights.weight_hh),
-        "grad_b_ih": 0 if weights.bias_ih is None else address(weights.bias_ih),
-        "grad_b_hh": 0 if weights.bias_hh is None else address(weights.bias_hh),
-        "scratch_size": scratch_size,
+        "pair": 0 if keep else 1,
+        "operand_value": operand_rows * row,
+        "carry_value": batch * row,
+        "projected_rows": table_rows,
+        "projected_size": projected,
+        "scratch_size": scratch,
+        "scratch_rows": table_rows,
     }
-    words = make_words([values.get(name, at.get(name, 0)) for name in BACKWARD_FIELDS])
-    return Job(words, division.threads, (memory, arrays, run), gradients)
+    sizes = {
+        "carries": layer.carries * batch * row,
+        "projected": division.row_threads * projected,
+        "scratch": division.threads * scratch,
+        "barriers": 64 * (division.row_threads + 1),
+    }
+    residuals = (0, 0, 0)
+    if keep:
+        places_kept = (round_up(blocks), round_up(blocks) + round_up(operands))
+        residuals = (places_kept[1] + count * layer.kept_bytes, *places_kept)
+    else:
+        sizes |= {"blocks": blocks, "operands": operands}
+    return _template(values, sizes, F, division.threads, residuals)
 
 
-def _common(
-    packed: CpuPacked, x: Array, rows: Rows, reverse: bool, division: Division, arrays: Words, at: dict[str, int], row: int
-) -> dict[str, int]:
-    steps, batch, inputs = x.shape
+@functools.lru_cache(maxsize=4096)
+def _backward_template(layer: Layer, steps: int, batch: int, count: int, most: int, threads: int) -> Template:
+    row, vectors = layer.row_bytes, layer.shape.columns * layer.shape.vector_bytes
+    division = divide(
+        threads,
+        batch,
+        layer.back_groups,
+        steps,
+        2 * batch * layer.recurrent_weights,
+        layer.recurrent_weights * layer.shape.itemsize,
+    )
+    chunk = max(PANEL_ROWS, min(4 * PANEL_ROWS, CHUNK_BYTES // max(1, layer.columns_bytes)))
+    rows = max(chunk, batch)
+    tables = 8 * (2 + len(layer.program.stages) + 1) * rows
+    scratch = round_up(tables + max(8 * batch, PANEL_ROWS * vectors, 8 * BLOCK_ROWS + (BLOCK_ROWS + 1) * vectors))
+    values = _common(layer, steps, batch, division) | {
+        "stage_table": layer.keep_table,
+        "state_value": (count + most) * row,
+        "operand_value": count * row,
+        "grad_value": batch * row,
+        "chunk_rows": chunk,
+        "rows": count,
+        "block_rows": count + most,
+        "scratch_size": scratch,
+    }
+    sizes = {
+        "grads": (layer.program.states + layer.carried) * batch * row,
+        "pre": rows * layer.columns_bytes,
+        "scratch": division.threads * scratch,
+        "barriers": 64 * (division.row_threads + 1),
+    }
+    return _template(values, sizes, B, division.threads, (0, 0, 0))
+
+
+def _template(
+    values: Mapping[str, int],
+    sizes: Mapping[str, int],
+    fields: Mapping[str, int],
+    threads: int,
+    residuals: tuple[int, int, int],
+) -> Template:
+    offsets, total = {}, 0
+    for name, size in sizes.items():
+        if size > 0:
+            offsets[name] = total
+            total += round_up(size)
+    words = [values.get(name, offsets.get(name, 0)) for name in fields]
+    barriers = (offsets["barriers"], sizes["barriers"])
+    return Template(words, tuple(fields[name] for name in offsets), total, barriers, threads, residuals)
+
+
+def _common(layer: Layer, steps: int, batch: int, division: Division) -> dict[str, int]:
     return {
         "steps": steps,
         "batch": batch,
-        "hidden": packed.hidden,
-        "input": inputs,
-        "units": packed.units,
-        "reverse": int(reverse),
+        "hidden": layer.hidden,
+        "input": layer.inputs,
+        "units": layer.units,
         "row_threads": division.row_threads,
         "unit_threads": division.unit_threads,
-        "barriers": at["barriers"],
-        "order": 0 if rows.order is None else address(rows.order),
-        "sizes": 0 if rows.batch_sizes is None else address(rows.batch_sizes),
-        "x": address(x),
-        "x_step": x.strides[0],
-        "x_row": x.strides[1],
-        "state_arrays": ctypes.addressof(arrays),
-        "stages": len(packed.program.stages),
-        "stage_table": packed.tables.keep,
-        "states": packed.program.states,
-        "columns": packed.program.columns,
-        "kept_values": packed.program.kept,
+        "stages": len(layer.program.stages),
+        "states": layer.program.states,
+        "columns": layer.program.columns,
+        "kept_values": layer.program.kept,
     }
 
 
 def _empty_gradients(packed: CpuPacked, x: Array, rows: Rows) -> LayerGradients:
-    gates, dtype = packed.program.gates * packed.hidden, packed.shape.dtype
+    layer = packed.layer
+    gates, dtype = layer.program.gates * layer.hidden, layer.shape.dtype
     grad_x = np.empty(x.shape, dtype) if rows.batch_sizes is None else np.zeros(x.shape, dtype)
     make = np.empty if x.shape[0] * x.shape[1] else np.zeros
     bias = [make(gates, dtype) if packed.has_bias else None for _ in range(2)]
-    weights = LayerWeights(make((gates, packed.inputs), dtype), make((gates, packed.hidden), dtype), *bias)
+    weights = LayerWeights(make((gates, layer.inputs), dtype), make((gates, layer.hidden), dtype), *bias)
     return LayerGradients(grad_x, weights)
 
 
-def _divide(run: Run[CpuPacked], threads: int) -> Division:
-    packed = run.packed
-    steps, batch, inputs = run.x.shape
-    weights = packed.program.gates * packed.hidden * (packed.hidden + inputs)
-    groups = min(
-        -(-packed.units // max(1, packed.shape.columns // len(stage.gates))) for stage in packed.program.stages
-    )
-    return divide(threads, batch, groups, steps, 2 * batch * weights, weights * packed.shape.itemsize)
-
-
-def _divide_back(packed: CpuPacked, steps: int, batch: int, threads: int) -> Division:
-    weights = packed.program.gates * packed.hidden * packed.hidden
-    groups = -(-packed.units // packed.shape.columns)
-    return divide(threads, batch, groups, steps, 2 * batch * weights, weights * packed.shape.itemsize)
-
-
-def _is_separate(packed: CpuPacked, steps: int, batch: int, division: Division) -> bool:
-    """Whether the input projection is a product of its own, over several steps at a time."""
-    if steps <= 1:
-        return False
-    weights = packed.forward.size // division.unit_threads
-    return weights > FUSED_BYTES or batch // division.row_threads < 6
-
-
-def _count(rows: Rows, steps: int, batch: int) -> int:
-    return steps * batch if rows.batch_sizes is None else int(rows.batch_sizes.sum())
-
-
-def _most_rows(rows: Rows, batch: int) -> int:
-    return batch if rows.batch_sizes is None else int(rows.batch_sizes.max(initial=0))
-
-
-def _round(size: int) -> int:
-    return -(-size // 64) * 64
-
-
-__all__ = ["Job", "Residuals", "State", "backward_job", "forward_job"]
+def _count(rows: Rows, steps: int, batch: int) -> tuple[int, int]:
+    """Rows of all steps together, and the most of one step."""
+    if rows.batch_sizes is None:
+        return steps * batch, batch
+    return int(rows.batch_sizes.sum()), int(rows.batch_sizes.max(initial=0))

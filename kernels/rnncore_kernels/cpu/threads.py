@@ -37,10 +37,11 @@ class Pool:
     def __init__(self) -> None:
         self.busy = threading.Lock()
         self._mailboxes: list[ctypes.Array[ctypes.c_int64]] = []
+        self._library: toolchain.Library | None = None
 
     def run(self, tasks: Sequence[Task]) -> None:
         """Run tasks at once, the first on this thread. The caller holds `busy`."""
-        library = kernels.thread_kernels(host_target())
+        library = self._library = self._library or kernels.thread_kernels(host_target())
         workers = len(tasks) - 1
         while len(self._mailboxes) < workers:
             self._start(library.functions["serve"])

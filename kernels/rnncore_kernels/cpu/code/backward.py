@@ -9,17 +9,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..fields import BACKWARD, RUN, STAGE, places
+from ..fields import BACKWARD, BLOCK_ROWS, PANEL_ROWS, RUN, STAGE, places
 from ..shape import Shape
 from .cellcode import BACKWARD as CELL_ARGUMENTS
 from .emitted import compiled, make_caller
-from .forward import BLOCK_ROWS
+from .forward import FEW_ROWS
 from .memory import clear, meet, set_word, word
-from .rows import active, copy_units, enter, fill_table, fill_table_placed, place, share, unit_offset
+from .rows import active, copy_units, enter, fill_table, fill_table_placed, part_start, place, share, unit_offset
 from .tiles import make_gather, make_multiply, make_outer, make_scatter, make_sum_rows
-
-PANEL_ROWS = 256
-"""Rows summed in registers before they are added to a gradient of weights: sums of sums err less than one long sum."""
 
 F, S = places(RUN + BACKWARD), places(STAGE)
 STEPS, BATCH, HIDDEN, INPUT, UNITS, REVERSE = (F[n] for n in "steps batch hidden input units reverse".split())
@@ -72,7 +69,7 @@ def make_backward(shape: Shape) -> None:
         out_rows = tables + 8 * (2 + stages) * chunk_most
         scratch = out_rows + 8 * chunk_most
         groups = (units + most - 1) // most
-        first_group, last_group = groups * j // unit_threads, groups * (j + 1) // unit_threads
+        first_group, last_group = part_start(groups, j, unit_threads), part_start(groups, j + 1, unit_threads)
         u0, u1 = unit_offset(first_group, groups, units), unit_offset(last_group, groups, units)
 
         row_index, s, following, add = word(args, ROWS), steps, 0, 0
@@ -163,18 +160,18 @@ def _make_stage(shape: Shape, multiply: Any) -> Any:
         fill_table(scratch, n, pre + (word(stage, COLUMN) + word(stage, SPLIT)) * row_bytes, threads * pre_row)
         depth = word(stage, GATES) * units * lanes
         w = word(args, W_H_BACK) + word(stage, GATES_BEFORE) * units * lanes * units * vector
-        group = first_group
+        base, more = units // groups, units % groups
+        group, u = first_group, unit_offset(first_group, groups, units)
         while group < last_group:
-            u = unit_offset(group, groups, units)
-            wide = unit_offset(group + 1, groups, units) - u
+            wide = base + (1 if group < more else 0)
             together = 1
-            if n <= 2:
-                alike = units % groups if group < units % groups else groups
-                together = min(4 if n == 1 else 2, min(last_group, alike) - group)
+            if n <= FEW_ROWS:
+                together = min(4, min(last_group, more if group < more else groups) - group)
             c = carry_in + u * vector
             multiply(wide, scratch, n, depth, w + u * depth * vector, c, row, c, row, together, wide * depth * vector,
                      wide * vector, wide * vector)  # fmt: skip
             group += together
+            u += together * wide
         return arrivals
 
     return step_back

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 
-from ..fields import FORWARD, RUN, STAGE, places
+from ..fields import BLOCK_ROWS, FORWARD, RUN, STAGE, places
 from ..shape import Shape
 from .cellcode import FORWARD as CELL_ARGUMENTS
 from .emitted import compiled, make_caller
@@ -23,12 +23,10 @@ from .rows import (
     fill_table_placed,
     place,
     share,
+    part_start,
     unit_offset,
 )
 from .tiles import make_multiply
-
-BLOCK_ROWS = 48
-"""Rows whose pre-activations are computed before the cell runs on them: few for the cache, enough to reuse weights."""
 
 F, S = places(RUN + FORWARD), places(STAGE)
 STEPS, BATCH, HIDDEN, INPUT, UNITS, REVERSE = (F[n] for n in "steps batch hidden input units reverse".split())
@@ -50,13 +48,27 @@ GATES, SPLIT, COLUMNS, COLUMN, GATES_BEFORE = (S[n] for n in "gates split column
 CARRY_IN, CARRY_OUT, CELL = (S[n] for n in "carry_in carry_out forward".split())
 STAGE_BYTES = 8 * len(STAGE)
 
+FEW_ROWS = 7
+"""Rows that leave registers of a tile unused, so that several groups of units are computed at once."""
+
+
+def make_most_per_group(shape: Shape) -> Any:
+    """`most_per_group(gates)`: most unit vectors that share a tile, as many as fill its columns."""
+    most = shape.columns
+
+    @compiled("most_per_group")
+    def most_per_group(gates: int) -> int:
+        return most if gates == 1 else max(1, most // gates)
+
+    return most_per_group
+
 
 def make_forward(shape: Shape) -> None:
     """Define the kernel `forward(args, thread)`; args is the address of the words named in `fields`."""
     multiply = make_multiply(shape)
     project = _make_projection(shape, multiply)
     compute = _make_stage(shape, multiply)
-    vector, item, most = shape.vector_bytes, shape.itemsize, shape.columns
+    vector, item, most_per_group = shape.vector_bytes, shape.itemsize, make_most_per_group(shape)
 
     @compiled("bring")
     def bring(args, block, first, last, i, u0, u1):  # type: ignore[no-untyped-def]
@@ -93,10 +105,10 @@ def make_forward(shape: Shape) -> None:
         projected = word(args, PROJECTED) + i * word(args, PROJECTED_SIZE)
         projected_row = row_bytes * word(args, COLUMNS_ALL)
         stages = word(args, STAGES)
-        most_units = max(1, most // word(word(args, STAGE_TABLE) + (stages - 1) * STAGE_BYTES, GATES))
+        most_units = most_per_group(word(word(args, STAGE_TABLE) + (stages - 1) * STAGE_BYTES, GATES))
         groups = (units + most_units - 1) // most_units
-        u0 = unit_offset(groups * j // unit_threads, groups, units)
-        u1 = unit_offset(groups * (j + 1) // unit_threads, groups, units)
+        u0 = unit_offset(part_start(groups, j, unit_threads), groups, units)
+        u1 = unit_offset(part_start(groups, j + 1, unit_threads), groups, units)
 
         blocks = word(args, BLOCKS)
         before, n, before_n = blocks, 0, 0
@@ -162,13 +174,13 @@ def make_forward(shape: Shape) -> None:
 
 def _make_projection(shape: Shape, multiply: Any) -> Any:
     """`project(...)`: the thread's columns of W_ih x + bias of a stage, for n rows."""
-    vector, most = shape.vector_bytes, shape.columns
+    vector, most_per_group = shape.vector_bytes, make_most_per_group(shape)
 
     @compiled("project")
     def project(args, stage, x_rows, n, projected, projected_row, j):  # type: ignore[no-untyped-def]
         units, width, unit_threads = word(args, UNITS), word(args, INPUT), word(args, UNIT_THREADS)
         gates, split, columns, column = word(stage, GATES), word(stage, SPLIT), word(stage, COLUMNS), word(stage, COLUMN)
-        most_units = max(1, most // gates)
+        most_units = most_per_group(gates)
         groups = (units + most_units - 1) // most_units
         w = word(args, W_X) + word(stage, GATES_BEFORE) * units * vector * width
         for group in range(groups * j // unit_threads, groups * (j + 1) // unit_threads):
@@ -187,7 +199,7 @@ def _make_projection(shape: Shape, multiply: Any) -> Any:
 
 def _make_stage(shape: Shape, multiply: Any) -> Any:
     """`compute(...)`: one stage of one step, for the thread's rows and groups."""
-    vector, lanes, most = shape.vector_bytes, shape.lanes, shape.columns
+    vector, lanes, most_per_group = shape.vector_bytes, shape.lanes, make_most_per_group(shape)
     cell = make_caller(CELL_ARGUMENTS)
 
     @compiled("compute")
@@ -215,23 +227,26 @@ def _make_stage(shape: Shape, multiply: Any) -> Any:
             following = operands + number * word(args, OPERAND_VALUE)
             following_rest, following_value = carries + word(stage, CARRY_OUT) * carry_value, carry_value
         fill_table(operand_rows, n, operand, row)
+        address = word(stage, CELL)
         kept_row = word(args, KEPT_VALUES) * unit_row
         kept = word(args, KEPT) + (row_index + i) * kept_row
 
-        most_units = max(1, most // gates)
-        groups = (units + most_units - 1) // most_units
+        most_units = most_per_group(gates)
+        groups = (units + most_units - 1) // most_units if most_units > 1 else units
+        base, more = 1, 0
+        if groups < units:
+            base, more = units // groups, units % groups
         w_x = word(args, W_X) + word(stage, GATES_BEFORE) * units * vector * width
         w_h = word(args, W_H) + word(stage, GATES_BEFORE) * units * vector * hidden
         bias = word(args, BIAS) + column * units * vector
-        group, last_group = groups * j // unit_threads, groups * (j + 1) // unit_threads
+        group, last_group = part_start(groups, j, unit_threads), part_start(groups, j + 1, unit_threads)
+        u = group * base + min(group, more)
         while group < last_group:
-            u = unit_offset(group, groups, units)
-            wide = unit_offset(group + 1, groups, units) - u
+            wide = base + (1 if group < more else 0)
             # With few rows, several groups of one size together keep the processor busy.
             together = 1
-            if n <= 2:
-                alike = units % groups if group < units % groups else groups
-                together = min(4 if n == 1 else 2, min(last_group, alike) - group)
+            if n <= FEW_ROWS:
+                together = min(4, min(last_group, more if group < more else groups) - group)
             group_bytes = columns * wide * vector
             pre_row = together * group_bytes
             behind = split * wide * vector
@@ -254,15 +269,19 @@ def _make_stage(shape: Shape, multiply: Any) -> Any:
                 multiply(gates * wide, operand_rows + 8 * r, m, hidden, w_h + u * gates * vector * hidden,
                          of_x + behind, of_x_row, scratch + behind, pre_row, together,
                          gates * wide * vector * hidden, group_bytes, group_bytes)  # fmt: skip
-                for k in range(together * wide):
-                    inside = (k // wide) * group_bytes + (k % wide) * vector
-                    at = r * row + (u + k) * vector
-                    cell(word(stage, CELL), m, of_x + inside, of_x_row, scratch + inside, pre_row, wide * vector,
-                         operand + at, rest + at, rest_value, following + at, following_rest + at, following_value, row,
-                         kept + r * threads * kept_row + (u + k) * vector, threads * kept_row, unit_row,
-                         out_rows + 8 * r if out_rows != 0 else 0, (u + k) * vector,
-                         hidden - (u + k) * lanes)  # fmt: skip
+                unit, inside = u, 0
+                for _ in range(together):
+                    for k in range(wide):
+                        at = r * row + unit * vector
+                        cell(address, m, of_x + inside + k * vector, of_x_row, scratch + inside + k * vector, pre_row,
+                             wide * vector, operand + at, rest + at, rest_value, following + at, following_rest + at,
+                             following_value, row, kept + r * threads * kept_row + unit * vector, threads * kept_row,
+                             unit_row, out_rows + 8 * r if out_rows != 0 else 0, unit * vector,
+                             hidden - unit * lanes)  # fmt: skip
+                        unit += 1
+                    inside += group_bytes
                 r += m
             group += together
+            u += together * wide
 
     return compute

@@ -23,6 +23,8 @@ def active(sizes: int, batch: int, t: int) -> int:
 @compiled("share")
 def share(n: int, thread: int, threads: int) -> int:
     """How many of the first n rows are the thread's."""
+    if threads == 1:
+        return n
     return (n - thread + threads - 1) // threads if n > thread else 0
 
 
@@ -46,9 +48,17 @@ def fill_table_placed(table: int, n: int, base: int, distance: int, order: int, 
         set_word(table, i, base + place(order, thread + i * threads) * distance)
 
 
+@compiled("part_start")
+def part_start(count: int, part: int, parts: int) -> int:
+    """Where a part begins, of `count` divided as evenly as can be."""
+    return count * part // parts if parts > 1 else count * part
+
+
 @compiled("unit_offset")
 def unit_offset(group: int, groups: int, units: int) -> int:
     """First unit vector of a group, where `units` are divided as evenly as can be."""
+    if groups == units:
+        return group
     base, more = units // groups, units % groups
     return group * base + min(group, more)
 

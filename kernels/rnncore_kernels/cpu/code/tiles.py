@@ -16,7 +16,7 @@ from ..vector import ELEMENTS, Vector, fma
 from .emitted import call, compiled, emitted
 from .ir import I64, loop, pointer, word_pointer
 
-BLOCK_BYTES = 24 * 1024
+BLOCK_BYTES = 32 * 1024
 """Of packed weights: the block that stays in the first-level cache while all rows pass over it."""
 
 
@@ -29,25 +29,28 @@ def make_multiply(shape: Shape) -> Any:
     most, vector_bytes = shape.columns, shape.vector_bytes
     high = [0, *(shape.rows(width) for width in range(1, most + 1))]
     tallest_1, tallest_2, tallest_3, tallest_4 = (high[min(width, most)] for width in (1, 2, 3, 4))
+    block_1, block_2, block_3, block_4 = (max(32, BLOCK_BYTES // (width * vector_bytes)) for width in (1, 2, 3, 4))
     tile = _make_tiles(shape)
 
     @compiled("multiply")
     def multiply(columns, rows, n, depth, w, start, start_row, c, c_row, groups, w_group, start_group, c_group):  # type: ignore[no-untyped-def]
-        tiles = (columns + most - 1) // most
+        tiles = (columns + most - 1) // most if columns > most else 1
         first = 0
         for number in range(tiles):
-            width = columns // tiles + (1 if number < columns % tiles else 0)
-            tallest = tallest_4
+            width = columns
+            if tiles > 1:
+                width = columns // tiles + (1 if number < columns % tiles else 0)
+            tallest, block = tallest_4, block_4
             if width == 1:
-                tallest = tallest_1
+                tallest, block = tallest_1, block_1
             elif width == 2:
-                tallest = tallest_2
+                tallest, block = tallest_2, block_2
             elif width == 3:
-                tallest = tallest_3
+                tallest, block = tallest_3, block_3
             k_bytes = width * vector_bytes
             k = 0
             # A block of weights stays in the cache while all rows pass over it; one tile of rows needs no blocks.
-            step = max(32, BLOCK_BYTES // k_bytes) if n > tallest else depth
+            step = block if n > tallest else depth
             while True:
                 here = min(step, depth - k)
                 s, s_row, s_group = start + first, start_row, start_group
@@ -120,16 +123,16 @@ def _tile(shape: Shape, vectors: int, height: int, groups: int) -> Any:
 
     def body(b: Any, *arguments: Any) -> None:
         a = dict(zip(TILE, arguments, strict=True))
-        row = [b.load(word_pointer(b, a["rows"], m)) for m in range(height)]
         at_k0 = b.mul(a["k0"], I64(shape.itemsize))
-        row = [b.add(r, at_k0) for r in row]
+        row = [b.add(b.load(word_pointer(b, a["rows"], m)), at_k0) for m in range(height)]
+        row = [b.inttoptr(r, element.as_pointer()) for r in row]
         start_at = [
             b.add(a["start"], b.add(b.mul(a["start_group"], I64(g)), b.mul(a["start_row"], I64(m))))
             for g in range(groups)
             for m in range(height)
         ]
         first = [load(b, s, j * size).value for s in start_at for j in range(vectors)]
-        panel = [b.add(a["w"], b.mul(a["w_group"], I64(g))) for g in range(groups)]
+        panel = [b.inttoptr(b.add(a["w"], b.mul(a["w_group"], I64(g))), kind.as_pointer()) for g in range(groups)]
         before, turn, done = b.block, b.append_basic_block("k"), b.append_basic_block("done")
         b.cbranch(b.icmp_signed(">", a["depth"], I64(0)), turn, done)
         b.position_at_end(turn)
@@ -138,12 +141,18 @@ def _tile(shape: Shape, vectors: int, height: int, groups: int) -> Any:
         sums = [b.phi(kind) for _ in first]
         for total, value in zip(sums, first, strict=True):
             total.add_incoming(value, before)
-        at_w, at_a = b.mul(k, I64(vectors * size)), b.mul(k, I64(shape.itemsize))
-        weights = [[load(b, b.add(p, at_w), j * size) for j in range(vectors)] for p in panel]
+        first_w = b.mul(k, I64(vectors))
+        weights = [
+            [
+                Vector.load(b, shape.target, shape.dtype, b.gep(p, [b.add(first_w, I64(j))], source_etype=kind))
+                for j in range(vectors)
+            ]
+            for p in panel
+        ]
         splats = []
         for r in row:
-            address = b.inttoptr(b.add(r, at_a), element.as_pointer())
-            splats.append(Vector.splat(b, shape.target, b.load(address, align=shape.itemsize, typ=element)))
+            value = b.load(b.gep(r, [k], source_etype=element), align=shape.itemsize, typ=element)
+            splats.append(Vector.splat(b, shape.target, value))
         new = []
         for index, total in enumerate(sums):
             tile_row, j = divmod(index, vectors)
