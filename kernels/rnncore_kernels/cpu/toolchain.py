@@ -28,6 +28,9 @@ Kernel = Callable[[int, int], None]
 
 KERNEL_TYPE = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64)
 
+EXTERNAL = frozenset({"memcpy", "memset", "read", "write", "sched_yield", "SwitchToThread"})
+"""Functions of the C library that kernels call."""
+
 _lock = threading.RLock()
 
 
@@ -117,8 +120,11 @@ def _machine(target: Target) -> Any:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     chosen = llvm.Target.from_triple(target.triple)
-    # As position-independent code of any distance, since it is not known now where it will be loaded.
-    return chosen.create_target_machine(cpu=target.cpu, features=target.features, opt=3, reloc="pic", codemodel="large", jit=True)
+    # Absolute addresses of any size, as it is not known now where the code will be; what Numba's own code has.
+    reloc = "static" if target.triple.startswith("x86_64") else "default"
+    return chosen.create_target_machine(
+        cpu=target.cpu, features=target.features, opt=3, reloc=reloc, codemodel="jitdefault", jit=True
+    )
 
 
 def _compile(target: Target, names: Sequence[str], definitions: Mapping[str, Definition]) -> bytes:
@@ -139,6 +145,9 @@ def _compile(target: Target, names: Sequence[str], definitions: Mapping[str, Def
             part.triple, part.data_layout = module.triple, module.data_layout
             wanted += [f.name for f in part.functions if f.is_declaration and f.name.startswith(PREFIX)]
             module.link_in(part)
+    unknown = [f.name for f in module.functions if f.is_declaration and not _is_known(f.name)]
+    if unknown:
+        raise RuntimeError(f"compiled code calls what was not compiled: {', '.join(unknown)}")
     for function in module.functions:
         if not function.is_declaration and function.name.removeprefix(PREFIX) not in names:
             function.linkage = "internal"
@@ -148,6 +157,11 @@ def _compile(target: Target, names: Sequence[str], definitions: Mapping[str, Def
     passes.getModulePassManager().run(module, passes)
     module.verify()
     return bytes(machine.emit_object(module))
+
+
+def _is_known(name: str) -> bool:
+    """Whether a function that code calls is LLVM's own or the C library's."""
+    return name.startswith("llvm.") or name in EXTERNAL
 
 
 def _compile_python(definition: Definition) -> tuple[str, ...]:
@@ -170,8 +184,9 @@ def _compile_python(definition: Definition) -> tuple[str, ...]:
     with global_compiler_lock:
         compiled = compile_extra(typing, target, definition.python, arguments, result, flags, {})
         # Numba would link, optimise and load the function at once; here all are linked first.
-        parts = [library._get_module_for_linking() for library in compiled.library._linking_libraries]
-        parts.append(compiled.library._final_module)
+        # What it calls comes after it: the linker drops a function that nobody has called yet.
+        parts = [compiled.library._final_module]
+        parts += [library._get_module_for_linking() for library in compiled.library._linking_libraries]
     # Numba's functions take places for a result and for an exception; these have no exceptions.
     word = ir.IntType(64)
     caller = ir.Module()
@@ -184,4 +199,4 @@ def _compile_python(definition: Definition) -> tuple[str, ...]:
     nothing = builder.alloca(ir.IntType(8), 16)
     builder.call(inner, [value, nothing, *outer.args])
     builder.ret(builder.load(value)) if definition.returns else builder.ret_void()
-    return (*map(str, parts), str(caller))
+    return (str(caller), *map(str, parts))

@@ -49,6 +49,8 @@ class Definition:
         module = ir.Module()
         module.triple = triple
         function = self.declare(module)
+        # Inlined into loops that are then unrolled and unswitched, tiles would be compiled many times over.
+        function.attributes.add("noinline")
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         result = self.body(builder, *function.args)
         builder.ret(result) if self.returns else builder.ret_void()
