@@ -17,8 +17,9 @@ from ..contract import Array, BackwardRun, LayerGradients, LayerWeights, Rows, R
 from .division import Division, divide, is_separate
 from .fields import BACKWARD, BLOCK_ROWS, FORWARD, PANEL_ROWS, RUN, places
 from .layer import Layer
-from .memory import Words, address, aligned, make_words, round_up
+from .memory import Words, address, make_words, round_up
 from .packed import CpuPacked
+from .recycling import Memory
 from .toolchain import Kernel
 
 PROJECTION_ROWS = 192
@@ -48,7 +49,7 @@ class Residuals(NamedTuple):
     rows: Rows
     reverse: bool
     count: int
-    memory: Array
+    memory: Memory
     operands: int
     kept: int
 
@@ -100,8 +101,8 @@ def forward_job(run: Run[CpuPacked], threads: int, *, keep: bool) -> Job:
     residuals = None
     if keep:
         size, operands, kept = template.residuals
-        kept_memory = aligned(size)
-        start = address(kept_memory)
+        kept_memory = Memory(size)
+        start = address(kept_memory.array)
         words[BLOCKS], words[OPERANDS], words[KEPT] = start, start + operands, start + kept
         residuals = Residuals(x, rows, reverse, count, kept_memory, operands, kept)
     words[F["reverse"]] = int(reverse)
@@ -151,7 +152,7 @@ def backward_job(run: BackwardRun[CpuPacked, Residuals], threads: int) -> Job:
     gradients = _empty_gradients(packed, x, rows)
     template = _backward_template(layer, steps, batch, count, _count(rows, steps, batch)[1], threads)
     words, memory = _begin(template)
-    start = address(kept_memory)
+    start = address(kept_memory.array)
     words[BLOCKS], words[OPERANDS], words[KEPT] = start, start + operands, start + kept
     words[F["reverse"]] = int(reverse)
     arrays = _set_inputs(words, x, rows, grad_state)
@@ -163,16 +164,16 @@ def backward_job(run: BackwardRun[CpuPacked, Residuals], threads: int) -> Job:
     return Job(make_words(words), template.threads, (memory, arrays, run), gradients)
 
 
-def _begin(template: Template) -> tuple[list[int], Array]:
+def _begin(template: Template) -> tuple[list[int], Memory]:
     """The words of a call so far, and its memory."""
-    memory = aligned(template.size)
-    start = address(memory)
+    memory = Memory(template.size)
+    start = address(memory.array)
     words = template.words.copy()
     for place in template.local:
         words[place] += start
     if template.threads > 1:
         first, size = template.barriers
-        memory[first : first + size] = 0
+        memory.array[first : first + size] = 0
     return words, memory
 
 
