@@ -21,6 +21,12 @@ States = tuple[Array, ...]
 BLOCK_BYTES = 1 << 20
 """Size of the sequences between the layers of a deep network in one direction, where the engine asks for no more."""
 
+BLOCKS = 8
+"""Least number of blocks of a deep network in one direction: its layers are idle while the first and last rise."""
+
+CALL_FLOPS = 20_000_000_000
+"""Work of one call for a network of one layer: some tenths of a second."""
+
 
 @dataclass(frozen=True)
 class LayerTape:
@@ -63,16 +69,24 @@ class Stack:
             output: (T, B, D*H), written; None where nobody wants it.
             last: (B, D*H), the output at each row's last step, written for rows that have one; None likewise.
         """
-        arch = self.architecture
-        for first in range(0, len(x), steps := self._block_steps(x)):
-            span = slice(first, first + steps)
-            below, rows_here = x[span], block(rows, span)
-            for layer in range(arch.num_layers):
-                top = layer == arch.num_layers - 1
-                above = (None if output is None else output[span]) if top else self._empty(below)
-                self.engine.infer(self._runs(layer, below, states, above, last if top else None, rows_here))
-                if above is not None:
-                    below = above
+        arch, block_steps = self.architecture, self._block_steps(x)
+        blocks = [slice(first, first + block_steps) for first in range(0, len(x), block_steps)]
+        top = arch.num_layers - 1
+        outputs: list[Array | None] = [None] * arch.num_layers
+        # Layer k computes a block while layer k-1 computes the next: the runs of one call are independent.
+        for turn in range(len(blocks) + top if blocks else 0):
+            runs, made = [], outputs.copy()
+            for layer in range(max(0, turn - len(blocks) + 1), min(top, turn) + 1):
+                span = blocks[turn - layer]
+                below = x[span] if layer == 0 else outputs[layer - 1]
+                if layer < top:
+                    above = self._empty(below)
+                else:
+                    above = None if output is None else output[span]
+                runs += self._runs(layer, below, states, above, last if layer == top else None, block(rows, span))
+                made[layer] = above
+            self.engine.infer(runs)
+            outputs = made
 
     @np.errstate(all="ignore")
     def forward(
@@ -130,13 +144,20 @@ class Stack:
         return runs
 
     def _block_steps(self, x: Array) -> int:
-        """Steps that rise through all layers together, so that what is between them need not be a whole sequence."""
+        """Steps that a layer computes in one call.
+
+        The blocks of a deep network rise through its layers together, so that what is between them need not be a whole
+        sequence. A call that takes long cannot be interrupted, so a single layer has blocks too, if large ones.
+        """
         arch = self.architecture
-        steps, batch = int(x.shape[0]), int(x.shape[1])
-        if arch.num_layers == 1 or arch.bidirectional:
-            return max(1, steps)
-        step_bytes = max(1, batch * arch.output_size * arch.dtype.itemsize)
-        return max(self.engine.min_block_steps, BLOCK_BYTES // step_bytes)
+        steps, batch = max(1, int(x.shape[0])), max(1, int(x.shape[1]))
+        if arch.bidirectional:
+            return steps
+        if arch.num_layers == 1:
+            weights = len(arch.cell.gates) * arch.hidden_size * (arch.input_size + arch.hidden_size)
+            return max(self.engine.min_block_steps, CALL_FLOPS // (2 * batch * weights))
+        step_bytes = batch * arch.output_size * arch.dtype.itemsize
+        return max(self.engine.min_block_steps, min(BLOCK_BYTES // step_bytes, -(-steps // BLOCKS)))
 
     def _empty(self, below: Array) -> Array:
         arch = self.architecture

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 import rnncore
 from rnncore import stack
+from rnncore_kernels.cpu import recycling
 from rnncore_kernels.numpy import NumpyEngine, engine, forward
 
 Array = NDArray[Any]
@@ -78,9 +79,13 @@ def nan_filled_empty(monkeypatch: pytest.MonkeyPatch) -> None:
         array: Array = real(*args, **kwargs)
         if array.dtype.kind == "f":
             array.fill(np.nan)
+        elif array.dtype == np.uint8:
+            # Memory of the Numba engine: all bits set are a NaN of either dtype.
+            array.fill(255)
         return array
 
     monkeypatch.setattr(np, "empty", empty)
+    monkeypatch.setattr(recycling, "_free", [])
 
 
 @pytest.fixture

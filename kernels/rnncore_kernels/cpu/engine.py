@@ -11,12 +11,17 @@ import numpy as np
 
 from ..cells import Cell
 from ..contract import BackwardRun, Engine, LayerGradients, LayerWeights, Run
+from .division import ROWS_BYTES
 from .packed import CpuPacked, pack
 from .plan import Job, Residuals, StepJob, backward_job, forward_job
 from .threads import POOL, most_threads
 
 MAX_STEP_ROWS = 4
 """Most rows of a step that one thread computes as fast as several."""
+
+TOGETHER_ROWS = 16
+"""Rows from which on independent runs share the threads, however large the weights; with fewer rows the time goes into
+reading weights, and threads that divide them keep their part in the cache."""
 
 _Run = Run[CpuPacked]
 _BackwardRun = BackwardRun[CpuPacked, Residuals]
@@ -26,13 +31,13 @@ class NumbaEngine(Engine[CpuPacked, Residuals]):
     """See `contract.Engine`."""
 
     xp: ModuleType = np
-    min_block_steps = 64
+    min_block_steps = 16
 
     def __init__(self, num_threads: int | None = None) -> None:
         self._threads = most_threads(num_threads)
 
     def pack(self, cell: Cell, weights: LayerWeights, *, copy: bool, backward: bool) -> CpuPacked:
-        return pack(cell, weights, backward=backward)
+        return pack(cell, weights, backward=backward, threads=self._threads)
 
     def infer(self, runs: Sequence[_Run]) -> None:
         if len(runs) == 1 and _step(runs[0]):
@@ -53,8 +58,10 @@ class NumbaEngine(Engine[CpuPacked, Residuals]):
         If another call has the pool, this one makes do with its own thread: the results are the same.
         """
         layer = runs[0].packed.layer
+        states = runs[0].state if isinstance(runs[0], Run) else runs[0].grad_state
+        at_once = len(runs) if layer.recurrent_bytes <= ROWS_BYTES or len(states[0]) >= TOGETHER_ROWS else 1
         library = layer.forward_kernels if kernel == "forward" else layer.backward_kernels
-        threads = max(1, self._threads // len(runs))
+        threads = max(1, self._threads // at_once)
         jobs = make(threads)
         if len(jobs) > 1 or jobs[0].threads > 1:
             if self._threads > 1 and POOL.busy.acquire(blocking=False):

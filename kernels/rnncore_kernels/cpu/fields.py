@@ -21,7 +21,7 @@ w_x w_h bias
 stages stage_table states columns kept_values
 blocks state_value pair
 operands operand_value carries carry_value
-kept
+kept kept_row
 """.split()
 """Of every kernel.
 
@@ -36,7 +36,7 @@ kept
                                 whether they are kept for two steps only, or for all
     operands, operand_value     operands of the second stage, the third, ..., rows likewise
     carries, carry_value        what else the stages pass on, for the rows of one step
-    kept                        what the stages kept, rows of kept * units vectors
+    kept, kept_row              what the stages kept; distance of rows, at least kept_values * units vectors
 """
 
 FORWARD = """
@@ -54,7 +54,7 @@ BACKWARD = """
 grad_out grad_out_step grad_out_row
 grads grad_value
 w_h_back w_x_back
-pre chunk_rows
+pre pre_row chunk_rows
 rows block_rows
 grad_x grad_x_step grad_x_row
 grad_w_ih grad_w_hh grad_b_ih grad_b_hh
@@ -64,6 +64,7 @@ scratch scratch_size
 
     grads, grad_value   cotangents of the states, then of what later stages are given: (batch, units vectors) each
     pre, chunk_rows     cotangents of pre-activations of the steps that make at most that many rows, or of one step
+    pre_row             distance of their rows, at least columns * units vectors
     rows, block_rows    rows of all steps together; of all blocks
     scratch, ..._size   for each thread: tables of addresses for the rows of a chunk, then packed rows
 """

@@ -12,7 +12,7 @@ import numpy as np
 from ..cells import Cell
 from . import kernels
 from .fields import STAGE
-from .memory import Words, make_words
+from .memory import Words, make_words, spread
 from .program import Program, make_program
 from .shape import Shape
 from .toolchain import Library
@@ -42,7 +42,8 @@ class Layer:
         self.groups = min(-(-self.units // most) for most in most_units)
         self.back_groups = -(-self.units // shape.columns)
         self.columns_bytes = program.columns * row
-        self.kept_bytes = program.kept * row
+        self.kept_row = spread(program.kept * row)
+        self.pre_row = spread(self.columns_bytes)
         self.later_stages = len(stages) - 1
         self.carries = sum(stage.inputs - 1 for stage in stages[1:])
         self.carried = sum(stage.inputs for stage in stages[1:])
@@ -54,6 +55,7 @@ class Layer:
         self.sizes = (gate_row * inputs, gate_row * hidden, self.columns_bytes, depth * row, depth * inputs_row)
         self.weights = program.gates * hidden * (hidden + inputs)
         self.recurrent_weights = program.gates * hidden * hidden
+        self.recurrent_bytes = self.recurrent_weights * shape.itemsize
         self.infer_table, self.keep_table, self._memory = _tables(shape, program)
         self.forward_kernels = kernels.forward_kernels(shape)
 

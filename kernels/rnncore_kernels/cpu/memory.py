@@ -45,3 +45,11 @@ def aligned(size: int) -> Array:
 def round_up(size: int) -> int:
     """The next multiple of a cache line."""
     return (size + 63) & -64
+
+
+def spread(row: int) -> int:
+    """The distance of rows of that many bytes.
+
+    Rows a multiple of a large power of two apart would compete for the same few places of the cache.
+    """
+    return row + 64 if row and row % 1024 == 0 else row

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import ctypes
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..cells import Cell
-from ..contract import Array, LayerWeights
+from ..contract import LayerWeights
 from .fields import PACK
 from .layer import Layer, make_layer
-from .memory import address, aligned, make_words, round_up
+from .memory import address, make_words, round_up
+from .recycling import Memory
+from .threads import run
+
+
+THREADS_BYTES = 4 << 20
+"""Least packed weights for which several threads pack."""
 
 
 class CpuPacked(NamedTuple):
@@ -27,7 +32,7 @@ class CpuPacked(NamedTuple):
     """
 
     layer: Layer
-    memory: Array
+    memory: Memory
     w_x: int
     w_h: int
     bias: int
@@ -37,7 +42,7 @@ class CpuPacked(NamedTuple):
     prepared: list[Any]
 
 
-def pack(cell: Cell, weights: LayerWeights, *, backward: bool) -> CpuPacked:
+def pack(cell: Cell, weights: LayerWeights, *, backward: bool, threads: int = 1) -> CpuPacked:
     """See `contract.Engine.pack`; the result never shares memory with `weights`."""
     w_ih, w_hh, b_ih, b_hh = weights
     layer = make_layer(cell, w_hh.dtype, w_hh.shape[1], w_ih.shape[1])
@@ -45,16 +50,17 @@ def pack(cell: Cell, weights: LayerWeights, *, backward: bool) -> CpuPacked:
     for size in layer.sizes if backward else layer.sizes[:3]:
         places.append(total)
         total += round_up(size)
-    memory = aligned(total)
-    start = address(memory)
+    memory = Memory(total)
+    start = address(memory.array)
+    threads = threads if total >= THREADS_BYTES else 1
     w_x, w_h, bias, *back = (start + place for place in places)
     w_h_back, w_x_back = back or (0, 0)
-    table = np.empty(layer.units * layer.shape.lanes, np.int64)
+    table = np.empty(threads * layer.units * layer.shape.lanes, np.int64)
     values = {
         "hidden": layer.hidden,
         "input": layer.inputs,
         "units": layer.units,
-        "threads": 1,
+        "threads": threads,
         "stages": len(layer.program.stages),
         "stage_table": layer.infer_table,
         "w_ih": address(w_ih),
@@ -71,7 +77,7 @@ def pack(cell: Cell, weights: LayerWeights, *, backward: bool) -> CpuPacked:
         "scratch": address(table),
     }
     words = make_words([values[name] for name in PACK])
-    layer.forward_kernels.functions["pack"](ctypes.addressof(words), 0)
+    run(layer.forward_kernels, "pack", words, threads)
     if backward:
-        layer.backward_kernels.functions["pack_back"](ctypes.addressof(words), 0)
+        run(layer.backward_kernels, "pack_back", words, threads)
     return CpuPacked(layer, memory, w_x, w_h, bias, w_h_back, w_x_back, b_ih is not None, [])

@@ -28,6 +28,9 @@ PROJECTION_ROWS = 192
 CHUNK_BYTES = 1 << 20
 """Cotangents of pre-activations that the backward pass keeps before it turns to the products over all steps."""
 
+CHUNK_LEAST, CHUNK_MOST = 256, 1024
+"""Rows of all steps of a chunk, whatever they need; the rows of one step if these are more."""
+
 F, B = places(RUN + FORWARD), places(RUN + BACKWARD)
 X, X_ROW, ORDER, OUT, OUT_ROW, LAST = (F[n] for n in "x x_row order out out_row last".split())
 W_X, STATE_ARRAYS, BLOCKS, OPERANDS, KEPT = (F[n] for n in "w_x state_arrays blocks operands kept".split())
@@ -223,7 +226,7 @@ def _forward_template(layer: Layer, steps: int, batch: int, count: int, most: in
     residuals = (0, 0, 0)
     if keep:
         places_kept = (round_up(blocks), round_up(blocks) + round_up(operands))
-        residuals = (places_kept[1] + count * layer.kept_bytes, *places_kept)
+        residuals = (places_kept[1] + count * layer.kept_row, *places_kept)
     else:
         sizes |= {"blocks": blocks, "operands": operands}
     return _template(values, sizes, F, division.threads, residuals)
@@ -240,7 +243,7 @@ def _backward_template(layer: Layer, steps: int, batch: int, count: int, most: i
         2 * batch * layer.recurrent_weights,
         layer.recurrent_weights * layer.shape.itemsize,
     )
-    chunk = max(PANEL_ROWS, min(4 * PANEL_ROWS, CHUNK_BYTES // max(1, layer.columns_bytes)))
+    chunk = max(CHUNK_LEAST, min(CHUNK_MOST, CHUNK_BYTES // max(1, layer.columns_bytes)))
     rows = max(chunk, batch)
     tables = 8 * (2 + len(layer.program.stages) + 1) * rows
     scratch = round_up(tables + max(8 * batch, PANEL_ROWS * vectors, 8 * BLOCK_ROWS + (BLOCK_ROWS + 1) * vectors))
@@ -249,6 +252,7 @@ def _backward_template(layer: Layer, steps: int, batch: int, count: int, most: i
         "state_value": (count + most) * row,
         "operand_value": count * row,
         "grad_value": batch * row,
+        "pre_row": layer.pre_row,
         "chunk_rows": chunk,
         "rows": count,
         "block_rows": count + most,
@@ -256,7 +260,7 @@ def _backward_template(layer: Layer, steps: int, batch: int, count: int, most: i
     }
     sizes = {
         "grads": (layer.program.states + layer.carried) * batch * row,
-        "pre": rows * layer.columns_bytes,
+        "pre": rows * layer.pre_row,
         "scratch": division.threads * scratch,
         "barriers": 64 * (division.row_threads + 1),
     }
@@ -293,6 +297,7 @@ def _common(layer: Layer, steps: int, batch: int, division: Division) -> dict[st
         "states": layer.program.states,
         "columns": layer.program.columns,
         "kept_values": layer.program.kept,
+        "kept_row": layer.kept_row,
     }
 
 

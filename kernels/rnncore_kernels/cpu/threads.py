@@ -68,5 +68,20 @@ class Pool:
 POOL = Pool()
 """The process's pool."""
 
+
+
+def run(library: toolchain.Library, kernel: str, words: ctypes.Array[ctypes.c_int64], threads: int) -> None:
+    """Run a kernel whose threads need not run at once: one after the other if another call has the pool."""
+    address = ctypes.addressof(words)
+    if threads > 1 and POOL.busy.acquire(blocking=False):
+        try:
+            POOL.run([(library.addresses[kernel], address, thread) for thread in range(threads)])
+        finally:
+            POOL.busy.release()
+    else:
+        for thread in range(threads):
+            library.functions[kernel](address, thread)
+
+
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=POOL.after_fork)

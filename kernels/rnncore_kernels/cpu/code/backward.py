@@ -24,13 +24,13 @@ ROW_THREADS, UNIT_THREADS, BARRIERS, ORDER, SIZES = (
     F[n] for n in "row_threads unit_threads barriers order sizes".split()
 )
 X, X_STEP, X_ROW, BLOCKS, STATE_VALUE = (F[n] for n in "x x_step x_row blocks state_value".split())
-STATE_ARRAYS, STAGES, STAGE_TABLE, STATES, COLUMNS_ALL, KEPT_VALUES = (
-    F[n] for n in "state_arrays stages stage_table states columns kept_values".split()
+STATE_ARRAYS, STAGES, STAGE_TABLE, STATES, KEPT_ROW = (
+    F[n] for n in "state_arrays stages stage_table states kept_row".split()
 )
 OPERANDS, OPERAND_VALUE, KEPT = (F[n] for n in "operands operand_value kept".split())
 GRAD_OUT, GRAD_OUT_STEP, GRAD_OUT_ROW = (F[n] for n in "grad_out grad_out_step grad_out_row".split())
 GRADS, GRAD_VALUE, W_H_BACK, W_X_BACK = (F[n] for n in "grads grad_value w_h_back w_x_back".split())
-PRE, CHUNK_ROWS, ROWS, BLOCK_ROWS_ALL = (F[n] for n in "pre chunk_rows rows block_rows".split())
+PRE, PRE_ROW, CHUNK_ROWS, ROWS, BLOCK_ROWS_ALL = (F[n] for n in "pre pre_row chunk_rows rows block_rows".split())
 GRAD_X, GRAD_X_STEP, GRAD_X_ROW = (F[n] for n in "grad_x grad_x_step grad_x_row".split())
 GRAD_W_IH, GRAD_W_HH, GRAD_B_IH, GRAD_B_HH = (
     F[n] for n in "grad_w_ih grad_w_hh grad_b_ih grad_b_hh".split()
@@ -59,7 +59,7 @@ def make_backward(shape: Shape) -> None:
         grad_x, grad_x_step, grad_x_row = word(args, GRAD_X), word(args, GRAD_X_STEP), word(args, GRAD_X_ROW)
         grad_out, grad_out_step = word(args, GRAD_OUT), word(args, GRAD_OUT_STEP)
         row_bytes = units * vector
-        pre_row, kept_row = word(args, COLUMNS_ALL) * row_bytes, word(args, KEPT_VALUES) * row_bytes
+        pre_row, kept_row = word(args, PRE_ROW), word(args, KEPT_ROW)
         stages = word(args, STAGES)
         barrier, arrivals = word(args, BARRIERS) + 64 * i, 0
         barrier_all, arrivals_all = word(args, BARRIERS) + 64 * threads, 0
@@ -143,7 +143,7 @@ def _make_stage(shape: Shape, multiply: Any) -> Any:
         stage = word(args, STAGE_TABLE) + number * STAGE_BYTES
         units, hidden, threads = word(args, UNITS), word(args, HIDDEN), word(args, ROW_THREADS)
         row_bytes, value = units * vector, word(args, GRAD_VALUE)
-        pre_row, kept_row = word(args, COLUMNS_ALL) * row_bytes, word(args, KEPT_VALUES) * row_bytes
+        pre_row, kept_row = word(args, PRE_ROW), word(args, KEPT_ROW)
         row = threads * row_bytes
         grads = word(args, GRADS) + i * row_bytes
         carry_in, carry_out = grads + word(stage, GRAD_IN) * value, grads + word(stage, GRAD_OUT_OF) * value
@@ -186,7 +186,7 @@ def _make_input(shape: Shape, multiply: Any) -> Any:
     def input_back(args, thread, threads, grad_x_rows, count, scratch):  # type: ignore[no-untyped-def]
         units, width = word(args, UNITS), word(args, INPUT)
         row_bytes = units * vector
-        pre_row = word(args, COLUMNS_ALL) * row_bytes
+        pre_row = word(args, PRE_ROW)
         vectors = (width + lanes - 1) // lanes
         groups = (vectors + most - 1) // most
         nothing, sums = scratch + 8 * BLOCK_ROWS, scratch + 8 * BLOCK_ROWS + most * vector
@@ -222,7 +222,7 @@ def _make_weights(shape: Shape) -> Any:
                      add):  # type: ignore[no-untyped-def]  # fmt: skip
         units, hidden = word(args, UNITS), word(args, HIDDEN)
         row_bytes = units * vector
-        pre_row, grad_w_row = word(args, COLUMNS_ALL) * row_bytes, width * item
+        pre_row, grad_w_row = word(args, PRE_ROW), width * item
         vectors = (width + lanes - 1) // lanes
         groups = (vectors + most - 1) // most
         first, last = gates * units * thread // threads, gates * units * (thread + 1) // threads

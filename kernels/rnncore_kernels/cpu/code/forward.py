@@ -35,8 +35,8 @@ ROW_THREADS, UNIT_THREADS, BARRIERS, ORDER, SIZES = (
 )
 X, X_STEP, X_ROW, OUT, OUT_STEP, OUT_ROW = (F[n] for n in "x x_step x_row out out_step out_row".split())
 STATE_ARRAYS, LAST, LAST_ROW, W_X, W_H, BIAS = (F[n] for n in "state_arrays last last_row w_x w_h bias".split())
-STAGES, STAGE_TABLE, STATES, COLUMNS_ALL, KEPT_VALUES = (
-    F[n] for n in "stages stage_table states columns kept_values".split()
+STAGES, STAGE_TABLE, STATES, COLUMNS_ALL, KEPT_ROW = (
+    F[n] for n in "stages stage_table states columns kept_row".split()
 )
 BLOCKS, STATE_VALUE, PAIR, KEPT = (F[n] for n in "blocks state_value pair kept".split())
 OPERANDS, OPERAND_VALUE, CARRIES, CARRY_VALUE = (
@@ -228,7 +228,7 @@ def _make_stage(shape: Shape, multiply: Any) -> Any:
             following_rest, following_value = carries + word(stage, CARRY_OUT) * carry_value, carry_value
         fill_table(operand_rows, n, operand, row)
         address = word(stage, CELL)
-        kept_row = word(args, KEPT_VALUES) * unit_row
+        kept_row = word(args, KEPT_ROW)
         kept = word(args, KEPT) + (row_index + i) * kept_row
 
         most_units = most_per_group(gates)

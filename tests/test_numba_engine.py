@@ -1,0 +1,135 @@
+"""The Numba engine: however threads, tiles and blocks divide the work, results are right and have the same bits."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rnncore import GRU, Recurrent
+from rnncore.states import as_tuple
+from rnncore_kernels.cells import Cell
+from rnncore_kernels.cpu import plan
+from rnncore_kernels.cpu.division import Division, divide, is_separate
+
+from conftest import Close
+
+CELLS: dict[str, str | Cell] = {"rnn": "rnn", "lstm": "lstm", "gru": "gru", "gru_before": GRU(reset="before")}
+
+
+@pytest.fixture(autouse=True)
+def fresh_templates() -> Iterator[None]:
+    """What is remembered of sizes does not outlive a change of how they are divided."""
+    for template in (plan._forward_template, plan._backward_template):
+        template.cache_clear()
+    yield
+    for template in (plan._forward_template, plan._backward_template):
+        template.cache_clear()
+
+
+def everything(backend: str, cell: str, sizes: tuple[int, int, int, int], **options: Any) -> list[Any]:
+    steps, batch, inputs, hidden = sizes
+    rnn = Recurrent(CELLS[cell], inputs, hidden, bidirectional=True, backend=backend, seed=0, **options)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((steps, batch, inputs)).astype(rnn.dtype)
+    lengths = rng.integers(0, steps + 1, batch)
+    output, state, tape = rnn.forward(x, lengths=lengths)
+    grads = rnn.backward(tape, rng.standard_normal(output.shape).astype(rnn.dtype), state)
+    inferred, final = rnn(x, lengths=lengths)
+    dense, _ = rnn(x)
+    last, _ = rnn(x, lengths=lengths, return_sequence=False)
+    return [
+        *(output, inferred, dense, last, grads.x, *as_tuple(state), *as_tuple(final)),
+        *(*as_tuple(grads.state), *grads.parameters.values()),
+    ]
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("separate", [False, True])
+@pytest.mark.parametrize("grid", [(1, 1), (2, 1), (1, 2), (3, 2), (2, 5)])
+def test_same_bits_however_threads_divide_the_work(
+    cell: str, separate: bool, grid: tuple[int, int], monkeypatch: pytest.MonkeyPatch, nan_filled_empty: None
+) -> None:
+    sizes = (9, 7, 5, 83)
+    monkeypatch.setattr(plan, "divide", lambda *_: Division(1, 1))
+    expected = everything("numba", cell, sizes, num_threads=1)
+    plan._forward_template.cache_clear()
+    plan._backward_template.cache_clear()
+    monkeypatch.setattr(plan, "divide", lambda threads, *_: Division(*grid) if threads > 1 else Division(1, 1))
+    monkeypatch.setattr(plan, "is_separate", lambda *_: separate)
+    monkeypatch.setattr(plan, "PROJECTION_ROWS", 11)
+    monkeypatch.setattr(plan, "CHUNK_LEAST", 4)
+    monkeypatch.setattr(plan, "CHUNK_BYTES", 1)
+    divided = everything("numba", cell, sizes, num_threads=2 * grid[0] * grid[1])
+    for value, reference in zip(divided[:-8], expected[:-8], strict=True):
+        np.testing.assert_array_equal(value, reference)
+    # The gradients of weights are summed chunk by chunk, and a chunk was made smaller here.
+    for value, reference in zip(divided[-8:], expected[-8:], strict=True):
+        np.testing.assert_allclose(value, reference, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_height_and_width_of_tiles(cell: str, dtype: str, close: Close, nan_filled_empty: None) -> None:
+    for batch, hidden in itertools.product((1, 2, 3, 5, 8, 15, 50), (1, 17, 40, 75)):
+        sizes = (2, batch, 3, hidden)
+        numba, numpy = (everything(backend, cell, sizes, dtype=dtype) for backend in ("numba", "numpy"))
+        for value, reference in zip(numba, numpy, strict=True):
+            close(value, reference, "gradient")
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_many_steps_are_summed_in_chunks(cell: str, close: Close) -> None:
+    numba, numpy = (everything(backend, cell, (700, 3, 5, 20), dtype="float64") for backend in ("numba", "numpy"))
+    for value, reference in zip(numba, numpy, strict=True):
+        close(value, reference, "gradient")
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_row_has_the_same_bits_in_any_batch(cell: str) -> None:
+    rnn = Recurrent(CELLS[cell], 7, 83, backend="numba", seed=0)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((12, 60, 7)).astype(np.float32)
+    cotangent = rng.standard_normal((12, 60, 83)).astype(np.float32)
+    together, state, tape = rnn.forward(x)
+    grad_x = rnn.backward(tape, cotangent).x
+    for rows in (slice(0, 1), slice(7, 9), slice(20, 25), slice(3, 51)):
+        alone, state_alone, tape = rnn.forward(x[:, rows])
+        np.testing.assert_array_equal(alone, together[:, rows])
+        np.testing.assert_array_equal(rnn(x[:, rows])[0], together[:, rows])
+        np.testing.assert_array_equal(rnn.backward(tape, cotangent[:, rows]).x, grad_x[:, rows])
+        for value, reference in zip(as_tuple(state_alone), as_tuple(state), strict=True):
+            np.testing.assert_array_equal(value, reference[:, rows])
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_steps_have_the_bits_of_the_sequence(cell: str) -> None:
+    frozen = Recurrent(CELLS[cell], 7, 50, backend="numba", seed=0).freeze()
+    x = np.random.default_rng(0).standard_normal((6, 3, 7)).astype(np.float32)
+    expected, final = frozen(x)
+    state = None
+    for t in range(6):
+        output, state = frozen.step(x[t], state)
+        np.testing.assert_array_equal(output, expected[t])
+    for value, reference in zip(as_tuple(state), as_tuple(final), strict=True):
+        np.testing.assert_array_equal(value, reference)
+
+
+def test_division_of_threads() -> None:
+    small, large = 100_000, 100_000_000
+    assert divide(1, 64, 8, 100, large, small) == Division(1, 1)
+    assert divide(8, 64, 8, 1, 1000, small) == Division(1, 1)
+    assert divide(2, 64, 8, 100, large, small) == Division(2, 1)
+    assert divide(2, 64, 8, 100, large, large) == Division(1, 2)
+    assert divide(2, 1, 8, 100, large, small) == Division(1, 2)
+    assert divide(2, 1, 8, 100_000, 1000, small) == Division(1, 1)
+    assert divide(16, 8, 32, 100, large, small) == Division(4, 4)
+    assert divide(16, 64, 4, 100, large, large) == Division(4, 4)
+    assert divide(16, 1, 4, 100, large, large) == Division(1, 4)
+    assert not is_separate(Division(1, 1), 1, 64, small)
+    assert is_separate(Division(1, 1), 2, 64, small)
+    assert not is_separate(Division(1, 2), 2, 64, small)
+    assert is_separate(Division(1, 2), 2, 64, large)
