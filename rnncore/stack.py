@@ -18,14 +18,14 @@ from .rows import block
 
 States = tuple[Array, ...]
 
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 17
 """Size of the sequences between the layers of a deep network in one direction, where the engine asks for no more."""
 
 BLOCKS = 8
-"""Least number of blocks of a deep network in one direction: its layers are idle while the first and last rise."""
+"""Number of blocks of a deep network in one direction: with few, its layers wait for each other's first and last."""
 
-CALL_FLOPS = 20_000_000_000
-"""Work of one call for a network of one layer: some tenths of a second."""
+SHORT_CALL, LONG_CALL = 10_000_000, 20_000_000_000
+"""FLOPs of a call that costs little beside its work, and of one that takes some tenths of a second."""
 
 
 @dataclass(frozen=True)
@@ -153,11 +153,13 @@ class Stack:
         steps, batch = max(1, int(x.shape[0])), max(1, int(x.shape[1]))
         if arch.bidirectional:
             return steps
+        weights = len(arch.cell.gates) * arch.hidden_size * (arch.input_size + arch.hidden_size)
+        step_flops = 2 * batch * weights
         if arch.num_layers == 1:
-            weights = len(arch.cell.gates) * arch.hidden_size * (arch.input_size + arch.hidden_size)
-            return max(self.engine.min_block_steps, CALL_FLOPS // (2 * batch * weights))
+            return max(self.engine.min_block_steps, LONG_CALL // step_flops)
         step_bytes = batch * arch.output_size * arch.dtype.itemsize
-        return max(self.engine.min_block_steps, min(BLOCK_BYTES // step_bytes, -(-steps // BLOCKS)))
+        wanted = max(-(-steps // BLOCKS), SHORT_CALL // step_flops)
+        return max(self.engine.min_block_steps, min(BLOCK_BYTES // step_bytes, wanted))
 
     def _empty(self, below: Array) -> Array:
         arch = self.architecture

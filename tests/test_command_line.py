@@ -39,14 +39,14 @@ def test_bench_prints_markdown_when_piped(capsys: pytest.CaptureFixture[str]) ->
     available = [name for name, probe in rnncore.backends().items() if probe.available]
     assert main(["bench", *QUICK]) == 0
     header, _, *lines = rows(capsys.readouterr().out)
-    assert header == ["cell", "mode", "T", "B", "H", "backend", "µs/step", "seq/s", "GFLOP/s", "of GEMM"]
+    assert header == ["cell", "mode", "T", "B", "H", "backend", "µs/step", "seq/s", "GFLOP/s", "of GEMM", "of FMA"]
     assert [line[0] for line in lines[:: 2 * len(available)]] == ["lstm", "gru", "rnn"]
     assert len(lines) == 3 * 2 * len(available)
     assert {line[1] for line in lines} == {"inference", "training"}
     for line in lines:
         assert line[2:5] == ["3", "2", "8"]
         assert all(float(number) > 0 for number in line[6:9])
-        assert re.fullmatch(r"\d+ %", line[9])
+        assert all(re.fullmatch(r"\d+ %", share) for share in line[9:])
 
 
 def test_bench_takes_lists(capsys: pytest.CaptureFixture[str]) -> None:
