@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import Close
 
 from rnncore import GRU, Recurrent
 from rnncore.states import as_tuple
 from rnncore_kernels.cells import Cell
 from rnncore_kernels.cpu import plan
 from rnncore_kernels.cpu.division import Division, divide, is_separate
-
-from conftest import Close
 
 CELLS: dict[str, str | Cell] = {"rnn": "rnn", "lstm": "lstm", "gru": "gru", "gru_before": GRU(reset="before")}
 

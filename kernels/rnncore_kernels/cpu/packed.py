@@ -14,7 +14,6 @@ from .memory import address, make_words, round_up
 from .recycling import Memory
 from .threads import run
 
-
 THREADS_BYTES = 4 << 20
 """Least packed weights for which several threads pack."""
 

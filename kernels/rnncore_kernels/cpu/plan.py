@@ -32,9 +32,9 @@ CHUNK_LEAST, CHUNK_MOST = 256, 1024
 """Rows of all steps of a chunk, whatever they need; the rows of one step if these are more."""
 
 F, B = places(RUN + FORWARD), places(RUN + BACKWARD)
-X, X_ROW, ORDER, OUT, OUT_ROW, LAST = (F[n] for n in "x x_row order out out_row last".split())
-W_X, STATE_ARRAYS, BLOCKS, OPERANDS, KEPT = (F[n] for n in "w_x state_arrays blocks operands kept".split())
-GRAD_OUT, GRAD_X, GRAD_W_IH, W_H_BACK = (B[n] for n in "grad_out grad_x grad_w_ih w_h_back".split())
+X, X_ROW, ORDER, OUT, OUT_ROW, LAST = (F[n] for n in ["x", "x_row", "order", "out", "out_row", "last"])
+W_X, STATE_ARRAYS, BLOCKS, OPERANDS, KEPT = (F[n] for n in ["w_x", "state_arrays", "blocks", "operands", "kept"])
+GRAD_OUT, GRAD_X, GRAD_W_IH, W_H_BACK = (B[n] for n in ["grad_out", "grad_x", "grad_w_ih", "w_h_back"])
 
 
 class Residuals(NamedTuple):

@@ -69,7 +69,6 @@ POOL = Pool()
 """The process's pool."""
 
 
-
 def run(library: toolchain.Library, kernel: str, words: ctypes.Array[ctypes.c_int64], threads: int) -> None:
     """Run a kernel whose threads need not run at once: one after the other if another call has the pool."""
     address = ctypes.addressof(words)

@@ -140,7 +140,9 @@ def _compile(target: Target, names: Sequence[str], definitions: Mapping[str, Def
             continue
         done.add(name)
         definition = definitions[name]
-        for text in (str(definition.emit(target.triple)),) if definition.python is None else _compile_python(definition):
+        for text in (
+            (str(definition.emit(target.triple)),) if definition.python is None else _compile_python(definition)
+        ):
             part = llvm.parse_assembly(text)
             part.triple, part.data_layout = module.triple, module.data_layout
             wanted += [f.name for f in part.functions if f.is_declaration and f.name.startswith(PREFIX)]

@@ -14,30 +14,28 @@ from ..shape import Shape
 from .cellcode import BACKWARD as CELL_ARGUMENTS
 from .emitted import compiled, make_caller
 from .forward import FEW_ROWS
-from .memory import clear, meet, set_word, word
+from .memory import clear, meet, word
 from .rows import active, copy_units, enter, fill_table, fill_table_placed, part_start, place, share, unit_offset
 from .tiles import make_gather, make_multiply, make_outer, make_scatter, make_sum_rows
 
 F, S = places(RUN + BACKWARD), places(STAGE)
-STEPS, BATCH, HIDDEN, INPUT, UNITS, REVERSE = (F[n] for n in "steps batch hidden input units reverse".split())
+STEPS, BATCH, HIDDEN, INPUT, UNITS, REVERSE = (F[n] for n in ["steps", "batch", "hidden", "input", "units", "reverse"])
 ROW_THREADS, UNIT_THREADS, BARRIERS, ORDER, SIZES = (
-    F[n] for n in "row_threads unit_threads barriers order sizes".split()
+    F[n] for n in ["row_threads", "unit_threads", "barriers", "order", "sizes"]
 )
-X, X_STEP, X_ROW, BLOCKS, STATE_VALUE = (F[n] for n in "x x_step x_row blocks state_value".split())
+X, X_STEP, X_ROW, BLOCKS, STATE_VALUE = (F[n] for n in ["x", "x_step", "x_row", "blocks", "state_value"])
 STATE_ARRAYS, STAGES, STAGE_TABLE, STATES, KEPT_ROW = (
-    F[n] for n in "state_arrays stages stage_table states kept_row".split()
+    F[n] for n in ["state_arrays", "stages", "stage_table", "states", "kept_row"]
 )
-OPERANDS, OPERAND_VALUE, KEPT = (F[n] for n in "operands operand_value kept".split())
-GRAD_OUT, GRAD_OUT_STEP, GRAD_OUT_ROW = (F[n] for n in "grad_out grad_out_step grad_out_row".split())
-GRADS, GRAD_VALUE, W_H_BACK, W_X_BACK = (F[n] for n in "grads grad_value w_h_back w_x_back".split())
-PRE, PRE_ROW, CHUNK_ROWS, ROWS, BLOCK_ROWS_ALL = (F[n] for n in "pre pre_row chunk_rows rows block_rows".split())
-GRAD_X, GRAD_X_STEP, GRAD_X_ROW = (F[n] for n in "grad_x grad_x_step grad_x_row".split())
-GRAD_W_IH, GRAD_W_HH, GRAD_B_IH, GRAD_B_HH = (
-    F[n] for n in "grad_w_ih grad_w_hh grad_b_ih grad_b_hh".split()
-)
-SCRATCH, SCRATCH_SIZE = (F[n] for n in "scratch scratch_size".split())
+OPERANDS, OPERAND_VALUE, KEPT = (F[n] for n in ["operands", "operand_value", "kept"])
+GRAD_OUT, GRAD_OUT_STEP, GRAD_OUT_ROW = (F[n] for n in ["grad_out", "grad_out_step", "grad_out_row"])
+GRADS, GRAD_VALUE, W_H_BACK, W_X_BACK = (F[n] for n in ["grads", "grad_value", "w_h_back", "w_x_back"])
+PRE, PRE_ROW, CHUNK_ROWS, ROWS, BLOCK_ROWS_ALL = (F[n] for n in ["pre", "pre_row", "chunk_rows", "rows", "block_rows"])
+GRAD_X, GRAD_X_STEP, GRAD_X_ROW = (F[n] for n in ["grad_x", "grad_x_step", "grad_x_row"])
+GRAD_W_IH, GRAD_W_HH, GRAD_B_IH, GRAD_B_HH = (F[n] for n in ["grad_w_ih", "grad_w_hh", "grad_b_ih", "grad_b_hh"])
+SCRATCH, SCRATCH_SIZE = (F[n] for n in ["scratch", "scratch_size"])
 GATES, SPLIT, COLUMN, GATES_BEFORE, X_GATES, H_GATES, GRAD_IN, GRAD_OUT_OF, CELL = (
-    S[n] for n in "gates split column gates_before x_gates h_gates grad_in grad_out backward".split()
+    S[n] for n in ["gates", "split", "column", "gates_before", "x_gates", "h_gates", "grad_in", "grad_out", "backward"]
 )
 STAGE_BYTES = 8 * len(STAGE)
 
@@ -201,7 +199,10 @@ def _make_input(shape: Shape, multiply: Any) -> Any:
                     stage = word(args, STAGE_TABLE) + number * STAGE_BYTES
                     fill_table(scratch, n, word(args, PRE) + r * pre_row + word(stage, COLUMN) * row_bytes, pre_row)
                     depth = word(stage, GATES) * units * lanes
-                    w = word(args, W_X_BACK) + (word(stage, GATES_BEFORE) * units * lanes * vectors + v * depth) * vector
+                    w = (
+                        word(args, W_X_BACK)
+                        + (word(stage, GATES_BEFORE) * units * lanes * vectors + v * depth) * vector
+                    )
                     start, start_row = nothing, 0
                     if number > 0:
                         start, start_row = sums, wide * vector

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-
 from ..fields import BLOCK_ROWS, FORWARD, RUN, STAGE, places
 from ..shape import Shape
 from .cellcode import FORWARD as CELL_ARGUMENTS
@@ -21,31 +20,31 @@ from .rows import (
     enter,
     fill_table,
     fill_table_placed,
+    part_start,
     place,
     share,
-    part_start,
     unit_offset,
 )
 from .tiles import make_multiply
 
 F, S = places(RUN + FORWARD), places(STAGE)
-STEPS, BATCH, HIDDEN, INPUT, UNITS, REVERSE = (F[n] for n in "steps batch hidden input units reverse".split())
+STEPS, BATCH, HIDDEN, INPUT, UNITS, REVERSE = (F[n] for n in ["steps", "batch", "hidden", "input", "units", "reverse"])
 ROW_THREADS, UNIT_THREADS, BARRIERS, ORDER, SIZES = (
-    F[n] for n in "row_threads unit_threads barriers order sizes".split()
+    F[n] for n in ["row_threads", "unit_threads", "barriers", "order", "sizes"]
 )
-X, X_STEP, X_ROW, OUT, OUT_STEP, OUT_ROW = (F[n] for n in "x x_step x_row out out_step out_row".split())
-STATE_ARRAYS, LAST, LAST_ROW, W_X, W_H, BIAS = (F[n] for n in "state_arrays last last_row w_x w_h bias".split())
+X, X_STEP, X_ROW, OUT, OUT_STEP, OUT_ROW = (F[n] for n in ["x", "x_step", "x_row", "out", "out_step", "out_row"])
+STATE_ARRAYS, LAST, LAST_ROW, W_X, W_H, BIAS = (
+    F[n] for n in ["state_arrays", "last", "last_row", "w_x", "w_h", "bias"]
+)
 STAGES, STAGE_TABLE, STATES, COLUMNS_ALL, KEPT_ROW = (
-    F[n] for n in "stages stage_table states columns kept_row".split()
+    F[n] for n in ["stages", "stage_table", "states", "columns", "kept_row"]
 )
-BLOCKS, STATE_VALUE, PAIR, KEPT = (F[n] for n in "blocks state_value pair kept".split())
-OPERANDS, OPERAND_VALUE, CARRIES, CARRY_VALUE = (
-    F[n] for n in "operands operand_value carries carry_value".split()
-)
-PROJECTED, PROJECTED_ROWS, PROJECTED_SIZE = (F[n] for n in "projected projected_rows projected_size".split())
-SCRATCH, SCRATCH_SIZE, SCRATCH_ROWS = (F[n] for n in "scratch scratch_size scratch_rows".split())
-GATES, SPLIT, COLUMNS, COLUMN, GATES_BEFORE = (S[n] for n in "gates split columns column gates_before".split())
-CARRY_IN, CARRY_OUT, CELL = (S[n] for n in "carry_in carry_out forward".split())
+BLOCKS, STATE_VALUE, PAIR, KEPT = (F[n] for n in ["blocks", "state_value", "pair", "kept"])
+OPERANDS, OPERAND_VALUE, CARRIES, CARRY_VALUE = (F[n] for n in ["operands", "operand_value", "carries", "carry_value"])
+PROJECTED, PROJECTED_ROWS, PROJECTED_SIZE = (F[n] for n in ["projected", "projected_rows", "projected_size"])
+SCRATCH, SCRATCH_SIZE, SCRATCH_ROWS = (F[n] for n in ["scratch", "scratch_size", "scratch_rows"])
+GATES, SPLIT, COLUMNS, COLUMN, GATES_BEFORE = (S[n] for n in ["gates", "split", "columns", "column", "gates_before"])
+CARRY_IN, CARRY_OUT, CELL = (S[n] for n in ["carry_in", "carry_out", "forward"])
 STAGE_BYTES = 8 * len(STAGE)
 
 FEW_ROWS = 7
@@ -179,7 +178,12 @@ def _make_projection(shape: Shape, multiply: Any) -> Any:
     @compiled("project")
     def project(args, stage, x_rows, n, projected, projected_row, j):  # type: ignore[no-untyped-def]
         units, width, unit_threads = word(args, UNITS), word(args, INPUT), word(args, UNIT_THREADS)
-        gates, split, columns, column = word(stage, GATES), word(stage, SPLIT), word(stage, COLUMNS), word(stage, COLUMN)
+        gates, split, columns, column = (
+            word(stage, GATES),
+            word(stage, SPLIT),
+            word(stage, COLUMNS),
+            word(stage, COLUMN),
+        )
         most_units = most_per_group(gates)
         groups = (units + most_units - 1) // most_units
         w = word(args, W_X) + word(stage, GATES_BEFORE) * units * vector * width
@@ -206,7 +210,12 @@ def _make_stage(shape: Shape, multiply: Any) -> Any:
     def compute(args, number, i, j, n, row_index, x_rows, projected, projected_row, before, after, operand_rows,
                 out_rows, scratch):  # type: ignore[no-untyped-def]  # fmt: skip
         stage = word(args, STAGE_TABLE) + number * STAGE_BYTES
-        gates, split, columns, column = word(stage, GATES), word(stage, SPLIT), word(stage, COLUMNS), word(stage, COLUMN)
+        gates, split, columns, column = (
+            word(stage, GATES),
+            word(stage, SPLIT),
+            word(stage, COLUMNS),
+            word(stage, COLUMN),
+        )
         units, hidden, width = word(args, UNITS), word(args, HIDDEN), word(args, INPUT)
         threads, unit_threads = word(args, ROW_THREADS), word(args, UNIT_THREADS)
         unit_row = units * vector

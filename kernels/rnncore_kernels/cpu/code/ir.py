@@ -41,7 +41,9 @@ class Definition:
         """The function in an LLVM module, for a call."""
         if self.name in module.globals:
             return module.globals[self.name]
-        return ir.Function(module, ir.FunctionType(I64 if self.returns else ir.VoidType(), [I64] * self.arity), self.name)
+        return ir.Function(
+            module, ir.FunctionType(I64 if self.returns else ir.VoidType(), [I64] * self.arity), self.name
+        )
 
     def emit(self, triple: str) -> Any:
         """An LLVM module with the instructions of `body`."""

@@ -6,8 +6,6 @@ hidden units, in the backward pass units alone. A group with more columns than a
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..fields import PACK, STAGE, places
 from ..shape import Shape
 from .emitted import compiled
@@ -17,12 +15,12 @@ from .tiles import make_add, make_gather, make_transpose
 
 F, S = places(PACK), places(STAGE)
 HIDDEN, INPUT, UNITS, THREADS, STAGES, STAGE_TABLE = (
-    F[n] for n in "hidden input units threads stages stage_table".split()
+    F[n] for n in ["hidden", "input", "units", "threads", "stages", "stage_table"]
 )
-W_IH, W_IH_ROW, W_HH, W_HH_ROW, B_IH, B_HH = (F[n] for n in "w_ih w_ih_row w_hh w_hh_row b_ih b_hh".split())
-W_X, W_H, BIAS, W_H_BACK, W_X_BACK, SCRATCH = (F[n] for n in "w_x w_h bias w_h_back w_x_back scratch".split())
+W_IH, W_IH_ROW, W_HH, W_HH_ROW, B_IH, B_HH = (F[n] for n in ["w_ih", "w_ih_row", "w_hh", "w_hh_row", "b_ih", "b_hh"])
+W_X, W_H, BIAS, W_H_BACK, W_X_BACK, SCRATCH = (F[n] for n in ["w_x", "w_h", "bias", "w_h_back", "w_x_back", "scratch"])
 GATES, SPLIT, COLUMNS, COLUMN, GATES_BEFORE, X_GATES, H_GATES = (
-    S[n] for n in "gates split columns column gates_before x_gates h_gates".split()
+    S[n] for n in ["gates", "split", "columns", "column", "gates_before", "x_gates", "h_gates"]
 )
 STAGE_BYTES = 8 * len(STAGE)
 

@@ -6,10 +6,6 @@ its share is even however long the rows are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
-
 from .emitted import compiled
 from .memory import clear, copy, set_word, word
 

@@ -246,16 +246,12 @@ def _outer_tile(shape: Shape, vectors: int, height: int) -> Any:
         for total in sums:
             total.add_incoming(zero, before)
         at_a, at_b = b.add(a["a"], b.mul(k, a["a_row"])), b.add(a["b"], b.mul(k, I64(vectors * size)))
-        right = [
-            Vector.load(b, shape.target, shape.dtype, pointer(b, at_b, j * size)) for j in range(vectors)
-        ]
+        right = [Vector.load(b, shape.target, shape.dtype, pointer(b, at_b, j * size)) for j in range(vectors)]
         new = []
         for m in range(height):
             address = b.inttoptr(b.add(at_a, I64(m * shape.itemsize)), element.as_pointer())
             left = Vector.splat(b, shape.target, b.load(address, align=shape.itemsize, typ=element))
-            new += [
-                fma(left, right[j], Vector(b, sums[m * vectors + j], shape.target)).value for j in range(vectors)
-            ]
+            new += [fma(left, right[j], Vector(b, sums[m * vectors + j], shape.target)).value for j in range(vectors)]
         after = b.add(k, I64(1))
         k.add_incoming(after, turn)
         for total, value in zip(sums, new, strict=True):
