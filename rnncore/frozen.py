@@ -48,7 +48,7 @@ class Frozen:
         stack.infer(x, states, layout.rows, output, None)
         return layout.step_out(output[0]), layout.states_out(states)
 
-    def _plain_step(self, x_t: Any, state: Any) -> Any:
+    def _plain_step(self, x_t: Any, state: Any) -> tuple[Array, Any] | None:
         """The step of one layer, where the arguments are right and as the engine wants them; else None.
 
         All that `step` promises, in a few microseconds.
@@ -68,7 +68,7 @@ class Frozen:
         if any(array.shape != wanted for array in states):
             return None
         batch = shape[0] if len(shape) == 2 else 1
-        new = tuple(array.copy() for array in states)
+        new = [array.copy() for array in states]
         output = xp.empty((*shape[:-1], hidden), dtype)
         sequence, flat = (1, batch, hidden), (batch, hidden)
         run = Run(
@@ -81,7 +81,7 @@ class Frozen:
             False,
         )
         stack.engine.infer((run,))
-        return output, new if len(new) > 1 else new[0]
+        return output, tuple(new) if len(new) > 1 else new[0]
 
     def generate(
         self, x_0: Array, steps: int, state: Any = None, feedback: Callable[[Array], Array] | None = None

@@ -72,17 +72,18 @@ class Stack:
         arch, block_steps = self.architecture, self._block_steps(x)
         blocks = [slice(first, first + block_steps) for first in range(0, len(x), block_steps)]
         top = arch.num_layers - 1
-        outputs: list[Array | None] = [None] * arch.num_layers
+        outputs: list[Any] = [None] * arch.num_layers
         # Layer k computes a block while layer k-1 computes the next: the runs of one call are independent.
         for turn in range(len(blocks) + top if blocks else 0):
             runs, made = [], outputs.copy()
             for layer in range(max(0, turn - len(blocks) + 1), min(top, turn) + 1):
                 span = blocks[turn - layer]
                 below = x[span] if layer == 0 else outputs[layer - 1]
+                above: Array | None = None
                 if layer < top:
                     above = self._empty(below)
-                else:
-                    above = None if output is None else output[span]
+                elif output is not None:
+                    above = output[span]
                 runs += self._runs(layer, below, states, above, last if layer == top else None, block(rows, span))
                 made[layer] = above
             self.engine.infer(runs)

@@ -61,7 +61,7 @@ def thread_kernels(target: Target) -> toolchain.Library:
     def define() -> Mapping[str, Definition]:
         from .code import emitted, pool
 
-        assert pool.serve and pool.dispatch
+        assert {pool.serve.__name__, pool.dispatch.__name__} == {*THREADS}
         return emitted.DEFINITIONS
 
     return toolchain.load(target, "threads", THREADS, define)

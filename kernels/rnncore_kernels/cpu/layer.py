@@ -11,7 +11,22 @@ import numpy as np
 
 from ..cells import Cell
 from . import kernels
-from .fields import STAGE
+from .fields.stage import (
+    BACKWARD,
+    CARRY_IN,
+    CARRY_OUT,
+    COLUMN,
+    COLUMNS,
+    FORWARD,
+    GATES,
+    GATES_BEFORE,
+    GRADS_IN,
+    GRADS_OUT,
+    H_GATES,
+    SPLIT,
+    STAGE_WORDS,
+    X_GATES,
+)
 from .memory import Words, make_words, spread
 from .program import Program, make_program
 from .shape import Shape
@@ -30,7 +45,7 @@ class Layer:
         carries: values that stages pass on, beside operands; `carried` with these.
         sizes: bytes of the packed W_ih, W_hh, bias, and for the backward pass W_hh and W_ih.
         forward_kernels: `pack` and `forward`.
-        infer_table, keep_table: addresses of the words of the stages, named in `fields.STAGE`.
+        infer_table, keep_table: addresses of the words of the stages, see `fields.stage`.
     """
 
     def __init__(self, shape: Shape, program: Program, hidden: int, inputs: int) -> None:
@@ -87,20 +102,21 @@ def _tables(shape: Shape, program: Program) -> tuple[int, int, tuple[list[Words]
         first, last = number == 0, number == len(stages) - 1
         carry_in = sum(count - 1 for count in inputs[1:number])
         values = {
-            "gates": len(stage.gates),
-            "split": stage.split,
-            "columns": stage.columns,
-            "column": stage.column,
-            "gates_before": before[number],
-            "x_gates": ctypes.addressof(x_gates),
-            "h_gates": ctypes.addressof(h_gates),
-            "carry_in": carry_in,
-            "carry_out": carry_in + (0 if first else stage.inputs - 1),
-            "grad_in": 0 if first else program.states + sum(inputs[1:number]),
-            "grad_out": 0 if last else program.states + sum(inputs[1 : number + 1]),
-            "backward": library.addresses[f"backward_{number}"],
+            GATES: len(stage.gates),
+            SPLIT: stage.split,
+            COLUMNS: stage.columns,
+            COLUMN: stage.column,
+            GATES_BEFORE: before[number],
+            X_GATES: ctypes.addressof(x_gates),
+            H_GATES: ctypes.addressof(h_gates),
+            CARRY_IN: carry_in,
+            CARRY_OUT: carry_in + (0 if first else stage.inputs - 1),
+            GRADS_IN: 0 if first else program.states + sum(inputs[1:number]),
+            GRADS_OUT: 0 if last else program.states + sum(inputs[1 : number + 1]),
+            BACKWARD: library.addresses[f"backward_{number}"],
         }
         for table, kind in ((infer, "forward_{}"), (keep, "forward_{}_keep")):
-            table += [(values | {"forward": library.addresses[kind.format(number)]})[name] for name in STAGE]
+            values[FORWARD] = library.addresses[kind.format(number)]
+            table += [values[place] for place in range(STAGE_WORDS)]
     tables = [make_words(infer), make_words(keep)]
     return ctypes.addressof(tables[0]), ctypes.addressof(tables[1]), (memory + tables, library)

@@ -19,7 +19,7 @@ def _find_address() -> Callable[[Array], int]:
     all objects begin with; where it does not, NumPy is asked.
     """
     word = ctypes.c_size_t.from_address
-    samples = [np.empty(3), np.empty((2, 5), np.float32)[1:, 2:]]
+    samples: list[Array] = [np.empty(3), np.empty((2, 5), np.float32)[1:, 2:]]
     for offset in (object.__basicsize__, 2 * object.__basicsize__):
         if all(word(id(sample) + offset).value == sample.ctypes.data for sample in samples):
             return lambda array: word(id(array) + offset).value

@@ -8,7 +8,27 @@ import numpy as np
 
 from ..cells import Cell
 from ..contract import LayerWeights
-from .fields import PACK
+from .fields.pack import (
+    B_HH,
+    B_IH,
+    BIAS,
+    HIDDEN,
+    INPUT,
+    PACK_WORDS,
+    SCRATCH,
+    STAGE_TABLE,
+    STAGES,
+    THREADS,
+    UNITS,
+    W_H,
+    W_H_BACK,
+    W_HH,
+    W_HH_ROW,
+    W_IH,
+    W_IH_ROW,
+    W_X,
+    W_X_BACK,
+)
 from .layer import Layer, make_layer
 from .memory import address, make_words, round_up
 from .recycling import Memory
@@ -56,26 +76,26 @@ def pack(cell: Cell, weights: LayerWeights, *, backward: bool, threads: int = 1)
     w_h_back, w_x_back = back or (0, 0)
     table = np.empty(threads * layer.units * layer.shape.lanes, np.int64)
     values = {
-        "hidden": layer.hidden,
-        "input": layer.inputs,
-        "units": layer.units,
-        "threads": threads,
-        "stages": len(layer.program.stages),
-        "stage_table": layer.infer_table,
-        "w_ih": address(w_ih),
-        "w_ih_row": w_ih.strides[0],
-        "w_hh": address(w_hh),
-        "w_hh_row": w_hh.strides[0],
-        "b_ih": 0 if b_ih is None else address(b_ih),
-        "b_hh": 0 if b_hh is None else address(b_hh),
-        "w_x": w_x,
-        "w_h": w_h,
-        "bias": bias,
-        "w_h_back": w_h_back,
-        "w_x_back": w_x_back,
-        "scratch": address(table),
+        HIDDEN: layer.hidden,
+        INPUT: layer.inputs,
+        UNITS: layer.units,
+        THREADS: threads,
+        STAGES: len(layer.program.stages),
+        STAGE_TABLE: layer.infer_table,
+        W_IH: address(w_ih),
+        W_IH_ROW: w_ih.strides[0],
+        W_HH: address(w_hh),
+        W_HH_ROW: w_hh.strides[0],
+        B_IH: 0 if b_ih is None else address(b_ih),
+        B_HH: 0 if b_hh is None else address(b_hh),
+        W_X: w_x,
+        W_H: w_h,
+        BIAS: bias,
+        W_H_BACK: w_h_back,
+        W_X_BACK: w_x_back,
+        SCRATCH: address(table),
     }
-    words = make_words([values[name] for name in PACK])
+    words = make_words([values[place] for place in range(PACK_WORDS)])
     run(layer.forward_kernels, "pack", words, threads)
     if backward:
         run(layer.backward_kernels, "pack_back", words, threads)

@@ -15,7 +15,59 @@ import numpy as np
 
 from ..contract import Array, BackwardRun, LayerGradients, LayerWeights, Rows, Run
 from .division import Division, divide, is_separate
-from .fields import BACKWARD, BLOCK_ROWS, FORWARD, PANEL_ROWS, RUN, places
+from .fields.run import (
+    BACKWARD_WORDS,
+    BARRIERS,
+    BATCH,
+    BLOCK_ROWS,
+    BLOCKS,
+    CARRIES,
+    CARRY_VALUE,
+    CHUNK_ROWS,
+    FORWARD_WORDS,
+    GRAD_OUT,
+    GRAD_VALUE,
+    GRAD_W_IH,
+    GRAD_X,
+    GRADS,
+    HIDDEN,
+    INPUT,
+    KEPT,
+    KEPT_ROW,
+    LAST,
+    OPERAND_VALUE,
+    OPERANDS,
+    ORDER,
+    OUT,
+    OUT_ROW,
+    PAIR,
+    PANEL_ROWS,
+    PRE,
+    PRE_ROW,
+    PROJECTED,
+    PROJECTED_ROW,
+    PROJECTED_ROWS,
+    PROJECTED_SIZE,
+    REVERSE,
+    ROW_THREADS,
+    ROWS,
+    SCRATCH,
+    SCRATCH_ROWS,
+    SCRATCH_SIZE,
+    STAGE_TABLE,
+    STAGES,
+    STATE_ARRAYS,
+    STATE_ROWS,
+    STATE_VALUE,
+    STATES,
+    STEPS,
+    UNIT_THREADS,
+    UNITS,
+    W_H_BACK,
+    W_X,
+    X_ROW,
+    X,
+)
 from .layer import Layer
 from .memory import Words, address, make_words, round_up
 from .packed import CpuPacked
@@ -31,11 +83,6 @@ CHUNK_BYTES = 1 << 20
 CHUNK_LEAST, CHUNK_MOST = 256, 1024
 """Rows of all steps of a chunk, whatever they need; the rows of one step if these are more."""
 
-F, B = places(RUN + FORWARD), places(RUN + BACKWARD)
-X, X_ROW, ORDER, OUT, OUT_ROW, LAST = (F[n] for n in ["x", "x_row", "order", "out", "out_row", "last"])
-W_X, STATE_ARRAYS, BLOCKS, OPERANDS, KEPT = (F[n] for n in ["w_x", "state_arrays", "blocks", "operands", "kept"])
-GRAD_OUT, GRAD_X, GRAD_W_IH, W_H_BACK = (B[n] for n in ["grad_out", "grad_x", "grad_w_ih", "w_h_back"])
-
 
 class Residuals(NamedTuple):
     """What the backward pass reads.
@@ -43,7 +90,7 @@ class Residuals(NamedTuple):
     Attributes:
         x: (T, B, I), the caller's.
         rows, reverse: as in `Run`.
-        count: rows of all steps together.
+        total: rows of all steps together.
         memory: the states before each step and after the last, what later stages multiplied W_hh with, and what the
             stages kept, at `operands` and `kept` bytes.
     """
@@ -51,7 +98,7 @@ class Residuals(NamedTuple):
     x: Array
     rows: Rows
     reverse: bool
-    count: int
+    total: int
     memory: Memory
     operands: int
     kept: int
@@ -108,7 +155,7 @@ def forward_job(run: Run[CpuPacked], threads: int, *, keep: bool) -> Job:
         start = address(kept_memory.array)
         words[BLOCKS], words[OPERANDS], words[KEPT] = start, start + operands, start + kept
         residuals = Residuals(x, rows, reverse, count, kept_memory, operands, kept)
-    words[F["reverse"]] = int(reverse)
+    words[REVERSE] = int(reverse)
     words[W_X : W_X + 3] = packed.w_x, packed.w_h, packed.bias
     arrays = _set_inputs(words, x, rows, state)
     if output is not None:
@@ -157,7 +204,7 @@ def backward_job(run: BackwardRun[CpuPacked, Residuals], threads: int) -> Job:
     words, memory = _begin(template)
     start = address(kept_memory.array)
     words[BLOCKS], words[OPERANDS], words[KEPT] = start, start + operands, start + kept
-    words[F["reverse"]] = int(reverse)
+    words[REVERSE] = int(reverse)
     arrays = _set_inputs(words, x, rows, grad_state)
     if grad_output is not None:
         words[GRAD_OUT : GRAD_OUT + 3] = address(grad_output), *grad_output.strides[:2]
@@ -207,29 +254,30 @@ def _forward_template(layer: Layer, steps: int, batch: int, count: int, most: in
     blocks = layer.program.states * block_rows * row
     operands = layer.later_stages * operand_rows * row
     values = _common(layer, steps, batch, division) | {
-        "stage_table": layer.keep_table if keep else layer.infer_table,
-        "state_value": block_rows * row,
-        "pair": 0 if keep else 1,
-        "operand_value": operand_rows * row,
-        "carry_value": batch * row,
-        "projected_rows": table_rows,
-        "projected_size": projected,
-        "scratch_size": scratch,
-        "scratch_rows": table_rows,
+        STAGE_TABLE: layer.keep_table if keep else layer.infer_table,
+        STATE_VALUE: block_rows * row,
+        PAIR: 0 if keep else 1,
+        OPERAND_VALUE: operand_rows * row,
+        CARRY_VALUE: batch * row,
+        PROJECTED_ROW: layer.columns_bytes,
+        PROJECTED_ROWS: table_rows,
+        PROJECTED_SIZE: projected,
+        SCRATCH_SIZE: scratch,
+        SCRATCH_ROWS: table_rows,
     }
     sizes = {
-        "carries": layer.carries * batch * row,
-        "projected": division.row_threads * projected,
-        "scratch": division.threads * scratch,
-        "barriers": 64 * (division.row_threads + 1),
+        CARRIES: layer.carries * batch * row,
+        PROJECTED: division.row_threads * projected,
+        SCRATCH: division.threads * scratch,
+        BARRIERS: 64 * (division.row_threads + 1),
     }
     residuals = (0, 0, 0)
     if keep:
         places_kept = (round_up(blocks), round_up(blocks) + round_up(operands))
         residuals = (places_kept[1] + count * layer.kept_row, *places_kept)
     else:
-        sizes |= {"blocks": blocks, "operands": operands}
-    return _template(values, sizes, F, division.threads, residuals)
+        sizes |= {BLOCKS: blocks, OPERANDS: operands}
+    return _template(values, sizes, FORWARD_WORDS, division.threads, residuals)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -248,56 +296,55 @@ def _backward_template(layer: Layer, steps: int, batch: int, count: int, most: i
     tables = 8 * (2 + len(layer.program.stages) + 1) * rows
     scratch = round_up(tables + max(8 * batch, PANEL_ROWS * vectors, 8 * BLOCK_ROWS + (BLOCK_ROWS + 1) * vectors))
     values = _common(layer, steps, batch, division) | {
-        "stage_table": layer.keep_table,
-        "state_value": (count + most) * row,
-        "operand_value": count * row,
-        "grad_value": batch * row,
-        "pre_row": layer.pre_row,
-        "chunk_rows": chunk,
-        "rows": count,
-        "block_rows": count + most,
-        "scratch_size": scratch,
+        STAGE_TABLE: layer.keep_table,
+        STATE_VALUE: (count + most) * row,
+        OPERAND_VALUE: count * row,
+        GRAD_VALUE: batch * row,
+        PRE_ROW: layer.pre_row,
+        CHUNK_ROWS: chunk,
+        ROWS: count,
+        STATE_ROWS: count + most,
+        SCRATCH_SIZE: scratch,
     }
     sizes = {
-        "grads": (layer.program.states + layer.carried) * batch * row,
-        "pre": rows * layer.pre_row,
-        "scratch": division.threads * scratch,
-        "barriers": 64 * (division.row_threads + 1),
+        GRADS: (layer.program.states + layer.carried) * batch * row,
+        PRE: rows * layer.pre_row,
+        SCRATCH: division.threads * scratch,
+        BARRIERS: 64 * (division.row_threads + 1),
     }
-    return _template(values, sizes, B, division.threads, (0, 0, 0))
+    return _template(values, sizes, BACKWARD_WORDS, division.threads, (0, 0, 0))
 
 
 def _template(
-    values: Mapping[str, int],
-    sizes: Mapping[str, int],
-    fields: Mapping[str, int],
+    values: Mapping[int, int],
+    sizes: Mapping[int, int],
+    count: int,
     threads: int,
     residuals: tuple[int, int, int],
 ) -> Template:
+    """From the words that are known, the sizes of what others are addresses of, and the number of words."""
     offsets, total = {}, 0
-    for name, size in sizes.items():
+    for place, size in sizes.items():
         if size > 0:
-            offsets[name] = total
+            offsets[place] = total
             total += round_up(size)
-    words = [values.get(name, offsets.get(name, 0)) for name in fields]
-    barriers = (offsets["barriers"], sizes["barriers"])
-    return Template(words, tuple(fields[name] for name in offsets), total, barriers, threads, residuals)
+    words = [values.get(place, offsets.get(place, 0)) for place in range(count)]
+    barriers = (offsets[BARRIERS], sizes[BARRIERS])
+    return Template(words, tuple(offsets), total, barriers, threads, residuals)
 
 
-def _common(layer: Layer, steps: int, batch: int, division: Division) -> dict[str, int]:
+def _common(layer: Layer, steps: int, batch: int, division: Division) -> dict[int, int]:
     return {
-        "steps": steps,
-        "batch": batch,
-        "hidden": layer.hidden,
-        "input": layer.inputs,
-        "units": layer.units,
-        "row_threads": division.row_threads,
-        "unit_threads": division.unit_threads,
-        "stages": len(layer.program.stages),
-        "states": layer.program.states,
-        "columns": layer.program.columns,
-        "kept_values": layer.program.kept,
-        "kept_row": layer.kept_row,
+        STEPS: steps,
+        BATCH: batch,
+        HIDDEN: layer.hidden,
+        INPUT: layer.inputs,
+        UNITS: layer.units,
+        ROW_THREADS: division.row_threads,
+        UNIT_THREADS: division.unit_threads,
+        STAGES: len(layer.program.stages),
+        STATES: layer.program.states,
+        KEPT_ROW: layer.kept_row,
     }
 
 

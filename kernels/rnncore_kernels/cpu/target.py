@@ -1,7 +1,7 @@
 """What processor code is made for, asked of LLVM.
 
-LLVM is given a processor's name and a list of features, both of which Numba's environment variables replace. What follows
-from the two together (the list may take away what the name implies, or add to it) is LLVM's to know, so a few
+LLVM is given a processor's name and a list of features, both of which Numba's environment variables replace. What
+follows from the two together (the list may take away what the name implies, or add to it) is LLVM's to know, so a few
 instructions are compiled and looked at.
 """
 
@@ -58,7 +58,7 @@ class Target:
 
 
 def host_target() -> Target:
-    """The target of this process: the host, or what NUMBA_CPU_NAME and NUMBA_CPU_FEATURES name instead, as they are now.
+    """The target of this process: the host, or what NUMBA_CPU_NAME and NUMBA_CPU_FEATURES name instead, now.
 
     NUMBA_CPU_NAME alone means that processor's own features, not the host's on top of them.
     """

@@ -1,8 +1,8 @@
 """The engine's threads: a pool that serves one call at a time, and never waits for Python.
 
 Numba's threading layers are not used: forking a process kills or hangs the child after OpenMP, the workqueue aborts on
-concurrent calls, and none promises that all threads run at once, which the barrier of the kernels needs. A thread of the
-system does: one that waits yields its core.
+concurrent calls, and none promises that all threads run at once, which the barrier of the kernels needs. Threads of
+the system do: one that waits yields its core.
 """
 
 from __future__ import annotations

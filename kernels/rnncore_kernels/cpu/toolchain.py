@@ -31,6 +31,15 @@ KERNEL_TYPE = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64)
 EXTERNAL = frozenset({"memcpy", "memset", "read", "write", "sched_yield", "SwitchToThread"})
 """Functions of the C library that kernels call."""
 
+FLAGS = {
+    "nrt": False,
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+    "no_compile": True,
+    "error_model": "numpy",
+}
+"""Numba's: no reference counts, no wrappers for Python and C, no linking, and no exception on division by zero."""
+
 _lock = threading.RLock()
 
 
@@ -175,11 +184,8 @@ def _compile_python(definition: Definition) -> tuple[str, ...]:
     from numba.core.registry import cpu_target
 
     flags = Flags()
-    flags.nrt = False
-    flags.no_cpython_wrapper = True
-    flags.no_cfunc_wrapper = True
-    flags.no_compile = True
-    flags.error_model = "numpy"
+    for option, setting in FLAGS.items():
+        setattr(flags, option, setting)
     result = types.int64 if definition.returns else types.void
     arguments = (types.int64,) * definition.arity
     typing, target = cpu_target.typing_context, cpu_target.target_context

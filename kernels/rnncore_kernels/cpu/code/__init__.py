@@ -1,0 +1,1 @@
+"""What is compiled: kernels in Python, for Numba, and tiles and cells in LLVM's intermediate representation."""

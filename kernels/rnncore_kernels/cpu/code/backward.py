@@ -1,54 +1,94 @@
 """Back-propagation through time: the recurrence, and the gradients of x and the weights, in one call.
 
 Steps are taken in chunks. Within a chunk the threads divide rows and units as in the forward pass; the cotangents of
-the chunk's pre-activations stay in the cache. Then all threads meet, and divide the products over the chunk's rows: those
-of x by rows, those of the weights by rows of the weights, each summed in the order of the steps.
+the chunk's pre-activations stay in the cache. Then all threads meet, and divide the products over the chunk's rows:
+those of x by rows, those of the weights by rows of the weights, each summed in the order of the steps.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..fields import BACKWARD, BLOCK_ROWS, PANEL_ROWS, RUN, STAGE, places
+from ..fields.run import (
+    BARRIERS,
+    BATCH,
+    BLOCK_ROWS,
+    BLOCKS,
+    CHUNK_ROWS,
+    GRAD_B_HH,
+    GRAD_B_IH,
+    GRAD_OUT,
+    GRAD_OUT_ROW,
+    GRAD_OUT_STEP,
+    GRAD_VALUE,
+    GRAD_W_HH,
+    GRAD_W_IH,
+    GRAD_X,
+    GRAD_X_ROW,
+    GRAD_X_STEP,
+    GRADS,
+    HIDDEN,
+    INPUT,
+    KEPT,
+    KEPT_ROW,
+    OPERAND_VALUE,
+    OPERANDS,
+    ORDER,
+    PANEL_ROWS,
+    PRE,
+    PRE_ROW,
+    REVERSE,
+    ROW_THREADS,
+    ROWS,
+    SCRATCH,
+    SCRATCH_SIZE,
+    SIZES,
+    STAGE_TABLE,
+    STAGES,
+    STATE_ARRAYS,
+    STATE_ROWS,
+    STATE_VALUE,
+    STATES,
+    STEPS,
+    UNIT_THREADS,
+    UNITS,
+    W_H_BACK,
+    W_X_BACK,
+    X_ROW,
+    X_STEP,
+    X,
+)
+from ..fields.stage import BACKWARD as CELL
+from ..fields.stage import COLUMN, GATES, GATES_BEFORE, GRADS_IN, GRADS_OUT, H_GATES, SPLIT, STAGE_BYTES, X_GATES
 from ..shape import Shape
 from .cellcode import BACKWARD as CELL_ARGUMENTS
 from .emitted import compiled, make_caller
-from .forward import FEW_ROWS
 from .memory import clear, meet, word
-from .rows import active, copy_units, enter, fill_table, fill_table_placed, part_start, place, share, unit_offset
-from .tiles import make_gather, make_multiply, make_outer, make_scatter, make_sum_rows
-
-F, S = places(RUN + BACKWARD), places(STAGE)
-STEPS, BATCH, HIDDEN, INPUT, UNITS, REVERSE = (F[n] for n in ["steps", "batch", "hidden", "input", "units", "reverse"])
-ROW_THREADS, UNIT_THREADS, BARRIERS, ORDER, SIZES = (
-    F[n] for n in ["row_threads", "unit_threads", "barriers", "order", "sizes"]
+from .moves import make_gather, make_scatter, make_sum_rows
+from .multiply import make_multiply
+from .outer import make_outer
+from .rows import (
+    active,
+    enter,
+    fill_table,
+    fill_table_placed,
+    groups_together,
+    leave,
+    part_start,
+    share,
+    unit_offset,
 )
-X, X_STEP, X_ROW, BLOCKS, STATE_VALUE = (F[n] for n in ["x", "x_step", "x_row", "blocks", "state_value"])
-STATE_ARRAYS, STAGES, STAGE_TABLE, STATES, KEPT_ROW = (
-    F[n] for n in ["state_arrays", "stages", "stage_table", "states", "kept_row"]
-)
-OPERANDS, OPERAND_VALUE, KEPT = (F[n] for n in ["operands", "operand_value", "kept"])
-GRAD_OUT, GRAD_OUT_STEP, GRAD_OUT_ROW = (F[n] for n in ["grad_out", "grad_out_step", "grad_out_row"])
-GRADS, GRAD_VALUE, W_H_BACK, W_X_BACK = (F[n] for n in ["grads", "grad_value", "w_h_back", "w_x_back"])
-PRE, PRE_ROW, CHUNK_ROWS, ROWS, BLOCK_ROWS_ALL = (F[n] for n in ["pre", "pre_row", "chunk_rows", "rows", "block_rows"])
-GRAD_X, GRAD_X_STEP, GRAD_X_ROW = (F[n] for n in ["grad_x", "grad_x_step", "grad_x_row"])
-GRAD_W_IH, GRAD_W_HH, GRAD_B_IH, GRAD_B_HH = (F[n] for n in ["grad_w_ih", "grad_w_hh", "grad_b_ih", "grad_b_hh"])
-SCRATCH, SCRATCH_SIZE = (F[n] for n in ["scratch", "scratch_size"])
-GATES, SPLIT, COLUMN, GATES_BEFORE, X_GATES, H_GATES, GRAD_IN, GRAD_OUT_OF, CELL = (
-    S[n] for n in ["gates", "split", "column", "gates_before", "x_gates", "h_gates", "grad_in", "grad_out", "backward"]
-)
-STAGE_BYTES = 8 * len(STAGE)
 
 
 def make_backward(shape: Shape) -> None:
-    """Define the kernel `backward(args, thread)`; args is the address of the words named in `fields`."""
+    """Define the kernel `backward(args, thread)`; args is the address of the words named in `fields.run`."""
     multiply = make_multiply(shape)
     step_back, input_back = _make_stage(shape, multiply), _make_input(shape, multiply)
     weights_back = _make_weights(shape)
     vector, item, most = shape.vector_bytes, shape.itemsize, shape.columns
 
     @compiled("backward")
-    def backward(args, thread):  # type: ignore[no-untyped-def]
+    def backward(args: int, thread: int) -> None:
         steps, batch, units, hidden = word(args, STEPS), word(args, BATCH), word(args, UNITS), word(args, HIDDEN)
         threads, unit_threads = word(args, ROW_THREADS), word(args, UNIT_THREADS)
         i, j, all_threads = thread % threads, thread // threads, threads * unit_threads
@@ -74,7 +114,7 @@ def make_backward(shape: Shape) -> None:
         n = 0
         if steps > 0:
             n = active(sizes, batch, 0 if reverse else steps - 1)
-        after = word(args, BLOCKS) + (word(args, BLOCK_ROWS_ALL) - n) * row_bytes
+        after = word(args, BLOCKS) + (word(args, STATE_ROWS) - n) * row_bytes
         while s > 0:
             count = 0
             while s > 0 and (count == 0 or count + n <= word(args, CHUNK_ROWS)):
@@ -96,21 +136,19 @@ def make_backward(shape: Shape) -> None:
                     fill_table_placed(out_rows, mine, grad_out + t * grad_out_step, word(args, GRAD_OUT_ROW), order, i,
                                       threads)  # fmt: skip
                 # A row comes in with the cotangent of its final state, and goes with that of its initial one.
-                enter(word(args, GRADS), row_bytes, word(args, GRAD_VALUE), word(args, STATE_ARRAYS), word(args, STATES),
-                      share(following, i, threads), mine, i, threads, order, hidden, u0, u1, vector, item)  # fmt: skip
+                enter(word(args, GRADS), row_bytes, word(args, GRAD_VALUE), word(args, STATE_ARRAYS),
+                      word(args, STATES), share(following, i, threads), mine, i, threads, order, hidden, u0, u1,
+                      vector, item)  # fmt: skip
                 for turn in range(stages):
                     arrivals = step_back(
                         args, stages - 1 - turn, i, first_group, last_group, mine, before, after,
                         word(args, KEPT) + (row_index + i) * kept_row, word(args, PRE) + (count + i) * pre_row,
                         out_rows if grad_out != 0 else 0, scratch, barrier, arrivals,
                     )  # fmt: skip
-                for q in range(share(earlier, i, threads), mine):
-                    row = i + q * threads
-                    source = word(args, GRADS) + row * row_bytes
-                    target = place(order, row) * hidden * item
-                    for value in range(word(args, STATES)):
-                        copy_units(word(word(args, STATE_ARRAYS), value) + target, source + value * word(args, GRAD_VALUE),
-                                   u0, u1, hidden, vector, item)  # fmt: skip
+                for value in range(word(args, STATES)):
+                    leave(word(args, GRADS) + value * word(args, GRAD_VALUE), row_bytes,
+                          word(word(args, STATE_ARRAYS), value), hidden * item, share(earlier, i, threads), mine, i,
+                          threads, order, hidden, u0, u1, vector, item)  # fmt: skip
                 count += n
                 after, following, n = before, n, earlier
             arrivals_all = meet(barrier_all, arrivals_all, all_threads)
@@ -127,8 +165,6 @@ def make_backward(shape: Shape) -> None:
             add = 1
             arrivals_all = meet(barrier_all, arrivals_all, all_threads)
 
-    return backward
-
 
 def _make_stage(shape: Shape, multiply: Any) -> Any:
     """`step_back(...)`: one stage of one step, for the thread's rows and groups of units."""
@@ -136,15 +172,17 @@ def _make_stage(shape: Shape, multiply: Any) -> Any:
     cell = make_caller(CELL_ARGUMENTS)
 
     @compiled("step_back")
-    def step_back(args, number, i, first_group, last_group, n, before, after, kept, pre, out_rows, scratch, barrier,
-                  arrivals) -> int:  # type: ignore[no-untyped-def]  # fmt: skip
+    def step_back(
+        args: int, number: int, i: int, first_group: int, last_group: int, n: int, before: int, after: int, kept: int,
+        pre: int, out_rows: int, scratch: int, barrier: int, arrivals: int,
+    ) -> int:  # fmt: skip
         stage = word(args, STAGE_TABLE) + number * STAGE_BYTES
         units, hidden, threads = word(args, UNITS), word(args, HIDDEN), word(args, ROW_THREADS)
         row_bytes, value = units * vector, word(args, GRAD_VALUE)
         pre_row, kept_row = word(args, PRE_ROW), word(args, KEPT_ROW)
         row = threads * row_bytes
         grads = word(args, GRADS) + i * row_bytes
-        carry_in, carry_out = grads + word(stage, GRAD_IN) * value, grads + word(stage, GRAD_OUT_OF) * value
+        carry_in, carry_out = grads + word(stage, GRADS_IN) * value, grads + word(stage, GRADS_OUT) * value
         groups = (units + most - 1) // most
         for unit in range(unit_offset(first_group, groups, units), unit_offset(last_group, groups, units)):
             at = unit * vector
@@ -162,9 +200,7 @@ def _make_stage(shape: Shape, multiply: Any) -> Any:
         group, u = first_group, unit_offset(first_group, groups, units)
         while group < last_group:
             wide = base + (1 if group < more else 0)
-            together = 1
-            if n <= FEW_ROWS:
-                together = min(4, min(last_group, more if group < more else groups) - group)
+            together = groups_together(group, last_group, groups, more, n)
             c = carry_in + u * vector
             multiply(wide, scratch, n, depth, w + u * depth * vector, c, row, c, row, together, wide * depth * vector,
                      wide * vector, wide * vector)  # fmt: skip
@@ -181,7 +217,7 @@ def _make_input(shape: Shape, multiply: Any) -> Any:
     scatter = make_scatter(shape)
 
     @compiled("input_back")
-    def input_back(args, thread, threads, grad_x_rows, count, scratch):  # type: ignore[no-untyped-def]
+    def input_back(args: int, thread: int, threads: int, grad_x_rows: int, count: int, scratch: int) -> None:
         units, width = word(args, UNITS), word(args, INPUT)
         row_bytes = units * vector
         pre_row = word(args, PRE_ROW)
@@ -219,8 +255,10 @@ def _make_weights(shape: Shape) -> Any:
     outer, gather, sum_rows = make_outer(shape), make_gather(shape), make_sum_rows(shape)
 
     @compiled("weights_back")
-    def weights_back(args, thread, threads, rows, width, grad_w, grad_b, gate_number, gates, column, count, scratch,
-                     add):  # type: ignore[no-untyped-def]  # fmt: skip
+    def weights_back(
+        args: int, thread: int, threads: int, rows: int, width: int, grad_w: int, grad_b: int, gate_number: int,
+        gates: int, column: int, count: int, scratch: int, add: int,
+    ) -> None:  # fmt: skip
         units, hidden = word(args, UNITS), word(args, HIDDEN)
         row_bytes = units * vector
         pre_row, grad_w_row = word(args, PRE_ROW), width * item
@@ -242,8 +280,8 @@ def _make_weights(shape: Shape) -> Any:
                     stop = min(units, start + last - unit)
                     row = word(gate_number, unit // units) * hidden + start * lanes
                     here = min(stop * lanes, hidden) - start * lanes
-                    outer(wide, here, n, base + unit * vector, pre_row, scratch, grad_w + row * grad_w_row + v * vector,
-                          grad_w_row, width - v * lanes, add)  # fmt: skip
+                    outer(wide, here, n, base + unit * vector, pre_row, scratch,
+                          grad_w + row * grad_w_row + v * vector, grad_w_row, width - v * lanes, add)  # fmt: skip
                     unit += stop - start
             if grad_b != 0:
                 for unit in range(first, last):

@@ -70,7 +70,7 @@ def make_stage_forward(shape: Shape, program: Program, stage: StageProgram, keep
     last = stage is program.stages[-1]
 
     def body(b: Any, *arguments: Any) -> None:
-        a = dict(zip(FORWARD, arguments, strict=True))
+        a: dict[str, Any] = dict(zip(FORWARD, arguments, strict=True))
         with loop(b, a["n"]) as turn:
 
             def at(base: str, row: str, step: Any = None, times: int = 0) -> Any:
@@ -112,7 +112,7 @@ def make_stage_backward(shape: Shape, program: Program, stage: StageProgram) -> 
     last = stage is program.stages[-1]
 
     def body(b: Any, *arguments: Any) -> None:
-        a = dict(zip(BACKWARD, arguments, strict=True))
+        a: dict[str, Any] = dict(zip(BACKWARD, arguments, strict=True))
         with loop(b, a["n"]) as turn:
 
             def at(base: str, row: str, step: str, times: int) -> Any:

@@ -9,29 +9,33 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from numba.core import types
 from numba.extending import intrinsic
 
 from .ir import PREFIX, Body, Definition, call_address
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 DEFINITIONS: dict[str, Definition] = {}
 """What was defined last under each name."""
 
 
-def compiled(name: str) -> Callable[[Body], Any]:
+def compiled(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Decorator: a Python function of integers, which returns one if it is annotated with `-> int`.
 
     `name` tells it from other functions in the same kernels.
     """
 
-    def decorate(function: Body) -> Any:
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
         parameters = list(inspect.signature(function).parameters)
         returns = function.__annotations__.get("return") == "int"
         definition = Definition(PREFIX + name, len(parameters), returns, python=function)
         DEFINITIONS[definition.name] = definition
-        return _callable(definition, parameters)
+        call_it: Callable[P, R] = _callable(definition, parameters)
+        return call_it
 
     return decorate
 
@@ -46,7 +50,7 @@ def emitted(name: str, parameters: Sequence[str], body: Body, *, returns: bool =
 
 def call(builder: Any, function: Any, arguments: Sequence[Any]) -> Any:
     """Call a function of `compiled` or `emitted` from another's body."""
-    return builder.call(DEFINITIONS[function.definition].declare(builder.module), arguments)
+    return builder.call(DEFINITIONS[PREFIX + function.__name__].declare(builder.module), arguments)
 
 
 def make_caller(parameters: Sequence[str]) -> Any:
@@ -78,6 +82,4 @@ def _callable(definition: Definition, parameters: Sequence[str], inline: bool = 
     names = ["context", *parameters]
     typing_of.__signature__ = inspect.Signature([inspect.Parameter(n, kind) for n in names])  # type: ignore[attr-defined]
     typing_of.__name__ = typing_of.__qualname__ = definition.name.removeprefix(PREFIX)
-    function = intrinsic(typing_of)
-    function.definition = definition.name
-    return function
+    return intrinsic(typing_of)

@@ -8,47 +8,70 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..fields import BLOCK_ROWS, FORWARD, RUN, STAGE, places
+from ..fields.run import (
+    BARRIERS,
+    BATCH,
+    BIAS,
+    BLOCK_ROWS,
+    BLOCKS,
+    CARRIES,
+    CARRY_VALUE,
+    HIDDEN,
+    INPUT,
+    KEPT,
+    KEPT_ROW,
+    LAST,
+    LAST_ROW,
+    OPERAND_VALUE,
+    OPERANDS,
+    ORDER,
+    OUT,
+    OUT_ROW,
+    OUT_STEP,
+    PAIR,
+    PROJECTED,
+    PROJECTED_ROW,
+    PROJECTED_ROWS,
+    PROJECTED_SIZE,
+    REVERSE,
+    ROW_THREADS,
+    SCRATCH,
+    SCRATCH_ROWS,
+    SCRATCH_SIZE,
+    SIZES,
+    STAGE_TABLE,
+    STAGES,
+    STATE_ARRAYS,
+    STATE_VALUE,
+    STATES,
+    STEPS,
+    UNIT_THREADS,
+    UNITS,
+    W_H,
+    W_X,
+    X_ROW,
+    X_STEP,
+    X,
+)
+from ..fields.stage import CARRY_IN, CARRY_OUT, COLUMN, COLUMNS, GATES, GATES_BEFORE, SPLIT, STAGE_BYTES
+from ..fields.stage import FORWARD as CELL
 from ..shape import Shape
 from .cellcode import FORWARD as CELL_ARGUMENTS
 from .emitted import compiled, make_caller
 from .memory import meet, word
+from .multiply import make_multiply
 from .rows import (
     active,
     clear_output,
-    copy_units,
     enter,
     fill_table,
     fill_table_placed,
+    groups_together,
+    leave,
     part_start,
-    place,
     share,
     unit_offset,
 )
-from .tiles import make_multiply
-
-F, S = places(RUN + FORWARD), places(STAGE)
-STEPS, BATCH, HIDDEN, INPUT, UNITS, REVERSE = (F[n] for n in ["steps", "batch", "hidden", "input", "units", "reverse"])
-ROW_THREADS, UNIT_THREADS, BARRIERS, ORDER, SIZES = (
-    F[n] for n in ["row_threads", "unit_threads", "barriers", "order", "sizes"]
-)
-X, X_STEP, X_ROW, OUT, OUT_STEP, OUT_ROW = (F[n] for n in ["x", "x_step", "x_row", "out", "out_step", "out_row"])
-STATE_ARRAYS, LAST, LAST_ROW, W_X, W_H, BIAS = (
-    F[n] for n in ["state_arrays", "last", "last_row", "w_x", "w_h", "bias"]
-)
-STAGES, STAGE_TABLE, STATES, COLUMNS_ALL, KEPT_ROW = (
-    F[n] for n in ["stages", "stage_table", "states", "columns", "kept_row"]
-)
-BLOCKS, STATE_VALUE, PAIR, KEPT = (F[n] for n in ["blocks", "state_value", "pair", "kept"])
-OPERANDS, OPERAND_VALUE, CARRIES, CARRY_VALUE = (F[n] for n in ["operands", "operand_value", "carries", "carry_value"])
-PROJECTED, PROJECTED_ROWS, PROJECTED_SIZE = (F[n] for n in ["projected", "projected_rows", "projected_size"])
-SCRATCH, SCRATCH_SIZE, SCRATCH_ROWS = (F[n] for n in ["scratch", "scratch_size", "scratch_rows"])
-GATES, SPLIT, COLUMNS, COLUMN, GATES_BEFORE = (S[n] for n in ["gates", "split", "columns", "column", "gates_before"])
-CARRY_IN, CARRY_OUT, CELL = (S[n] for n in ["carry_in", "carry_out", "forward"])
-STAGE_BYTES = 8 * len(STAGE)
-
-FEW_ROWS = 7
-"""Rows that leave registers of a tile unused, so that several groups of units are computed at once."""
 
 
 def make_most_per_group(shape: Shape) -> Any:
@@ -63,31 +86,32 @@ def make_most_per_group(shape: Shape) -> Any:
 
 
 def make_forward(shape: Shape) -> None:
-    """Define the kernel `forward(args, thread)`; args is the address of the words named in `fields`."""
+    """Define the kernel `forward(args, thread)`; args is the address of the words named in `fields.run`."""
     multiply = make_multiply(shape)
     project = _make_projection(shape, multiply)
     compute = _make_stage(shape, multiply)
     vector, item, most_per_group = shape.vector_bytes, shape.itemsize, make_most_per_group(shape)
 
     @compiled("bring")
-    def bring(args, block, first, last, i, u0, u1):  # type: ignore[no-untyped-def]
+    def bring(args: int, block: int, first: int, last: int, i: int, u0: int, u1: int) -> None:
         """Initial states of the thread's rows from first to last, into the states before a step."""
         enter(
-            block, word(args, UNITS) * vector, word(args, STATE_VALUE), word(args, STATE_ARRAYS), word(args, STATES), first, last, i,
-            word(args, ROW_THREADS), word(args, ORDER), word(args, HIDDEN), u0, u1, vector, item,
+            block, word(args, UNITS) * vector, word(args, STATE_VALUE), word(args, STATE_ARRAYS), word(args, STATES),
+            first, last, i, word(args, ROW_THREADS), word(args, ORDER), word(args, HIDDEN), u0, u1, vector, item,
         )  # fmt: skip
 
     @compiled("take")
-    def take(args, block, target, target_row, value, first, last, i, u0, u1):  # type: ignore[no-untyped-def]
-        """Values of the thread's rows from first to last, out of the states after a step."""
-        for q in range(first, last):
-            row = i + q * word(args, ROW_THREADS)
-            source = block + row * word(args, UNITS) * vector + value * word(args, STATE_VALUE)
-            to = target + place(word(args, ORDER), row) * target_row
-            copy_units(to, source, u0, u1, word(args, HIDDEN), vector, item)
+    def take(
+        args: int, values: int, target: int, target_row: int, first: int, last: int, i: int, u0: int, u1: int
+    ) -> None:
+        """The thread's rows from first to last of a state after a step."""
+        leave(
+            values, word(args, UNITS) * vector, target, target_row, first, last, i, word(args, ROW_THREADS),
+            word(args, ORDER), word(args, HIDDEN), u0, u1, vector, item,
+        )  # fmt: skip
 
     @compiled("forward")
-    def forward(args, thread):  # type: ignore[no-untyped-def]
+    def forward(args: int, thread: int) -> None:
         steps, batch, units, hidden = word(args, STEPS), word(args, BATCH), word(args, UNITS), word(args, HIDDEN)
         threads, unit_threads = word(args, ROW_THREADS), word(args, UNIT_THREADS)
         i, j = thread % threads, thread // threads
@@ -102,8 +126,7 @@ def make_forward(shape: Shape) -> None:
         scratch = tables + 3 * table_bytes
         separate = word(args, PROJECTED) != 0
         projected = word(args, PROJECTED) + i * word(args, PROJECTED_SIZE)
-        projected_row = row_bytes * word(args, COLUMNS_ALL)
-        stages = word(args, STAGES)
+        projected_row, stages = word(args, PROJECTED_ROW), word(args, STAGES)
         most_units = most_per_group(word(word(args, STAGE_TABLE) + (stages - 1) * STAGE_BYTES, GATES))
         groups = (units + most_units - 1) // most_units
         u0 = unit_offset(part_start(groups, j, unit_threads), groups, units)
@@ -119,10 +142,7 @@ def make_forward(shape: Shape) -> None:
         for s in range(steps):
             t = steps - 1 - s if reverse else s
             mine = share(n, i, threads)
-            if pair:
-                after = blocks + ((s + 1) & 1) * batch * row_bytes
-            else:
-                after = before + max(before_n, n) * row_bytes
+            after = blocks + ((s + 1) & 1) * batch * row_bytes if pair else before + max(before_n, n) * row_bytes
             pre = 0
             if separate:
                 if s == projected_steps:
@@ -160,15 +180,14 @@ def make_forward(shape: Shape) -> None:
                 following = active(sizes, batch, t - 1 if reverse else t + 1)
             stay = share(following, i, threads)
             for value in range(word(args, STATES)):
-                take(args, after, word(word(args, STATE_ARRAYS), value), hidden * item, value, stay, mine, i, u0, u1)
+                state, values = word(word(args, STATE_ARRAYS), value), after + value * word(args, STATE_VALUE)
+                take(args, values, state, hidden * item, stay, mine, i, u0, u1)
             if word(args, LAST) != 0:
                 first, last = (share(before_n, i, threads), mine) if reverse else (stay, mine)
-                take(args, after, word(args, LAST), word(args, LAST_ROW), 0, first, last, i, u0, u1)
+                take(args, after, word(args, LAST), word(args, LAST_ROW), first, last, i, u0, u1)
             bring(args, after, mine, stay, i, u0, u1)
             arrivals = meet(barrier, arrivals, unit_threads)
             before, before_n, n = after, n, following
-
-    return forward
 
 
 def _make_projection(shape: Shape, multiply: Any) -> Any:
@@ -176,14 +195,10 @@ def _make_projection(shape: Shape, multiply: Any) -> Any:
     vector, most_per_group = shape.vector_bytes, make_most_per_group(shape)
 
     @compiled("project")
-    def project(args, stage, x_rows, n, projected, projected_row, j):  # type: ignore[no-untyped-def]
+    def project(args: int, stage: int, x_rows: int, n: int, projected: int, projected_row: int, j: int) -> None:
         units, width, unit_threads = word(args, UNITS), word(args, INPUT), word(args, UNIT_THREADS)
-        gates, split, columns, column = (
-            word(stage, GATES),
-            word(stage, SPLIT),
-            word(stage, COLUMNS),
-            word(stage, COLUMN),
-        )
+        gates, split = word(stage, GATES), word(stage, SPLIT)
+        columns, column = word(stage, COLUMNS), word(stage, COLUMN)
         most_units = most_per_group(gates)
         groups = (units + most_units - 1) // most_units
         w = word(args, W_X) + word(stage, GATES_BEFORE) * units * vector * width
@@ -207,15 +222,13 @@ def _make_stage(shape: Shape, multiply: Any) -> Any:
     cell = make_caller(CELL_ARGUMENTS)
 
     @compiled("compute")
-    def compute(args, number, i, j, n, row_index, x_rows, projected, projected_row, before, after, operand_rows,
-                out_rows, scratch):  # type: ignore[no-untyped-def]  # fmt: skip
+    def compute(
+        args: int, number: int, i: int, j: int, n: int, row_index: int, x_rows: int, projected: int,
+        projected_row: int, before: int, after: int, operand_rows: int, out_rows: int, scratch: int,
+    ) -> None:  # fmt: skip
         stage = word(args, STAGE_TABLE) + number * STAGE_BYTES
-        gates, split, columns, column = (
-            word(stage, GATES),
-            word(stage, SPLIT),
-            word(stage, COLUMNS),
-            word(stage, COLUMN),
-        )
+        gates, split = word(stage, GATES), word(stage, SPLIT)
+        columns, column = word(stage, COLUMNS), word(stage, COLUMN)
         units, hidden, width = word(args, UNITS), word(args, HIDDEN), word(args, INPUT)
         threads, unit_threads = word(args, ROW_THREADS), word(args, UNIT_THREADS)
         unit_row = units * vector
@@ -252,10 +265,7 @@ def _make_stage(shape: Shape, multiply: Any) -> Any:
         u = group * base + min(group, more)
         while group < last_group:
             wide = base + (1 if group < more else 0)
-            # With few rows, several groups of one size together keep the processor busy.
-            together = 1
-            if n <= FEW_ROWS:
-                together = min(4, min(last_group, more if group < more else groups) - group)
+            together = groups_together(group, last_group, groups, more, n)
             group_bytes = columns * wide * vector
             pre_row = together * group_bytes
             behind = split * wide * vector

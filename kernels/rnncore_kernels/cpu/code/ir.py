@@ -85,6 +85,12 @@ def loop(builder: Any, count: Any) -> Iterator[Any]:
     builder.position_at_end(done)
 
 
+def clamped(builder: Any, value: Any, high: int) -> Any:
+    """A value, but at least 0 and at most `high`."""
+    low = builder.select(builder.icmp_signed("<", value, I64(0)), I64(0), value)
+    return builder.select(builder.icmp_signed(">", low, I64(high)), I64(high), low)
+
+
 def word_pointer(builder: Any, address: Any, index: Any = 0) -> Any:
     """Pointer to an int64 of a table at an address."""
     typed = builder.inttoptr(address, I64.as_pointer())

@@ -6,32 +6,43 @@ hidden units, in the backward pass units alone. A group with more columns than a
 
 from __future__ import annotations
 
-from ..fields import PACK, STAGE, places
+from ..fields.pack import (
+    B_HH,
+    B_IH,
+    BIAS,
+    HIDDEN,
+    INPUT,
+    SCRATCH,
+    STAGE_TABLE,
+    STAGES,
+    THREADS,
+    UNITS,
+    W_H,
+    W_H_BACK,
+    W_HH,
+    W_HH_ROW,
+    W_IH,
+    W_IH_ROW,
+    W_X,
+    W_X_BACK,
+)
+from ..fields.stage import COLUMN, COLUMNS, GATES, GATES_BEFORE, H_GATES, SPLIT, STAGE_BYTES, X_GATES
 from ..shape import Shape
 from .emitted import compiled
 from .memory import set_word, word
+from .moves import make_add, make_gather, make_transpose
 from .rows import unit_offset
-from .tiles import make_add, make_gather, make_transpose
-
-F, S = places(PACK), places(STAGE)
-HIDDEN, INPUT, UNITS, THREADS, STAGES, STAGE_TABLE = (
-    F[n] for n in ["hidden", "input", "units", "threads", "stages", "stage_table"]
-)
-W_IH, W_IH_ROW, W_HH, W_HH_ROW, B_IH, B_HH = (F[n] for n in ["w_ih", "w_ih_row", "w_hh", "w_hh_row", "b_ih", "b_hh"])
-W_X, W_H, BIAS, W_H_BACK, W_X_BACK, SCRATCH = (F[n] for n in ["w_x", "w_h", "bias", "w_h_back", "w_x_back", "scratch"])
-GATES, SPLIT, COLUMNS, COLUMN, GATES_BEFORE, X_GATES, H_GATES = (
-    S[n] for n in ["gates", "split", "columns", "column", "gates_before", "x_gates", "h_gates"]
-)
-STAGE_BYTES = 8 * len(STAGE)
 
 
 def make_pack(shape: Shape) -> None:
-    """Define the kernel `pack(args, thread)`: the weights of the forward pass; words are `fields.PACK`."""
+    """Define the kernel `pack(args, thread)`: the weights of the forward pass; words as in `fields.pack`."""
     transpose, add = make_transpose(shape), make_add(shape)
     vector, lanes, item, most = shape.vector_bytes, shape.lanes, shape.itemsize, shape.columns
 
     @compiled("pack_columns")
-    def pack_columns(args, thread, stage, source, source_row, target, depth, gate_number):  # type: ignore[no-untyped-def]
+    def pack_columns(
+        args: int, thread: int, stage: int, source: int, source_row: int, target: int, depth: int, gate_number: int
+    ) -> None:
         """The rows of W_ih or W_hh that a stage multiplies."""
         units, hidden, threads, gates = word(args, UNITS), word(args, HIDDEN), word(args, THREADS), word(stage, GATES)
         most_units = max(1, most // gates)
@@ -54,7 +65,7 @@ def make_pack(shape: Shape) -> None:
                 first += width
 
     @compiled("pack_bias")
-    def pack_bias(args, stage):  # type: ignore[no-untyped-def]
+    def pack_bias(args: int, stage: int) -> None:
         """The biases of a stage's columns, added up where both go to one."""
         units, hidden, gates, split = word(args, UNITS), word(args, HIDDEN), word(stage, GATES), word(stage, SPLIT)
         columns, of_x, of_h = word(stage, COLUMNS), word(args, B_IH), word(args, B_HH)
@@ -73,7 +84,7 @@ def make_pack(shape: Shape) -> None:
                     add(left, right, hidden - (u + k) * lanes, to)
 
     @compiled("pack")
-    def pack(args, thread):  # type: ignore[no-untyped-def]
+    def pack(args: int, thread: int) -> None:
         for number in range(word(args, STAGES)):
             stage = word(args, STAGE_TABLE) + number * STAGE_BYTES
             pack_columns(args, thread, stage, word(args, W_IH), word(args, W_IH_ROW), word(args, W_X),
@@ -90,7 +101,9 @@ def make_pack_back(shape: Shape) -> None:
     vector, lanes, most = shape.vector_bytes, shape.lanes, shape.columns
 
     @compiled("pack_rows")
-    def pack_rows(args, thread, stage, source, source_row, target, count, gate_number):  # type: ignore[no-untyped-def]
+    def pack_rows(
+        args: int, thread: int, stage: int, source: int, source_row: int, target: int, count: int, gate_number: int
+    ) -> None:
         """The rows of W_hh or W_ih of a stage, for a product over its gates and their units."""
         units, hidden, threads, gates = word(args, UNITS), word(args, HIDDEN), word(args, THREADS), word(stage, GATES)
         vectors = (count + lanes - 1) // lanes
@@ -110,7 +123,7 @@ def make_pack_back(shape: Shape) -> None:
                 gather(table, units * lanes - hidden, 0, 0, at + hidden * wide * vector, wide)
 
     @compiled("pack_back")
-    def pack_back(args, thread):  # type: ignore[no-untyped-def]
+    def pack_back(args: int, thread: int) -> None:
         for number in range(word(args, STAGES)):
             stage = word(args, STAGE_TABLE) + number * STAGE_BYTES
             pack_rows(args, thread, stage, word(args, W_HH), word(args, W_HH_ROW), word(args, W_H_BACK),

@@ -48,5 +48,5 @@ def make_peak(shape: Shape) -> None:
     multiply_add = emitted(f"multiply_add_{shape.dtype.name}", ("turns", "place"), body)
 
     @compiled("peak")
-    def peak(args, thread):  # type: ignore[no-untyped-def]
+    def peak(args: int, thread: int) -> None:
         multiply_add(word(args, 0), word(args, 1) + 64 * thread)

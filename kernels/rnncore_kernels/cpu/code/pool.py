@@ -32,7 +32,7 @@ write_byte = emitted("write_byte", ("file", "place"), _write_byte)
 
 
 @compiled("serve")
-def serve(mailbox, _):  # type: ignore[no-untyped-def]
+def serve(mailbox: int, _: int) -> None:
     """Run what is posted to a mailbox; never returns."""
     call = word(mailbox, DONE)
     while True:
@@ -53,7 +53,7 @@ def serve(mailbox, _):  # type: ignore[no-untyped-def]
 
 
 @compiled("dispatch")
-def dispatch(job, _):  # type: ignore[no-untyped-def]
+def dispatch(job: int, _: int) -> None:
     """Run tasks, the first on this thread, and return when all are done.
 
     `job` is the number of workers, then kernel, words and number of each task, then the addresses of the mailboxes.

@@ -9,6 +9,9 @@ from __future__ import annotations
 from .emitted import compiled
 from .memory import clear, copy, set_word, word
 
+FEW_ROWS = 7
+"""Rows that leave registers of a tile unused, so that several groups of units are computed at once."""
+
 
 @compiled("active")
 def active(sizes: int, batch: int, t: int) -> int:
@@ -59,6 +62,15 @@ def unit_offset(group: int, groups: int, units: int) -> int:
     return group * base + min(group, more)
 
 
+@compiled("groups_together")
+def groups_together(group: int, last: int, groups: int, more: int, n: int) -> int:
+    """How many groups of one size, from `group` and before `last`, to multiply at once for n rows.
+
+    The first `more` of the groups have one unit vector more than the others.
+    """
+    return min(4, min(last, more if group < more else groups) - group) if n <= FEW_ROWS else 1
+
+
 @compiled("copy_units")
 def copy_units(target: int, source: int, first: int, last: int, hidden: int, vector: int, item: int) -> None:
     """Copy the unit vectors from first to last of a row of `hidden` elements, as far as they go."""
@@ -81,6 +93,18 @@ def enter(
             to = block + row * row_bytes + value * value_bytes
             clear(to + u0 * vector, (u1 - u0) * vector)
             copy_units(to, word(arrays, value) + source, u0, u1, hidden, vector, item)
+
+
+@compiled("leave")
+def leave(
+    block: int, row_bytes: int, target: int, target_row: int, first: int, last: int, thread: int, threads: int,
+    order: int, hidden: int, u0: int, u1: int, vector: int, item: int,
+) -> None:  # fmt: skip
+    """Copy the thread's rows from first to last out of padded rows into an array of the caller's."""
+    for q in range(first, last):
+        row = thread + q * threads
+        to = target + place(order, row) * target_row
+        copy_units(to, block + row * row_bytes, u0, u1, hidden, vector, item)
 
 
 @compiled("clear_output")

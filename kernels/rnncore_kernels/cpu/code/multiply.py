@@ -1,0 +1,137 @@
+"""The product of rows with packed weights.
+
+Activations are rows in memory, found by a table of their addresses. Weights are packed in groups of up to `columns`
+vectors side by side: for each k, the vectors of that group.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+
+from ..shape import Shape
+from ..vector import ELEMENTS, Vector
+from .emitted import compiled, emitted
+from .ir import I64, pointer, word_pointer
+from .tiles import height_of, heights, make_choice, sum_products, tallest_heights
+
+BLOCK_BYTES = 32 * 1024
+"""Of packed weights: the block that stays in the first-level cache while all rows pass over it."""
+
+TILE = ("rows", "k0", "depth", "w", "w_group", "start", "start_row", "start_group", "c", "c_row", "c_group")
+
+
+def make_multiply(shape: Shape) -> Any:
+    """`multiply(columns, rows, n, depth, w, start, start_row, c, c_row, groups, w_group, start_group, c_group)`.
+
+    C = start + A W for n rows and `groups` groups of `columns` vectors, which may be more than a tile has. `rows` is
+    the table of A's rows; `_row` and `_group` are distances in bytes; C may be `start`.
+    """
+    most, vector_bytes = shape.columns, shape.vector_bytes
+    tallest_1, tallest_2, tallest_3, tallest_4 = tallest_heights(shape)
+    block_1, block_2, block_3, block_4 = (max(32, BLOCK_BYTES // (width * vector_bytes)) for width in (1, 2, 3, 4))
+    tile = _make_tiles(shape)
+
+    @compiled("multiply")
+    def multiply(
+        columns: int, rows: int, n: int, depth: int, w: int, start: int, start_row: int, c: int, c_row: int,
+        groups: int, w_group: int, start_group: int, c_group: int,
+    ) -> None:  # fmt: skip
+        tiles = (columns + most - 1) // most if columns > most else 1
+        first = 0
+        for number in range(tiles):
+            width = columns
+            if tiles > 1:
+                width = columns // tiles + (1 if number < columns % tiles else 0)
+            tallest, block = tallest_4, block_4
+            if width == 1:
+                tallest, block = tallest_1, block_1
+            elif width == 2:
+                tallest, block = tallest_2, block_2
+            elif width == 3:
+                tallest, block = tallest_3, block_3
+            k_bytes = width * vector_bytes
+            k = 0
+            # A block of weights stays in the cache while all rows pass over it; one tile of rows needs no blocks.
+            step = block if n > tallest else depth
+            while True:
+                here = min(step, depth - k)
+                s, s_row, s_group = start + first, start_row, start_group
+                if k > 0:
+                    s, s_row, s_group = c + first, c_row, c_group
+                i = 0
+                while i < n:
+                    height = height_of(n - i, tallest)
+                    g = 0
+                    while g < groups:
+                        together = 1
+                        if height == 1 and groups - g >= 4:
+                            together = 4
+                        elif height == 2 and groups - g >= 2:
+                            together = 2
+                        tile(
+                            width, height, together, rows + 8 * i, k, here,
+                            w + first * depth + k * k_bytes + g * w_group, w_group,
+                            s + s_row * i + g * s_group, s_row, s_group,
+                            c + first + c_row * i + g * c_group, c_row, c_group,
+                        )  # fmt: skip
+                        g += together
+                    i += height
+                k += here
+                if k >= depth:
+                    break
+            first += k_bytes
+
+    return multiply
+
+
+def _make_tiles(shape: Shape) -> Any:
+    """`tile(width, height, groups, ...)`: the tile of that size."""
+    sizes = [
+        (width, height, groups)
+        for width in range(1, shape.columns + 1)
+        for height in heights(shape, width)
+        for groups in sorted({1, {1: 4, 2: 2}.get(height, 1)})
+    ]
+    tiles = {size: _tile(shape, *size) for size in sizes}
+    return make_choice(f"tile_{shape.dtype.name}", ("width", "height", "groups"), TILE, tiles)
+
+
+def _tile(shape: Shape, vectors: int, height: int, groups: int) -> Any:
+    """C = start + A[:, k0:k0+depth] W for one tile; `w` is where k0's vectors are."""
+    size = shape.vector_bytes
+    element = ELEMENTS[shape.dtype]
+    kind = ir.VectorType(element, shape.lanes)
+    places = [(g, m, j) for g in range(groups) for m in range(height) for j in range(vectors)]
+
+    def load(b: Any, at: Any) -> Vector:
+        return Vector.load(b, shape.target, shape.dtype, at)
+
+    def body(b: Any, *arguments: Any) -> None:
+        a: dict[str, Any] = dict(zip(TILE, arguments, strict=True))
+        at_k0 = b.mul(a["k0"], I64(shape.itemsize))
+        row = [b.add(b.load(word_pointer(b, a["rows"], m)), at_k0) for m in range(height)]
+        row = [b.inttoptr(r, element.as_pointer()) for r in row]
+        panel = [b.inttoptr(b.add(a["w"], b.mul(a["w_group"], I64(g))), kind.as_pointer()) for g in range(groups)]
+
+        def at(matrix: str, g: int, m: int, j: int) -> Any:
+            offset = b.add(b.mul(a[f"{matrix}_group"], I64(g)), b.mul(a[f"{matrix}_row"], I64(m)))
+            return pointer(b, b.add(a[matrix], offset), j * size)
+
+        def factors(k: Any) -> list[tuple[Vector, Vector]]:
+            first = b.mul(k, I64(vectors))
+            weights = [
+                [load(b, b.gep(p, [b.add(first, I64(j))], source_etype=kind)) for j in range(vectors)] for p in panel
+            ]
+            splats = []
+            for r in row:
+                value = b.load(b.gep(r, [k], source_etype=element), align=shape.itemsize, typ=element)
+                splats.append(Vector.splat(b, shape.target, value))
+            return [(splats[m], weights[g][j]) for g, m, j in places]
+
+        start = [load(b, at("start", *place)) for place in places]
+        for place, result in zip(places, sum_products(b, a["depth"], start, factors), strict=True):
+            result.store(at("c", *place))
+
+    return emitted(f"tile_{shape.dtype.name}_{height}x{vectors}x{groups}", TILE, body)

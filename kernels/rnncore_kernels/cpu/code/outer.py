@@ -1,0 +1,79 @@
+"""The product over rows of two matrices: the gradients of weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+
+from ..shape import Shape
+from ..vector import ELEMENTS, Vector
+from .emitted import compiled, emitted
+from .ir import I64, clamped, pointer
+from .tiles import height_of, heights, make_choice, sum_products, tallest_heights
+
+TILE = ("depth", "a", "a_row", "b", "c", "c_row", "count", "add")
+
+
+def make_outer(shape: Shape) -> Any:
+    """`outer(width, n, depth, a, a_row, b, c, c_row, count, add)`: C (+)= A^T B over `depth` rows.
+
+    A has n columns, at least `depth` rows at a distance of `a_row`; B is packed rows of `width` vectors, at most
+    `columns`. The first `count` elements of each of C's rows are written; added to what is there where `add` is 1.
+    """
+    item = shape.itemsize
+    tallest_1, tallest_2, tallest_3, tallest_4 = tallest_heights(shape)
+    sizes = [(width, height) for width in range(1, shape.columns + 1) for height in heights(shape, width)]
+    tiles = {size: _tile(shape, *size) for size in sizes}
+    tile = make_choice(f"outer_tile_{shape.dtype.name}", ("width", "height"), TILE, tiles)
+
+    @compiled("outer")
+    def outer(
+        width: int, n: int, depth: int, a: int, a_row: int, b: int, c: int, c_row: int, count: int, add: int
+    ) -> None:
+        tallest = tallest_4
+        if width == 1:
+            tallest = tallest_1
+        elif width == 2:
+            tallest = tallest_2
+        elif width == 3:
+            tallest = tallest_3
+        i = 0
+        while i < n:
+            height = height_of(n - i, tallest)
+            tile(width, height, depth, a + i * item, a_row, b, c + i * c_row, c_row, count, add)
+            i += height
+
+    return outer
+
+
+def _tile(shape: Shape, vectors: int, height: int) -> Any:
+    """One tile of `outer`: `height` columns of A by `vectors` vectors of B."""
+    size = shape.vector_bytes
+    element = ELEMENTS[shape.dtype]
+    places = [(m, j) for m in range(height) for j in range(vectors)]
+
+    def body(b: Any, *arguments: Any) -> None:
+        a = dict(zip(TILE, arguments, strict=True))
+
+        def factors(k: Any) -> list[tuple[Vector, Vector]]:
+            at_a, at_b = b.add(a["a"], b.mul(k, a["a_row"])), b.add(a["b"], b.mul(k, I64(vectors * size)))
+            right = [Vector.load(b, shape.target, shape.dtype, pointer(b, at_b, j * size)) for j in range(vectors)]
+            left = []
+            for m in range(height):
+                address = b.inttoptr(b.add(at_a, I64(m * shape.itemsize)), element.as_pointer())
+                value = b.load(address, align=shape.itemsize, typ=element)
+                left.append(Vector.splat(b, shape.target, value))
+            return [(left[m], right[j]) for m, j in places]
+
+        zero = Vector(b, ir.Constant(ir.VectorType(element, shape.lanes), None), shape.target)
+        results = sum_products(b, a["depth"], [zero] * len(places), factors)
+        adding = b.icmp_signed("!=", a["add"], I64(0))
+        counts = [clamped(b, b.sub(a["count"], I64(j * shape.lanes)), shape.lanes) for j in range(vectors)]
+        for (m, j), result in zip(places, results, strict=True):
+            address = pointer(b, b.add(a["c"], b.mul(a["c_row"], I64(m))), j * size)
+            there = b.select(adding, counts[j], I64(0))
+            old = Vector.load(b, shape.target, shape.dtype, address, there)
+            (old + result).store(address, counts[j])
+
+    return emitted(f"outer_{shape.dtype.name}_{height}x{vectors}", TILE, body)

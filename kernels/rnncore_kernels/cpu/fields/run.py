@@ -1,0 +1,70 @@
+"""Words of the kernels `forward` and `backward`, and sizes that plans and kernels agree on."""
+
+BLOCK_ROWS = 48
+"""Rows whose pre-activations are computed before the cell runs on them: few for the cache, enough to reuse weights."""
+
+PANEL_ROWS = 256
+"""Rows summed in registers before they are added to a gradient of weights: sums of sums err less than one long sum."""
+
+COMMON_WORDS = 26
+(
+    STEPS, BATCH, HIDDEN, INPUT, UNITS, REVERSE,
+    ROW_THREADS, UNIT_THREADS, BARRIERS,
+    ORDER, SIZES,
+    X, X_STEP, X_ROW,
+    STATE_ARRAYS,
+    STAGES, STAGE_TABLE, STATES,
+    BLOCKS, STATE_VALUE,
+    OPERANDS, OPERAND_VALUE,
+    KEPT, KEPT_ROW,
+    SCRATCH, SCRATCH_SIZE,
+) = range(COMMON_WORDS)  # fmt: skip
+"""Of both kernels.
+
+    UNITS                       vectors of hidden units
+    ROW_THREADS, UNIT_THREADS   the threads' grid; thread = row thread + row_threads * unit thread
+    BARRIERS                    a cache line for each row thread, then one for all, zero at the start
+    ORDER, SIZES                of Rows
+    STATE_ARRAYS                table of addresses: each state, (batch, hidden)
+    STAGES, STAGE_TABLE         number of the cell's stages, and the words of each, see `fields.stage`
+    STATES                      number of states
+    BLOCKS, STATE_VALUE         the states before each step, rows of units vectors; distance from one state to the next
+    OPERANDS, OPERAND_VALUE     operands of the second stage, the third, ..., rows likewise
+    KEPT, KEPT_ROW              what the stages kept; distance of rows
+    SCRATCH, SCRATCH_SIZE       for each thread: tables of addresses, then rows
+"""
+
+FORWARD_WORDS = COMMON_WORDS + 16
+(
+    OUT, OUT_STEP, OUT_ROW, LAST, LAST_ROW,
+    W_X, W_H, BIAS,
+    PAIR,
+    CARRIES, CARRY_VALUE,
+    PROJECTED, PROJECTED_ROW, PROJECTED_ROWS, PROJECTED_SIZE,
+    SCRATCH_ROWS,
+) = range(COMMON_WORDS, FORWARD_WORDS)  # fmt: skip
+"""Of the forward kernel.
+
+    PAIR                            whether BLOCKS are kept for two steps only, or for all
+    CARRIES, CARRY_VALUE            what else the stages pass on, beside operands, for the rows of one step
+    PROJECTED, ..._ROWS, ..._SIZE   for each row thread, W_ih x + bias of that many rows, in that many bytes
+    SCRATCH_ROWS                    rows that the tables of addresses have room for
+"""
+
+BACKWARD_WORDS = COMMON_WORDS + 19
+(
+    GRAD_OUT, GRAD_OUT_STEP, GRAD_OUT_ROW,
+    GRADS, GRAD_VALUE,
+    W_H_BACK, W_X_BACK,
+    PRE, PRE_ROW, CHUNK_ROWS,
+    ROWS, STATE_ROWS,
+    GRAD_X, GRAD_X_STEP, GRAD_X_ROW,
+    GRAD_W_IH, GRAD_W_HH, GRAD_B_IH, GRAD_B_HH,
+) = range(COMMON_WORDS, BACKWARD_WORDS)  # fmt: skip
+"""Of the backward kernel.
+
+    GRADS, GRAD_VALUE   cotangents of the states, then of what later stages are given: (batch, units vectors) each
+    PRE, CHUNK_ROWS     cotangents of pre-activations of the steps that make at most that many rows, or of one step
+    PRE_ROW             distance of their rows
+    ROWS, STATE_ROWS    rows of all steps together; rows of BLOCKS
+"""
