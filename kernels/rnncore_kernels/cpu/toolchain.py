@@ -6,6 +6,7 @@ that function calls, and needs Numba itself (0.4 s of imports) to load what it h
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -110,7 +111,9 @@ def _write(name: str, code: bytes) -> None:
             partial.write_bytes(code + hashlib.sha256(code).digest())
             os.replace(partial, folder / name)
         except OSError:
-            partial.unlink(missing_ok=True) if partial.exists() else None
+            # Also where the folder cannot even be looked into.
+            with contextlib.suppress(OSError):
+                partial.unlink()
         else:
             return
 
