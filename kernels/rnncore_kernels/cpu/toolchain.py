@@ -205,3 +205,8 @@ def _compile_python(definition: Definition) -> tuple[str, ...]:
     builder.call(inner, [value, nothing, *outer.args])
     builder.ret(builder.load(value)) if definition.returns else builder.ret_void()
     return (str(caller), *map(str, parts))
+
+
+if hasattr(os, "register_at_fork"):
+    # A child forked while another thread compiles would find this lock and LLVM's held by nobody.
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
