@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 
-TIMEOUT = 120
+TIMEOUT = 60
 """Seconds after which a process counts as stuck."""
 
 
