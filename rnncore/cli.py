@@ -1,4 +1,4 @@
-"""The command line: `rnncore bench` measures, `rnncore info` says what this machine has."""
+"""The command line: `rnncore bench` measures, `info` says what this machine has, `warmup` compiles ahead of use."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status.
 
     0 is success, 1 a wrong result, 2 a wrong argument, 3 a backend or peer that was named and cannot run, 4 a
-    measurement that failed, 130 an interruption.
+    measurement that failed or nowhere to keep compiled code, 130 an interruption.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
@@ -99,6 +99,18 @@ def _parser() -> argparse.ArgumentParser:
     info = commands.add_parser("info", help="say what this machine and this installation have")
     info.set_defaults(run=_info)
     info.add_argument("--json", action="store_true", help="as JSON")
+
+    warmup = commands.add_parser(
+        "warmup",
+        help="compile ahead of the first use",
+        description="Compile what the Numba engine needs of the library's cells, in all their variants, and keep it "
+        "in RNNCORE_CACHE_DIR or the user's cache folder. NUMBA_CPU_NAME names another processor to compile for; what "
+        "is compiled under it is used under it.",
+    )
+    warmup.set_defaults(run=_warmup)
+    warmup.add_argument("--cell", type=_choices(tuple(CELLS)), default=["lstm", "gru", "rnn"], help="lstm,gru,rnn")
+    warmup.add_argument("--dtype", type=_choices(("float32", "float64")), default=["float32"])
+    warmup.add_argument("--mode", type=_choices(MODES), default=list(MODES))
     return parser
 
 
@@ -152,6 +164,22 @@ def _info(arguments: argparse.Namespace) -> int:
         print(json.dumps(configuration(), indent=2))
     else:
         show_config()
+    return OK
+
+
+def _warmup(arguments: argparse.Namespace) -> int:
+    resolve("numba")
+    # Here, as it loads the Numba engine.
+    from . import warmup
+
+    try:
+        folder = warmup.cache_folder()
+        for name, seconds in warmup.warm_up(arguments.cell, arguments.dtype, arguments.mode):
+            print(f"{name}: {'already there' if seconds is None else f'compiled in {seconds:.1f} s'}", flush=True)
+    except warmup.CacheError as error:
+        print(f"rnncore: {error}", file=sys.stderr)
+        return FAILED
+    print(f"kept in {folder} for {warmup.processor()}")
     return OK
 
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from rnncore.bench.limits import Limits
 from rnncore.bench.measure import Result, Timing
 from rnncore.bench.workload import Workload
 from rnncore.cli import main
+from rnncore_kernels.cpu import kernels
 
 QUICK = ["-T", "3", "-B", "2", "-H", "8", "--min-time", "0"]
 
@@ -210,3 +212,33 @@ def test_numbers_are_rounded() -> None:
     assert [report.rounded(value) for value in (0.004823, 0.5, 9.04, 34.04, 185.2, 2771.4)] == [
         *("0.00482", "0.500", "9.04", "34.0", "185", "2771")
     ]
+
+
+def test_warmup_with_nowhere_to_keep_code(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("RNNCORE_CACHE_DIR", str(tmp_path / "file" / "folder"))
+    assert main(["warmup"]) == 4
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("rnncore: no folder for compiled code can be written to (")
+    assert printed.err.endswith("): name one in RNNCORE_CACHE_DIR\n")
+
+
+def test_warmup_takes_lists(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("RNNCORE_CACHE_DIR", str(tmp_path))
+    for kind in ("forward_kernels", "backward_kernels", "cell_functions", "thread_kernels"):
+        monkeypatch.setattr(kernels, kind, lambda *_: None)
+    assert main(["warmup", "--cell", "gru,lstm,gru", "--dtype", "float64,float32"]) == 0
+    names = [line.removesuffix(": already there") for line in capsys.readouterr().out.splitlines()]
+    cells = [f"GRU({update=}, {reset=})" for reset in ("after", "before") for update in ("candidate", "carry")]
+    for dtype, part in (("float64", names[1:8]), ("float32", names[8:15])):
+        assert part == [f"{dtype} {name}" for name in ("forward", "backward", *cells, "LSTM()")]
+    assert main(["warmup", "--cell", "rnn", "--mode", "inference"]) == 0
+    assert "backward" not in capsys.readouterr().out
+    with pytest.raises(SystemExit) as caught:
+        main(["warmup", "--mode", "both"])
+    assert caught.value.code == 2

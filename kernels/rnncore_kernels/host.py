@@ -38,10 +38,14 @@ def cache_folders() -> list[Path]:
     named = os.environ.get("RNNCORE_CACHE_DIR")
     if named:
         return [Path(named)]
-    if platform.system() == "Windows":
-        base = os.environ.get("LOCALAPPDATA")
-    elif platform.system() == "Darwin":
-        base = str(Path.home() / "Library" / "Caches")
+    system, home = platform.system(), os.path.expanduser("~")
+    if system == "Windows":
+        base = os.environ.get("LOCALAPPDATA", "")
+    elif system != "Darwin" and os.environ.get("XDG_CACHE_HOME"):
+        base = os.environ["XDG_CACHE_HOME"]
+    elif home == "~":
+        # The user is none that the system knows.
+        base = ""
     else:
-        base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+        base = os.path.join(home, *(("Library", "Caches") if system == "Darwin" else (".cache",)))
     return [Path(base) / "rnncore"] if base else []

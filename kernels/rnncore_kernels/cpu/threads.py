@@ -54,7 +54,7 @@ class Pool:
     def _start(self, serve: toolchain.Kernel) -> None:
         mailbox = (ctypes.c_int64 * MAILBOX_WORDS)()
         mailbox[READ_END], mailbox[WRITE_END] = os.pipe()
-        threading.Thread(target=serve, args=(ctypes.addressof(mailbox), 0), name="rnncore", daemon=True).start()
+        threading.Thread(target=_serve, args=(serve, mailbox), name="rnncore", daemon=True).start()
         self._mailboxes.append(mailbox)
 
     def after_fork(self) -> None:
@@ -63,6 +63,11 @@ class Pool:
             os.close(mailbox[READ_END])
             os.close(mailbox[WRITE_END])
         self.__init__()  # type: ignore[misc]
+
+
+def _serve(serve: toolchain.Kernel, mailbox: ctypes.Array[ctypes.c_int64]) -> None:
+    """What a worker runs: its frame keeps the mailbox, also if the call that starts it is interrupted."""
+    serve(ctypes.addressof(mailbox), 0)
 
 
 POOL = Pool()

@@ -6,6 +6,7 @@ that function calls, and needs Numba itself (0.4 s of imports) to load what it h
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -119,7 +120,9 @@ def _write(name: str, code: bytes) -> None:
             partial.write_bytes(code + hashlib.sha256(code).digest())
             os.replace(partial, folder / name)
         except OSError:
-            partial.unlink(missing_ok=True) if partial.exists() else None
+            # Also where the folder cannot even be looked into.
+            with contextlib.suppress(OSError):
+                partial.unlink()
         else:
             return
 
@@ -208,3 +211,8 @@ def _compile_python(definition: Definition) -> tuple[str, ...]:
     builder.call(inner, [value, nothing, *outer.args])
     builder.ret(builder.load(value)) if definition.returns else builder.ret_void()
     return (str(caller), *map(str, parts))
+
+
+if hasattr(os, "register_at_fork"):
+    # A child forked while another thread compiles would find this lock and LLVM's held by nobody.
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)

@@ -1,0 +1,38 @@
+"""Python processes of their own, for tests of what a process does first, last or only once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+
+TIMEOUT = 60
+"""Seconds after which a process counts as stuck."""
+
+
+def start(arguments: Sequence[str], environment: Mapping[str, str | None]) -> subprocess.Popen[str]:
+    """Start Python with arguments, what this process imports from, and changes to the environment; None removes."""
+    changed = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment}
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        env={name: value for name, value in changed.items() if value is not None},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    """What the process printed; it must end in time, and well."""
+    try:
+        output, errors = process.communicate(timeout=TIMEOUT)
+    finally:
+        process.kill()
+    assert process.returncode == 0, f"exit status {process.returncode}\n{output}\n{errors}"
+    return output
+
+
+def run(script: str, *arguments: str, **environment: str | None) -> str:
+    """What a script prints."""
+    return finish(start(["-c", script, *arguments], environment))

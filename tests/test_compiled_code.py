@@ -1,0 +1,298 @@
+"""Compiled code is kept and found again, for the processor, the cell and the versions that it was made for."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import numpy as np
+import processes
+import pytest
+from conftest import Close
+from llvmlite import ir
+
+from rnncore import Recurrent
+from rnncore.cells import Cell, Stage, Values, tanh
+from rnncore_kernels.cpu import toolchain
+from rnncore_kernels.cpu.code.ir import I64, PREFIX, Definition, call_external, word_pointer
+from rnncore_kernels.cpu.memory import make_words
+from rnncore_kernels.cpu.target import Target, host_target, target
+from rnncore_kernels.host import cache_folders
+
+COMPUTE = """
+import sys
+import numpy as np
+from rnncore import Recurrent
+frozen = Recurrent("rnn", 5, 20, backend="numba", seed=0, num_threads=1).freeze()
+output, _ = frozen(np.linspace(-1, 1, 60, dtype=np.float32).reshape(4, 3, 5))
+print("numba" in sys.modules, output.tobytes().hex())
+"""
+"""Prints whether Numba was imported, and a result."""
+
+FILES = 2
+"""That COMPUTE makes: the kernels of the forward pass, and the functions of the cell."""
+
+
+def computed(printed: str) -> tuple[bool, np.ndarray[Any, Any]]:
+    imported, output = printed.split()
+    return imported == "True", np.frombuffer(bytes.fromhex(output), np.float32)
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """A folder that did not exist, and what two processes printed that began with it at once."""
+    folder = tmp_path_factory.mktemp("cache") / "not" / "there"
+    both = [processes.start(["-c", COMPUTE], {"RNNCORE_CACHE_DIR": str(folder)}) for _ in range(2)]
+    return folder, [processes.finish(process) for process in both]
+
+
+@pytest.fixture
+def warm(together: tuple[Path, list[str]]) -> str:
+    """A folder that holds what COMPUTE needs."""
+    return str(together[0])
+
+
+def test_two_processes_fill_a_folder_at_once(together: tuple[Path, list[str]], close: Close) -> None:
+    folder, (first, second) = together
+    assert len(list(folder.iterdir())) == len(list(folder.glob("*.o"))) == FILES
+    assert first == second
+    imported, output = computed(first)
+    assert imported
+    expected, _ = Recurrent("rnn", 5, 20, backend="numpy", seed=0)(
+        np.linspace(-1, 1, 60, dtype=np.float32).reshape(4, 3, 5)
+    )
+    close(output, expected.ravel(), "output")
+
+
+def test_a_warm_process_does_not_import_numba(together: tuple[Path, list[str]], warm: str) -> None:
+    imported, output = computed(processes.run(COMPUTE, RNNCORE_CACHE_DIR=warm))
+    assert not imported
+    np.testing.assert_array_equal(output, computed(together[1][0])[1])
+
+
+def test_another_processor_has_files_of_its_own(warm: str, together: tuple[Path, list[str]], close: Close) -> None:
+    if platform.machine() not in ("x86_64", "AMD64"):
+        pytest.skip("the processor's name is one of x86-64")
+    before = set(os.listdir(warm))
+    names = {"RNNCORE_CACHE_DIR": warm, "NUMBA_CPU_FEATURES": None}
+    arguments = ["-m", "rnncore", "warmup", "--cell", "rnn", "--mode", "inference"]
+    # Compiled, and not run: this machine need not have its instructions.
+    haswell = processes.start(arguments, {**names, "NUMBA_CPU_NAME": "haswell"})
+    plain = processes.start(["-c", COMPUTE], {**names, "NUMBA_CPU_NAME": "x86-64"})
+    assert "for haswell" in processes.finish(haswell)
+    close(computed(processes.finish(plain))[1], computed(together[1][0])[1], "output")
+    # Of haswell also the threads, and four activations.
+    assert len(set(os.listdir(warm)) - before) == FILES + FILES + 4
+
+
+def test_warmup_compiles_what_is_not_there(tmp_path: Path, warm: str) -> None:
+    arguments = ["-m", "rnncore", "warmup", "--cell", "rnn", "--mode", "inference"]
+    printed = processes.finish(processes.start(arguments, {"RNNCORE_CACHE_DIR": warm})).splitlines()
+    assert printed[1:3] == ["float32 forward: already there", "float32 Elman(activation='tanh'): already there"]
+    assert printed[0].startswith("threads: compiled in ")
+    assert all(f"{name}'): compiled in" in line for name, line in zip(("relu", "sigmoid"), printed[3:5], strict=True))
+    assert printed[-1] == f"kept in {warm} for {host_target().cpu}"
+    again = processes.finish(processes.start(arguments, {"RNNCORE_CACHE_DIR": warm})).splitlines()
+    assert all(line.endswith(": already there") for line in again[:-1])
+
+
+def test_nowhere_to_keep_code(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    printed = processes.run(COMPUTE, RNNCORE_CACHE_DIR=str(tmp_path / "file" / "folder"))
+    assert computed(printed)[0]
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def elman(act: Callable[[Any], Any], pullback: Callable[[Any, Any], Any]) -> Cell:
+    """A cell of the one name for all."""
+
+    def forward(pre: Values, state: Values) -> tuple[Values, Values]:
+        return (act(pre[0]),), ()
+
+    def backward(grad: Values, kept: Values, state: Values, new_state: Values) -> tuple[Values, Values]:
+        return (pullback(grad[0], new_state[0]),), (None,)
+
+    class Edited(Cell):
+        name = "edited"
+        states = ("h",)
+        stages = (Stage(("h",), forward, backward),)
+
+    return Edited()
+
+
+EDITS = [
+    elman(lambda a: 2 * tanh(a), lambda dh, h: dh * (2 - h * h / 2)),
+    elman(lambda a: 3 * tanh(a), lambda dh, h: dh * (3 - h * h / 3)),
+    elman(lambda a: 3 * tanh(a), lambda dh, h: dh * (3 - h * h)),
+]
+"""The same cell after changes, of which the last is in the backward equations alone, and wrong."""
+
+
+def results(cell: Cell, backend: str) -> list[Any]:
+    rnn = Recurrent(cell, 5, 20, backend=backend, seed=0)
+    output, _, tape = rnn.forward(np.linspace(-1, 1, 60, dtype=np.float32).reshape(4, 3, 5))
+    grads = rnn.backward(tape, output)
+    return [output, grads.x, *grads.parameters.values()]
+
+
+def test_an_edited_cell_has_code_of_its_own(close: Close) -> None:
+    edits = [results(cell, "numba") for cell in EDITS]
+    for cell, values in zip(EDITS, edits, strict=True):
+        for value, expected in zip(values, results(cell, "numpy"), strict=True):
+            close(value, expected, "gradient")
+    assert not np.allclose(edits[0][0], edits[1][0])
+    np.testing.assert_array_equal(edits[1][0], edits[2][0])
+    assert not np.allclose(edits[1][1], edits[2][1])
+
+
+def test_an_edited_cell_has_code_of_its_own_in_another_process(warm: str, close: Close) -> None:
+    script = COMPUTE.replace('"rnn"', "test_compiled_code.EDITS[int(sys.argv[1])]")
+    script = script.replace("import sys", "import sys\nimport test_compiled_code")
+    x = np.linspace(-1, 1, 60, dtype=np.float32).reshape(4, 3, 5)
+    for edit in (0, 1):
+        _, output = computed(processes.run(script, str(edit), RNNCORE_CACHE_DIR=warm))
+        expected, _ = Recurrent(EDITS[edit], 5, 20, backend="numpy", seed=0)(x)
+        close(output, expected.ravel(), "output")
+
+
+NAME = "writes"
+
+
+def writes(value: int) -> Definition:
+    """A kernel that needs no Numba: it sets the word that it is called with."""
+
+    def body(builder: Any, words: Any, thread: Any) -> None:
+        builder.store(I64(value), word_pointer(builder, words))
+
+    return Definition(PREFIX + NAME, 2, returns=False, body=body)
+
+
+def load(key: str = "test", value: int = 7, chosen: Target | None = None) -> int:
+    """The number that the kernel of a key writes, which is `value` if it was compiled just now."""
+    library = toolchain.load(chosen or host_target(), key, (NAME,), lambda: {PREFIX + NAME: writes(value)})
+    words = make_words([0])
+    library.functions[NAME](ctypes.addressof(words), 0)
+    return words[0]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where compiled code is kept in this test."""
+    monkeypatch.setenv("RNNCORE_CACHE_DIR", str(tmp_path / "kept"))
+    return tmp_path / "kept"
+
+
+def test_code_is_kept_by_its_key(folder: Path) -> None:
+    assert load("a", 1) == 1
+    assert load("a", 2) == 1
+    assert load("b", 2) == 2
+    assert load("a", 3, target(host_target().triple, "generic", "")) == 3
+    assert len(os.listdir(folder)) == 3
+
+
+@pytest.mark.parametrize("part", ["source_digest", "_numba_version", "llvmlite.__version__"])
+def test_code_is_kept_by_what_made_it(part: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(value=1) == 1
+    if part == "llvmlite.__version__":
+        monkeypatch.setattr(llvmlite, "__version__", "other")
+    else:
+        monkeypatch.setattr(toolchain, part, lambda: b"other" if part == "source_digest" else "other")
+    assert load(value=2) == 2
+    assert len(os.listdir(folder)) == 2
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda content: b"",
+    "short": lambda content: content[:-1],
+    "half": lambda content: content[: len(content) // 2],
+    "longer": lambda content: content + b"\0",
+    "changed": lambda content: content[:100] + bytes([content[100] ^ 1]) + content[101:],
+    "other": lambda content: b"garbage" * 100,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_is_replaced(damage: str, folder: Path) -> None:
+    assert load(value=1) == 1
+    (path,) = folder.iterdir()
+    content = path.read_bytes()
+    path.write_bytes(DAMAGES[damage](content))
+    assert load(value=1) == 1
+    assert list(folder.iterdir()) == [path]
+    assert path.read_bytes() == content
+
+
+def test_a_folder_in_the_place_of_the_file(folder: Path) -> None:
+    assert load(value=1) == 1
+    (path,) = folder.iterdir()
+    path.unlink()
+    path.mkdir()
+    assert load(value=2) == 2
+    assert list(folder.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [PermissionError, FileNotFoundError, NotADirectoryError])
+def test_a_folder_that_refuses_everything(error: type[OSError], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise error("refused")
+
+    for operation in ("mkdir", "stat", "unlink", "read_bytes", "write_bytes"):
+        monkeypatch.setattr(Path, operation, refuse)
+    assert load(value=3) == 3
+
+
+def test_no_partial_file_is_left_on_a_full_disk(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, "replace", fail)
+    assert load(value=3) == 3
+    assert os.listdir(folder) == []
+
+
+def test_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RNNCORE_CACHE_DIR", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    assert cache_folders() == []
+    assert load(value=4) == 4
+    assert load(value=5) == 5
+
+
+@pytest.mark.parametrize(
+    ("system", "variables", "expected"),
+    [
+        ("Linux", {}, "/home/me/.cache/rnncore"),
+        ("Linux", {"XDG_CACHE_HOME": "/caches"}, "/caches/rnncore"),
+        ("FreeBSD", {"XDG_CACHE_HOME": "/caches"}, "/caches/rnncore"),
+        ("Darwin", {"XDG_CACHE_HOME": "/caches"}, "/home/me/Library/Caches/rnncore"),
+        ("Windows", {"LOCALAPPDATA": "/local"}, "/local/rnncore"),
+        ("Windows", {}, None),
+        ("Linux", {"RNNCORE_CACHE_DIR": "/named"}, "/named"),
+    ],
+)
+def test_cache_folders(
+    system: str, variables: dict[str, str], expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("RNNCORE_CACHE_DIR", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(platform, "system", lambda: system)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: "/home/me")
+    assert cache_folders() == ([] if expected is None else [Path(expected)])
+
+
+def test_what_is_called_must_be_known(folder: Path) -> None:
+    def body(builder: Any, words: Any, thread: Any) -> None:
+        call_external(builder, "missing", ir.VoidType(), [words])
+
+    definition = Definition(PREFIX + NAME, 2, returns=False, body=body)
+    with pytest.raises(RuntimeError, match="compiled code calls what was not compiled: missing"):
+        toolchain.load(host_target(), "test", (NAME,), lambda: {definition.name: definition})
+    assert not folder.exists()
