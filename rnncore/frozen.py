@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -53,35 +54,40 @@ class Frozen:
 
         All that `step` promises, in a few microseconds.
         """
-        stack = self._stack
-        arch, xp = stack.architecture, stack.engine.xp
-        if arch.num_layers > 1 or arch.bidirectional or type(x_t) is not xp.ndarray:
+        if (plain := self._plain) is None:
             return None
-        dtype, hidden, shape = arch.dtype, arch.hidden_size, x_t.shape
-        states = state if isinstance(state, tuple) else (state,)
-        if len(shape) not in (1, 2) or shape[-1] != arch.input_size or len(states) != len(arch.cell.states):
+        kind, dtype, inputs, hidden, count, packed, engine = plain
+        states = state if type(state) is tuple else (state,)
+        if type(x_t) is not kind or x_t.dtype is not dtype or not x_t.flags.carray or len(states) != count:
             return None
-        wanted = (1, *shape[:-1], hidden)
-        for array in (x_t, *states):
-            if type(array) is not xp.ndarray or array.dtype != dtype or not array.flags.carray:
+        shape = x_t.shape
+        if shape == (inputs,):
+            batch, out, wanted = 1, (hidden,), (1, hidden)
+        elif len(shape) == 2 and shape[1] == inputs:
+            batch = shape[0]
+            out, wanted = (batch, hidden), (1, batch, hidden)
+        else:
+            return None
+        new, flat = [], []
+        for array in states:
+            if type(array) is not kind or array.dtype is not dtype or array.shape != wanted:
                 return None
-        if any(array.shape != wanted for array in states):
+            copy = array.copy()
+            new.append(copy)
+            flat.append(copy.reshape(batch, hidden))
+        output = engine.xp.empty(out, dtype)
+        x, above = x_t.reshape(1, batch, inputs), output.reshape(1, batch, hidden)
+        engine.infer((Run(packed, x, tuple(flat), above, None, DENSE, False),))
+        return output, tuple(new) if count > 1 else new[0]
+
+    @functools.cached_property
+    def _plain(self) -> tuple[Any, ...] | None:
+        """What `_plain_step` needs to know; None if the network is not of one layer in one direction."""
+        arch, engine = self._stack.architecture, self._stack.engine
+        if arch.num_layers > 1 or arch.bidirectional:
             return None
-        batch = shape[0] if len(shape) == 2 else 1
-        new = [array.copy() for array in states]
-        output = xp.empty((*shape[:-1], hidden), dtype)
-        sequence, flat = (1, batch, hidden), (batch, hidden)
-        run = Run(
-            stack.packed[0],
-            x_t.reshape(1, batch, arch.input_size),
-            tuple(array.reshape(flat) for array in new),
-            output.reshape(sequence),
-            None,
-            DENSE,
-            False,
-        )
-        stack.engine.infer((run,))
-        return output, tuple(new) if len(new) > 1 else new[0]
+        sizes = arch.input_size, arch.hidden_size, len(arch.cell.states)
+        return engine.xp.ndarray, arch.dtype, *sizes, self._stack.packed[0], engine
 
     def generate(
         self, x_0: Array, steps: int, state: Any = None, feedback: Callable[[Array], Array] | None = None

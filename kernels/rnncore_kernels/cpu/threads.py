@@ -7,6 +7,7 @@ the system do: one that waits yields its core.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import threading
@@ -60,8 +61,9 @@ class Pool:
     def after_fork(self) -> None:
         """In a forked child there are no workers: begin anew."""
         for mailbox in self._mailboxes:
-            os.close(mailbox[READ_END])
-            os.close(mailbox[WRITE_END])
+            for end in (READ_END, WRITE_END):
+                with contextlib.suppress(OSError):
+                    os.close(mailbox[end])
         self.__init__()  # type: ignore[misc]
 
 
