@@ -60,14 +60,10 @@ class Frozen:
         states = state if type(state) is tuple else (state,)
         if type(x_t) is not kind or x_t.dtype is not dtype or not x_t.flags.carray or len(states) != count:
             return None
-        shape = x_t.shape
-        if shape == (inputs,):
-            batch, out, wanted = 1, (hidden,), (1, hidden)
-        elif len(shape) == 2 and shape[1] == inputs:
-            batch = shape[0]
-            out, wanted = (batch, hidden), (1, batch, hidden)
-        else:
+        *rows, width = x_t.shape or (None,)
+        if width != inputs or len(rows) > 1:
             return None
+        batch, out, wanted = rows[0] if rows else 1, (*rows, hidden), (1, *rows, hidden)
         new, flat = [], []
         for array in states:
             if type(array) is not kind or array.dtype is not dtype or array.shape != wanted:
