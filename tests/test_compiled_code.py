@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,15 @@ FILES = 2
 def computed(printed: str) -> tuple[bool, np.ndarray[Any, Any]]:
     imported, output = printed.split()
     return imported == "True", np.frombuffer(bytes.fromhex(output), np.float32)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_processor() -> Iterator[None]:
+    """Code for this machine, whatever processor the tests are run for: tests here name the others themselves."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES"):
+            patch.delenv(name, raising=False)
+        yield
 
 
 @pytest.fixture(scope="module")
