@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -46,6 +47,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=[],
         help="fail, not skip, where this library (torch, onnxruntime, ...) is not installed",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep what the tests compile out of the user's own cache."""
+    if "RNNCORE_CACHE_DIR" not in os.environ and config.cache is not None:
+        os.environ["RNNCORE_CACHE_DIR"] = str(config.cache.mkdir("compiled"))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -14,7 +14,7 @@ from ..contract import BackwardRun, Engine, LayerGradients, LayerWeights, Run
 from .division import ROWS_BYTES
 from .packed import CpuPacked, pack
 from .plan import Job, Residuals, StepJob, backward_job, forward_job
-from .threads import POOL, most_threads
+from .threads import POOL, Task, most_threads
 
 MAX_STEP_ROWS = 4
 """Most rows of a step that one thread computes as fast as several."""
@@ -64,11 +64,7 @@ class NumbaEngine(Engine[CpuPacked, Residuals]):
         threads = max(1, self._threads // at_once)
         jobs = make(threads)
         if len(jobs) > 1 or jobs[0].threads > 1:
-            if self._threads > 1 and POOL.busy.acquire(blocking=False):
-                try:
-                    _run_together(library.addresses[kernel], jobs, self._threads)
-                finally:
-                    POOL.busy.release()
+            if self._threads > 1 and POOL.try_run(_batches(library.addresses[kernel], jobs, self._threads)):
                 return [job.result for job in jobs]
             if threads > 1:
                 jobs = make(1)
@@ -77,14 +73,14 @@ class NumbaEngine(Engine[CpuPacked, Residuals]):
         return [job.result for job in jobs]
 
 
-def _run_together(code: int, jobs: Sequence[Job], available: int) -> None:
-    """Run jobs, as many at once as there are threads for."""
+def _batches(code: int, jobs: Sequence[Job], available: int) -> Iterator[list[Task]]:
+    """The tasks of jobs, as many jobs at once as there are threads for."""
     waiting = list(jobs)
     while waiting:
         together = [waiting.pop(0)]
         while waiting and sum(job.threads for job in together) + waiting[0].threads <= available:
             together.append(waiting.pop(0))
-        POOL.run([(code, ctypes.addressof(job.words), thread) for job in together for thread in range(job.threads)])
+        yield [(code, ctypes.addressof(job.words), thread) for job in together for thread in range(job.threads)]
 
 
 def _step(run: _Run) -> bool:

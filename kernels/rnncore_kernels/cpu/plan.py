@@ -151,10 +151,8 @@ def forward_job(run: Run[CpuPacked], threads: int, *, keep: bool) -> Job:
     residuals = None
     if keep:
         size, operands, kept = template.residuals
-        kept_memory = Memory(size)
-        start = address(kept_memory.array)
-        words[BLOCKS], words[OPERANDS], words[KEPT] = start, start + operands, start + kept
-        residuals = Residuals(x, rows, reverse, count, kept_memory, operands, kept)
+        residuals = Residuals(x, rows, reverse, count, Memory(size), operands, kept)
+        _set_residuals(words, residuals)
     words[REVERSE] = int(reverse)
     words[W_X : W_X + 3] = packed.w_x, packed.w_h, packed.bias
     arrays = _set_inputs(words, x, rows, state)
@@ -197,13 +195,12 @@ def backward_job(run: BackwardRun[CpuPacked, Residuals], threads: int) -> Job:
     """The job of `Engine.backward`, whose result is LayerGradients."""
     packed, residuals, grad_output, grad_state = run
     layer = packed.layer
-    x, rows, reverse, count, kept_memory, operands, kept = residuals
+    x, rows, reverse, count = residuals[:4]
     steps, batch, _ = x.shape
     gradients = _empty_gradients(packed, x, rows)
     template = _backward_template(layer, steps, batch, count, _count(rows, steps, batch)[1], threads)
     words, memory = _begin(template)
-    start = address(kept_memory.array)
-    words[BLOCKS], words[OPERANDS], words[KEPT] = start, start + operands, start + kept
+    _set_residuals(words, residuals)
     words[REVERSE] = int(reverse)
     arrays = _set_inputs(words, x, rows, grad_state)
     if grad_output is not None:
@@ -225,6 +222,11 @@ def _begin(template: Template) -> tuple[list[int], Memory]:
         first, size = template.barriers
         memory.array[first : first + size] = 0
     return words, memory
+
+
+def _set_residuals(words: list[int], residuals: Residuals) -> None:
+    start = address(residuals.memory.array)
+    words[BLOCKS], words[OPERANDS], words[KEPT] = start, start + residuals.operands, start + residuals.kept
 
 
 def _set_inputs(words: list[int], x: Array, rows: Rows, state: Sequence[Array]) -> Words:

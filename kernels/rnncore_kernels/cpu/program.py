@@ -11,7 +11,7 @@ import functools
 from dataclasses import dataclass
 from itertools import accumulate
 
-from ..cells import Cell, Stage
+from ..cells import Cell
 from ..cells.symbol import Symbol
 from .expression import describe
 
@@ -122,6 +122,3 @@ def _text(cell: Cell, stages: tuple[StageProgram, ...]) -> str:
 
 def _inputs(name: str, count: int) -> tuple[Symbol, ...]:
     return tuple(Symbol("input", f"{name}{i}") for i in range(count))
-
-
-__all__ = ["Program", "Stage", "StageProgram", "make_program"]

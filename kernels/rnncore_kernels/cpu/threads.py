@@ -11,14 +11,12 @@ import contextlib
 import ctypes
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ..host import usable_cores
 from . import kernels, toolchain
+from .fields.mailbox import MAILBOX_WORDS, READ_END, WRITE_END
 from .target import host_target
-
-MAILBOX_WORDS = 16
-READ_END, WRITE_END = 6, 7
 
 Task = tuple[int, int, int]
 """Address of a kernel, address of its words, number of the thread."""
@@ -52,6 +50,17 @@ class Pool:
         # Post, work and wait in one call: an interruption in between would leave workers with arrays that are gone.
         library.functions["dispatch"](ctypes.addressof(job), 0)
 
+    def try_run(self, batches: Iterable[Sequence[Task]]) -> bool:
+        """Run the tasks of each batch at once, batch after batch; False, with nothing run, if another call is here."""
+        if not self.busy.acquire(blocking=False):
+            return False
+        try:
+            for tasks in batches:
+                self.run(tasks)
+        finally:
+            self.busy.release()
+        return True
+
     def _start(self, serve: toolchain.Kernel) -> None:
         mailbox = (ctypes.c_int64 * MAILBOX_WORDS)()
         mailbox[READ_END], mailbox[WRITE_END] = os.pipe()
@@ -79,12 +88,8 @@ POOL = Pool()
 def run(library: toolchain.Library, kernel: str, words: ctypes.Array[ctypes.c_int64], threads: int) -> None:
     """Run a kernel whose threads need not run at once: one after the other if another call has the pool."""
     address = ctypes.addressof(words)
-    if threads > 1 and POOL.busy.acquire(blocking=False):
-        try:
-            POOL.run([(library.addresses[kernel], address, thread) for thread in range(threads)])
-        finally:
-            POOL.busy.release()
-    else:
+    tasks = [(library.addresses[kernel], address, thread) for thread in range(threads)]
+    if threads == 1 or not POOL.try_run([tasks]):
         for thread in range(threads):
             library.functions[kernel](address, thread)
 

@@ -13,15 +13,10 @@ from .ir import I64, pointer
 from .memory import word
 
 
-def chains(shape: Shape) -> int:
-    """Sums that are independent of each other: as many as a tile has."""
-    return 24 if shape.target.registers >= 32 else 12
-
-
-def make_peak(shape: Shape) -> None:
+def make_peak(shape: Shape, chains: int) -> None:
     """Define the kernel `peak(args, thread)`: words are the number of turns, and where each thread writes its sum.
 
-    A turn is `chains` multiply-adds of one vector.
+    A turn is `chains` multiply-adds of one vector, each of a sum of its own.
     """
 
     def body(b: Any, turns: Any, place: Any) -> None:
@@ -32,7 +27,7 @@ def make_peak(shape: Shape) -> None:
         b.position_at_end(turn)
         i = b.phi(I64)
         i.add_incoming(I64(0), start)
-        sums = [b.phi(kind) for _ in range(chains(shape))]
+        sums = [b.phi(kind) for _ in range(chains)]
         for number, total in enumerate(sums):
             total.add_incoming(factor.constant(float(number)).value, start)
         new = [fma(factor, factor, Vector(b, total, shape.target)) for total in sums]

@@ -10,11 +10,21 @@ from typing import Any
 
 from llvmlite import ir
 
+from ..fields.mailbox import (
+    ARGS,
+    ASLEEP,
+    DONE,
+    KERNEL,
+    POSTED,
+    READ,
+    READ_END,
+    THREAD,
+    WRITE_END,
+    WRITTEN,
+)
 from .emitted import compiled, emitted
 from .ir import I64, call_external, pointer
 from .memory import SPINS_BEFORE_YIELD, call_kernel, read_word, relax, set_word, swap_word, wait_for, word
-
-POSTED, KERNEL, ARGS, THREAD, DONE, ASLEEP, READ_END, WRITE_END, WRITTEN, READ = range(10)
 
 
 def _read_byte(b: Any, file: Any, place: Any) -> Any:
