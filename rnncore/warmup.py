@@ -15,8 +15,8 @@ import numpy as np
 from rnncore_kernels.cells import CELLS, GRU, Cell, Elman
 from rnncore_kernels.cells import elman as elman_cells
 from rnncore_kernels.cells import gru as gru_cells
+from rnncore_kernels.codegen.program import make_program
 from rnncore_kernels.cpu import kernels
-from rnncore_kernels.cpu.program import make_program
 from rnncore_kernels.cpu.target import host_target
 from rnncore_kernels.host import cache_folders
 

@@ -17,7 +17,7 @@ from networks import CELLS
 
 from rnncore_kernels.cells import functions
 from rnncore_kernels.cells.symbol import Symbol
-from rnncore_kernels.cpu.expression import describe, emit
+from rnncore_kernels.codegen.expression import describe, emit
 from rnncore_kernels.cpu.vector import Vector
 
 

@@ -18,9 +18,9 @@ from conftest import ULPS
 from llvmlite import ir
 
 from rnncore_kernels.cells import functions as numpy_functions
-from rnncore_kernels.cpu import functions
+from rnncore_kernels.codegen import functions
 from rnncore_kernels.cpu.target import Target
-from rnncore_kernels.cpu.vector import ELEMENTS, Vector, fma
+from rnncore_kernels.cpu.vector import ELEMENTS, Vector
 
 FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "exp": (),
@@ -138,7 +138,7 @@ def test_functions_call_no_library(name: str, dtype: str) -> None:
 @pytest.mark.parametrize("made_for", TARGETS)
 def test_arithmetic(made_for: str, dtype: str) -> None:
     def calculate(x: Vector) -> Vector:
-        return fma(2 / (3 - x), x + 1, -x) * (1.5 * x - 4) / (2 + x - 1e300 * 0) - 7
+        return (2 / (3 - x)).fma(x + 1, -x) * (1.5 * x - 4) / (2 + x - 1e300 * 0) - 7
 
     x = np.linspace(-1, 1, 64).astype(dtype)
     body = loop(TARGETS[made_for], dtype, calculate)

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from ..codegen.program import Program
 from . import toolchain
 from .code.ir import Definition
-from .program import Program
 from .shape import Shape
 from .target import Target, host_target
 

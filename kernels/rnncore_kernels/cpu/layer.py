@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..cells import Cell
+from ..codegen.program import Program, make_program
 from . import kernels
 from .fields.stage import (
     BACKWARD,
@@ -28,7 +29,6 @@ from .fields.stage import (
     X_GATES,
 )
 from .memory import Words, make_words, spread
-from .program import Program, make_program
 from .shape import Shape
 from .toolchain import Library
 

@@ -84,9 +84,9 @@ def load(target: Target, key: str, names: Sequence[str], define: Callable[[], Ma
 def source_digest() -> bytes:
     """Digest of the source of everything that kernels are made from."""
     digest = hashlib.sha256()
-    here = Path(__file__).parent
-    for path in sorted(here.rglob("*.py")):
-        digest.update(path.relative_to(here).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    package = Path(__file__).parent.parent
+    for path in sorted(path for folder in ("codegen", "cpu") for path in (package / folder).rglob("*.py")):
+        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.digest()
 
 

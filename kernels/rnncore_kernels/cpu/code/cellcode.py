@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..expression import emit
-from ..program import Program, StageProgram
+from ...codegen.expression import emit
+from ...codegen.program import Program, StageProgram
 from ..shape import Shape
 from ..vector import Vector, first_lanes
 from .ir import I64, PREFIX, Definition, loop, pointer, word_pointer

@@ -7,7 +7,7 @@ from typing import Any
 from llvmlite import ir
 
 from ..shape import Shape
-from ..vector import ELEMENTS, Vector, fma
+from ..vector import ELEMENTS, Vector
 from .emitted import compiled, emitted
 from .ir import I64, pointer
 from .memory import word
@@ -30,7 +30,7 @@ def make_peak(shape: Shape, chains: int) -> None:
         sums = [b.phi(kind) for _ in range(chains)]
         for number, total in enumerate(sums):
             total.add_incoming(factor.constant(float(number)).value, start)
-        new = [fma(factor, factor, Vector(b, total, shape.target)) for total in sums]
+        new = [factor.fma(factor, Vector(b, total, shape.target)) for total in sums]
         for total, value in zip(sums, new, strict=True):
             total.add_incoming(value.value, turn)
         after = b.add(i, I64(1))

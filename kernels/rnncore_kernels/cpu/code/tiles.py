@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..shape import Shape
-from ..vector import Vector, fma
+from ..vector import Vector
 from .emitted import call, compiled, emitted
 from .ir import I64
 
@@ -66,7 +66,7 @@ def sum_products(
     k = b.phi(I64)
     k.add_incoming(I64(0), before)
     sums = [_phi(b, value, before) for value in first]
-    new = [fma(x, y, total) for (x, y), total in zip(factors(k), sums, strict=True)]
+    new = [x.fma(y, total) for (x, y), total in zip(factors(k), sums, strict=True)]
     after = b.add(k, I64(1))
     k.add_incoming(after, turn)
     for total, value in zip(sums, new, strict=True):

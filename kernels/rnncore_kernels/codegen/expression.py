@@ -1,15 +1,17 @@
-"""Expressions of `Symbol`s, as a cell's functions make them: evaluated on vectors, and described in a text."""
+"""Expressions of `Symbol`s, as a cell's functions make them: evaluated on values, and described in a text."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from ..cells.symbol import Symbol
 from . import functions
-from .vector import Vector
+from .value import Value
 
-OPERATIONS: dict[str, Callable[..., Vector]] = {
+V = TypeVar("V", bound=Value)
+
+OPERATIONS: dict[str, Callable[..., Any]] = {
     "add": lambda a, b: a + b,
     "sub": lambda a, b: a - b,
     "mul": lambda a, b: a * b,
@@ -27,7 +29,7 @@ Node = tuple[str, tuple[int | str, ...]]
 """An operation and its arguments: the places of other nodes, or text: a number as float.hex gives it, a name."""
 
 
-def emit(outputs: Sequence[Symbol | None], inputs: Mapping[str, Vector]) -> list[Vector | None]:
+def emit(outputs: Sequence[Symbol | None], inputs: Mapping[str, V]) -> list[V | None]:
     """The values of expressions, where their inputs have the given values.
 
     What occurs in several places, of one expression or several, is computed once.
@@ -36,7 +38,7 @@ def emit(outputs: Sequence[Symbol | None], inputs: Mapping[str, Vector]) -> list
         KeyError: an expression has an input that is not given.
     """
     nodes, places = _numbered(outputs)
-    values: list[Vector] = []
+    values: list[V] = []
     for operation, arguments in nodes:
         if operation == "input":
             values.append(inputs[str(arguments[0])])

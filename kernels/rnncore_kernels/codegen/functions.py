@@ -1,4 +1,4 @@
-"""The functions of `cells.functions` on vectors: straight-line code, without tables, branches or library calls.
+"""The functions of `cells.functions` on values: straight-line code, without tables, branches or library calls.
 
 All exponentials take apart x = n ln2 + r with an integer n and |r| <= ln2 / 2, so that e^x = 2^n e^r, and
 e^r = 1 + r h(r) with a polynomial h. What is built from them avoids cancellation and overflow:
@@ -14,16 +14,15 @@ algorithm, in 50 digits). Results, subnormal ones included, are within 4 units i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-from llvmlite import ir
 
-from .vector import Vector, fma
+from .value import Value
+
+V = TypeVar("V", bound=Value)
 
 LOG2_E = 1.4426950408889634
-
-CURRENT_ROUNDING = 4  # _MM_FROUND_CUR_DIRECTION
 
 
 @dataclass(frozen=True)
@@ -89,30 +88,30 @@ DOUBLE = Format(
 FORMATS: dict[np.dtype[Any], Format] = {np.dtype(np.float32): SINGLE, np.dtype(np.float64): DOUBLE}
 
 
-def exp(x: Vector) -> Vector:
+def exp(x: V) -> V:
     """e**x."""
     form = FORMATS[x.dtype]
     low, high = form.exp_range
     # Two factors 2^a 2^b = 2^n, as 2^n itself may be no normal number: the biases of both are in the lowest bits.
     n, r, bits = _reduced(x.maximum(low).minimum(high), 1, form, 2 * form.bias, form.ln2)
-    power = fma(r, _polynomial(r, form.coefficients), 1)
-    if _has_avx512(x):
-        return _scaled(power, n)
+    power = r.fma(_polynomial(r, form.coefficients), 1)
+    if (scaled := power.times_power_of_two(n)) is not None:
+        return scaled
     half = x.builder.lshr(bits, x.integers(1))
     return power * _power(x, half, form) * _power(x, x.builder.sub(bits, half), form)
 
 
-def sigmoid(x: Vector) -> Vector:
+def sigmoid(x: V) -> V:
     """1 / (1 + e**-x)."""
     form = FORMATS[x.dtype]
     low, high = form.sigmoid_range
     _, r, bits = _reduced(x.maximum(low).minimum(high), -1, form, form.bias - form.headroom, form.ln2)
     scale = 2.0**-form.headroom
-    power = fma(r, _polynomial(r, tuple(c * scale for c in form.coefficients)), scale)
-    return quotient(power, power + _power(x, bits, form))
+    power = r.fma(_polynomial(r, tuple(c * scale for c in form.coefficients)), scale)
+    return power.quotient(power + _power(x, bits, form))
 
 
-def tanh(x: Vector) -> Vector:
+def tanh(x: V) -> V:
     """Hyperbolic tangent."""
     form = FORMATS[x.dtype]
     bounded = x.maximum(-form.tanh_limit).minimum(form.tanh_limit)
@@ -121,69 +120,44 @@ def tanh(x: Vector) -> Vector:
     power = _power(x, bits, form)
     # The products by powers of two make it e^2r - 1; as r is a factor of it and 1 - 2^n is subtracted, -0 stays -0.
     less_one = r * _polynomial(r, tuple(c * 2.0 ** (k + 1) for k, c in enumerate(form.tanh_coefficients)))
-    u = fma(power, less_one, -(1 - power))
-    return quotient(u, u + 2)
+    u = power.fma(less_one, -(1 - power))
+    return u.quotient(u + 2)
 
 
-def relu(x: Vector) -> Vector:
+def relu(x: V) -> V:
     """max(x, 0); NaN stays NaN."""
     return x.maximum(0)
 
 
-def heaviside(x: Vector) -> Vector:
+def heaviside(x: V) -> V:
     """1 where x > 0, else 0; NaN stays NaN."""
     step = x.constant(1).select(x.compare(">", 0), 0)
     return x.select(x.compare("uno", x), step)
 
 
-def clamp(x: Vector, low: float, high: float) -> Vector:
+def clamp(x: V, low: float, high: float) -> V:
     """x limited to [low, high]; NaN stays NaN."""
     return x.maximum(low).minimum(high)
 
 
-def quotient(a: Vector, b: Vector) -> Vector:
-    """a / b within 1.5 units in the last place, where b and 1 / b are positive normal numbers."""
-    if not _has_avx512(a) or a.dtype != np.float32:
-        return a / b
-    # 4 cycles; a division takes 10 (Sapphire Rapids) to 16 (Ice Lake), of which other instructions hide a part. In
-    # float64 a second iteration and the longer polynomials around it make the division the faster one.
-    inverse = b.intrinsic("llvm.x86.avx512.rcp14.ps.512", b.value, b.constant(0).value, _all_lanes(b))
-    return a * fma(inverse, fma(-b, inverse, 1), inverse)
-
-
-def _reduced(x: Vector, factor: int, form: Format, bias: int, ln2: tuple[float, ...]) -> tuple[Vector, Vector, Any]:
+def _reduced(x: V, factor: int, form: Format, bias: int, ln2: tuple[float, ...]) -> tuple[V, V, Any]:
     """(n, r, bits) with factor x = n ln2 + factor r; the lowest bits of `bits` are n + bias; ln2 is a sum."""
     magic = 1.5 * 2.0**form.mantissa + bias
-    shifted = fma(x, factor * LOG2_E, magic)
+    shifted = x.fma(factor * LOG2_E, magic)
     n = shifted - magic
     r = x
     for part in ln2:
-        r = fma(n, -part / factor, r)
+        r = n.fma(-part / factor, r)
     return n, r, shifted.bits()
 
 
-def _polynomial(r: Vector, coefficients: tuple[float, ...]) -> Vector:
+def _polynomial(r: V, coefficients: tuple[float, ...]) -> V:
     result = r.constant(coefficients[-1])
     for coefficient in coefficients[-2::-1]:
-        result = fma(result, r, coefficient)
+        result = result.fma(r, coefficient)
     return result
 
 
-def _power(x: Vector, bits: Any, form: Format) -> Vector:
+def _power(x: V, bits: Any, form: Format) -> V:
     """2^n, where the lowest bits of `bits` are n and the bias."""
     return x.from_bits(x.builder.shl(bits, x.integers(form.mantissa)))
-
-
-def _scaled(x: Vector, n: Vector) -> Vector:
-    """x 2^n, rounded once."""
-    suffix = "ps" if x.dtype == np.float32 else "pd"
-    name = f"llvm.x86.avx512.mask.scalef.{suffix}.512"
-    return x.intrinsic(name, x.value, n.value, x.value, _all_lanes(x), ir.IntType(32)(CURRENT_ROUNDING))
-
-
-def _has_avx512(x: Vector) -> bool:
-    return x.target.avx512 and x.lanes == x.target.lanes(x.dtype)
-
-
-def _all_lanes(x: Vector) -> Any:
-    return ir.IntType(x.lanes)(-1)
