@@ -1,0 +1,1 @@
+"""What a translated kernel calls: checks of memory, the order of accesses, and the scheduler. Compiled by Numba."""
