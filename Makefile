@@ -4,12 +4,15 @@ BIN = $(VENV)/bin
 # A kernel forced on OpenBLAS from outside would be measured instead of this machine.
 MEASURED = env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE
 
-.PHONY: report test lint clean
+.PHONY: report gpu-report test lint clean
 
 report: $(VENV)/.installed   ## how fast is this machine, and a model trained on it
 	$(MEASURED) $(BIN)/rnncore info
 	$(MEASURED) $(BIN)/rnncore bench
 	$(MEASURED) $(BIN)/python examples/char_language_model.py --short
+
+gpu-report: $(VENV)/.installed   ## the CUDA backend beside cuDNN, which is PyTorch's where that is installed in .venv
+	$(BIN)/python benchmarks/gpu.py
 
 test: $(VENV)/.installed-test   ## the whole test suite
 	$(BIN)/python -m pytest $(PYTEST_ARGUMENTS)

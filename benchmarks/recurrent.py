@@ -51,13 +51,11 @@ class Step:
     param_names = ("backend", "cell", "H")
 
     def setup(self, backend: str, cell: str, hidden: int) -> None:
-        _skip_unavailable(backend)
-        self.x, _ = Workload(cell, "inference", 1, 1, hidden, hidden, "float32").inputs()
-        self.frozen = rnncore.Recurrent(cell, hidden, hidden, backend=backend, seed=0).freeze()
-        _, self.state = self.frozen.step(self.x[0])
+        self.task = _task(backend, cell, "step", (1, 1, hidden))
+        self.task()
 
     def time_step(self, backend: str, cell: str, hidden: int) -> None:
-        self.frozen.step(self.x[0], self.state)
+        self.task()
 
 
 def timeraw_import() -> str:

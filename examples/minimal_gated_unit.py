@@ -58,7 +58,7 @@ def main() -> None:
     """Learn to say, at the end of a sequence of random bits, whether the last eight held more ones than zeros."""
     check_gradients(MinimalGatedUnit())
     rng = np.random.default_rng(0)
-    rnn = Recurrent(MinimalGatedUnit(), input_size=1, hidden_size=32, seed=0)
+    rnn = Recurrent(MinimalGatedUnit(), input_size=1, hidden_size=32, backend="numba", seed=0)
     decoder = rng.standard_normal(32).astype("float32") / 6
     for iteration in range(401):
         bits = rng.integers(0, 2, (20, 64, 1)).astype("float32")

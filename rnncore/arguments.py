@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rnncore_kernels.contract import Array, Rows
 
 from .architecture import Architecture
+from .devices import as_array, check_current, is_on_gpu
 from .errors import describe
 from .rows import DENSE, arrange
 from .states import as_given
@@ -71,8 +72,14 @@ class Layout:
 
     def clear_padding(self, x: Array) -> None:
         """Set (T, B, ...) to 0 past each row's end."""
-        if self.lengths is not None:
-            x[self.xp.arange(self.steps)[:, None] >= self.xp.asarray(self.lengths)] = 0
+        if self.lengths is None:
+            return
+        ended = self.xp.arange(self.steps)[:, None] >= self.xp.asarray(self.lengths)
+        if self.xp is np:
+            x[ended] = 0
+        else:
+            # An assignment by a mask waits for the GPU in CuPy.
+            self.xp.copyto(x, 0, where=ended[..., None])
 
 
 def read_sequence(architecture: Architecture, xp: ModuleType, x: Any, lengths: Any) -> tuple[Layout, Array]:
@@ -171,6 +178,7 @@ def _read_array(name: str, value: Any, axes: Callable[[], str], architecture: Ar
     """`value`, if it is an array of the network's kind and dtype; `axes()` says in a message what it should be."""
     if type(value) is not xp.ndarray:
         value = _plain_array(name, value, axes, architecture, xp)
+    check_current(name, value, xp)
     if value.dtype != architecture.dtype:
         fix = f"convert it with .astype({architecture.dtype.name!r})"
         if (came := str(value.dtype)) in ("float32", "float64"):
@@ -184,22 +192,14 @@ def _plain_array(name: str, value: Any, axes: Callable[[], str], architecture: A
     expected = f"{name}: expected a {xp.__name__}.ndarray {axes()} of {architecture.dtype}, got {describe(value)}"
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{expected}: its mask would be ignored; fill it, and give the steps of each row in lengths")
-    if isinstance(value, xp.ndarray):
-        array: Array = value.view(xp.ndarray)
-        return array
-    if hasattr(value, "__cuda_array_interface__"):
-        raise TypeError(
-            f"{expected}, which is on a GPU: nothing moves between devices by itself; copy it to the host, or use "
-            f"backend='cuda'"
-        )
-    raise TypeError(f"{expected}: convert it with {xp.__name__}.asarray")
+    return as_array(value, xp, expected)
 
 
 def _read_lengths(lengths: Any, architecture: Architecture, steps: int, batch: int) -> NDArray[np.int64] | None:
     if lengths is None:
         return None
     expected = f"lengths: expected (B={batch},) integers"
-    if hasattr(lengths, "__cuda_array_interface__"):
+    if is_on_gpu(lengths):
         raise TypeError(f"{expected} in the host's memory, got {describe(lengths)}: copy it there")
     try:
         array = np.asarray(lengths)

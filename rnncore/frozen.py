@@ -12,6 +12,7 @@ import numpy as np
 from rnncore_kernels.contract import Array, Run
 
 from .arguments import read_sequence, read_states, read_step
+from .devices import as_array, is_on_gpu
 from .errors import describe
 from .rows import DENSE
 from .stack import Stack
@@ -78,9 +79,9 @@ class Frozen:
 
     @functools.cached_property
     def _plain(self) -> tuple[Any, ...] | None:
-        """What `_plain_step` needs to know; None if the network is not of one layer in one direction."""
+        """What `_plain_step` needs to know; None unless the network is of one layer, in one direction, on the host."""
         arch, engine = self._stack.architecture, self._stack.engine
-        if arch.num_layers > 1 or arch.bidirectional:
+        if arch.num_layers > 1 or arch.bidirectional or engine.xp is not np:
             return None
         sizes = arch.input_size, arch.hidden_size, len(arch.cell.states)
         return engine.xp.ndarray, arch.dtype, *sizes, self._stack.packed[0], engine
@@ -92,7 +93,8 @@ class Frozen:
         arch, xp = self._stack.architecture, self._stack.engine.xp
         if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 0:
             raise ValueError(f"steps: expected an integer of at least 0, got {steps!r}")
-        layout, _ = read_step(arch, xp, x_0, "x_0")
+        layout, first = read_step(arch, xp, x_0, "x_0")
+        x_0 = layout.step_out(first[0])
         if feedback is None and arch.input_size != arch.hidden_size:
             raise ValueError(
                 f"feedback: expected a function from an output (B, hidden_size={arch.hidden_size}) to the next input "
@@ -103,11 +105,16 @@ class Frozen:
         x_t = x_0
         for t in range(steps):
             if t > 0:
-                x_t = outputs[t - 1] if feedback is None else feedback(outputs[t - 1].copy())
+                x_t = outputs[t - 1] if feedback is None else self._fed_back(feedback(outputs[t - 1].copy()))
                 if not isinstance(x_t, xp.ndarray) or (x_t.shape, x_t.dtype) != (x_0.shape, x_0.dtype):
                     raise ValueError(f"feedback: expected to return {describe(x_0)}, like x_0, got {describe(x_t)}")
             outputs[t], state = self.step(x_t, state)
         return outputs.swapaxes(0, 1) if arch.batch_first and outputs.ndim == 3 else outputs, state
+
+    def _fed_back(self, value: Any) -> Any:
+        """What `feedback` returned, as CuPy's where it is another library's on the GPU."""
+        xp = self._stack.engine.xp
+        return value if xp is np or not is_on_gpu(value) else as_array(value, xp, "feedback: expected a cupy.ndarray")
 
     def __copy__(self) -> Frozen:
         return self

@@ -9,6 +9,7 @@ import numpy as np
 from rnncore_kernels.cells import Cell, CellError
 from rnncore_kernels.contract import Array
 
+from .devices import namespace_of
 from .recurrent import Recurrent
 from .states import as_given, as_tuple
 
@@ -33,16 +34,16 @@ def check_gradients(cell: str | Cell, backend: str = "numpy", seed: int = 0) -> 
     """
     rnn = Recurrent(cell, 2, 3, dtype="float64", backend=backend, seed=seed)
     rng = np.random.default_rng(seed)
+    xp = namespace_of(rnn.parameters["weight_hh_l0"])
+
+    def some(*shape: int) -> Array:
+        values: Array = xp.asarray(rng.standard_normal(shape))
+        return values
 
     def some_states() -> tuple[Array, ...]:
-        return tuple(rng.standard_normal((1, 2, 3)) for _ in rnn.cell.states)
+        return tuple(some(1, 2, 3) for _ in rnn.cell.states)
 
-    x, state, grad_output, grad_state = (
-        rng.standard_normal((3, 2, 2)),
-        some_states(),
-        rng.standard_normal((3, 2, 3)),
-        some_states(),
-    )
+    x, state, grad_output, grad_state = some(3, 2, 2), some_states(), some(3, 2, 3), some_states()
 
     def loss() -> float:
         output, final = rnn(x, as_given(state))
@@ -61,14 +62,14 @@ def check_gradients(cell: str | Cell, backend: str = "numpy", seed: int = 0) -> 
 
     for name, values, grad in pairs():
         for at in np.ndindex(*values.shape):
-            here = values[at]
+            here = float(values[at])
             values[at] = here + STEP
             above = loss()
             values[at] = here - STEP
             numeric = (above - loss()) / (2 * STEP)
             values[at] = here
-            if not abs(grad[at] - numeric) <= TOLERANCE * max(1.0, abs(numeric)):
+            if not abs(float(grad[at]) - numeric) <= TOLERANCE * max(1.0, abs(numeric)):
                 raise CellError(
-                    f"{rnn.cell!r}: backward: the gradient of {name} at {at} is {grad[at]:.8g}; "
+                    f"{rnn.cell!r}: backward: the gradient of {name} at {at} is {float(grad[at]):.8g}; "
                     f"finite differences of the forward give {numeric:.8g}"
                 )

@@ -11,6 +11,7 @@ import numpy as np
 from rnncore_kernels.contract import Array, LayerWeights
 
 from .architecture import Architecture
+from .devices import as_array, check_current, namespace_of
 from .errors import describe
 
 
@@ -53,16 +54,17 @@ class Parameters(Mapping[str, Array]):
         """Overwrite some parameters; if one is refused (ValueError, TypeError or KeyError), none is changed."""
         if not isinstance(values, Mapping):
             raise TypeError(f"parameters: expected a mapping from names to arrays, got {describe(values)}")
-        for name, value in values.items():
-            self._check(name, self[name], value)
+        checked = {name: self._check(name, self[name], value) for name, value in values.items()}
         # Copied before the first write, as values may be views of other parameters.
-        new = {name: value.copy() for name, value in values.items() if value is not self._arrays[name]}
+        new = {name: value.copy() for name, value in checked.items() if value is not self._arrays[name]}
         for name, value in new.items():
             self._arrays[name][...] = value
 
-    def _check(self, name: str, current: Array, value: Any) -> None:
-        if not isinstance(value, type(current)):
-            raise TypeError(f"{name}: expected a {describe(current)}, got {describe(value)}")
+    def _check(self, name: str, current: Array, value: Any) -> Array:
+        xp = namespace_of(current)
+        if type(value) is not type(current):
+            value = as_array(value, xp, f"{name}: expected a {describe(current)}, got {describe(value)}")
+        check_current(name, value, xp)
         if not getattr(current.flags, "writeable", True):
             raise ValueError(f"{name}: the parameter is read-only: call parameters[{name!r}].setflags(write=True)")
         if value.shape != current.shape:
@@ -71,6 +73,8 @@ class Parameters(Mapping[str, Array]):
             raise TypeError(
                 f"{name}: expected {current.dtype}, got {value.dtype}: convert it with .astype({current.dtype.name!r})"
             )
+        checked: Array = value
+        return checked
 
     def _axes(self, name: str) -> str:
         gates = len(self._architecture.cell.gates)

@@ -12,6 +12,7 @@ from rnncore_kernels.cells import GRU, LSTM, Cell, Elman
 from rnncore_kernels.contract import Array
 
 from .architecture import Architecture, options_of
+from .devices import on_host
 from .errors import describe
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def to_torch(rnn: Recurrent) -> Any:
         warnings.simplefilter("ignore", UserWarning)
         make, dtype = getattr(torch.nn, name), getattr(torch, rnn.dtype.name)
         module = make(rnn.input_size, rnn.hidden_size, **options_of(rnn), dtype=dtype, **options)
-    module.load_state_dict({name: torch.tensor(array) for name, array in rnn.state_dict().items()})
+    module.load_state_dict({name: torch.tensor(on_host(array)) for name, array in rnn.state_dict().items()})
     return module
 
 

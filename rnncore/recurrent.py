@@ -32,6 +32,10 @@ class Recurrent(Described):
     (L*D, B, H), without a batch (L*D, H); for the LSTM a pair (h, c) of them. NaN and infinite values propagate to all
     that depends on them, without a warning.
 
+    Arrays are NumPy's. With backend="cuda" they are CuPy's, of the GPU that was current when the network was made; an
+    array of another library on this GPU is taken too, without a copy, by DLPack or the CUDA array interface. Nothing
+    moves between the host and a GPU by itself. Work is queued on CuPy's current stream, and not waited for.
+
     Args:
         cell: "rnn" (or "elman"), "lstm", "gru", or an instance of `Elman`, `LSTM`, `GRU` or a `Cell` of your own.
         input_size: I, the width of x.
@@ -45,8 +49,8 @@ class Recurrent(Described):
         backend: "cuda", "numba", "numpy", or "auto" for the first of these that can run here.
         dtype: "float32" or "float64", of parameters and all arrays.
         seed: of the initial parameters and of dropout; None for a fresh one.
-        num_threads: most threads that a call uses; None for as many as there are cores. Results have the same bits
-            for any number.
+        num_threads: most threads of the processor that a call computes with; None for as many as there are cores.
+            Results have the same bits for any number. Without effect with backend="cuda".
 
     Raises:
         ValueError, TypeError: an argument is wrong; the message says which.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.util
 from typing import Any, cast
 
 from rnncore_kernels.contract import Engine, EngineModule, Probe
@@ -52,12 +51,6 @@ def make_engine(name: str, num_threads: int | None) -> Engine[Any, Any]:
 
 @functools.cache
 def _probe(name: str) -> Probe:
-    if importlib.util.find_spec(MODULES[name]) is None:
-        return Probe(
-            available=False,
-            reason=f"this version of rnncore has no {name} engine",
-            fix="Use backend='auto', or backend='numpy', which runs anywhere.",
-        )
     return _module(name).probe()
 
 

@@ -16,6 +16,7 @@ import safetensors.numpy
 from rnncore_kernels.cells import CELLS, Cell, check_cell
 
 from .architecture import OPTIONS
+from .devices import on_host
 
 if TYPE_CHECKING:
     from .recurrent import Recurrent
@@ -35,7 +36,7 @@ def save(rnn: Recurrent, path: str | os.PathLike[str]) -> None:
         "architecture": json.dumps(architecture, sort_keys=True),
     }
     # safetensors writes the buffer of a non-contiguous array as if it were contiguous, without an error.
-    tensors = {name: np.ascontiguousarray(_on_host(array)) for name, array in rnn.parameters.items()}
+    tensors = {name: np.ascontiguousarray(on_host(array)) for name, array in rnn.parameters.items()}
     target = Path(path).resolve()
     partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
@@ -96,8 +97,3 @@ def _find_cell(where: str, described: dict[str, Any], given: Cell | None) -> Cel
 def _is_own(cell: Cell) -> bool:
     """Whether the cell is the user's, whatever it calls itself."""
     return type(cell) is not CELLS.get(cell.name)
-
-
-def _on_host(array: Any) -> Any:
-    """A CuPy array as a NumPy array; saving is the one place where moving is what was asked for."""
-    return array.get() if hasattr(array, "get") else array

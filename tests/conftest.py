@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from hosted import Hosted
 from hypothesis import settings
 from numpy.typing import NDArray
 
 import rnncore
 from rnncore import stack
+from rnncore.registry import MODULES
+from rnncore_kernels import cuda
 from rnncore_kernels.cpu import recycling
 from rnncore_kernels.numpy import NumpyEngine, engine, forward
 
@@ -30,6 +34,15 @@ TOLERANCES = {
 
 ULPS = 4
 """Largest error of an elementary function on a compiled vector, in units in the last place of the exact result."""
+
+PTX = ["ptx"] if importlib.util.find_spec("numba_cuda") else []
+"""The CUDA engine on the processor, see `ptxengine`, where its compiler is installed."""
+
+PTX_EVERY = ("test_dense", "test_deep_bidirectional_ragged")
+"""Tests whose launches run under every schedule and for every architecture, and not for one in turn."""
+
+PTX_MODULES = ("test_against_oracle", "test_inference", "test_training")
+"""Tests of what engines compute."""
 
 settings.register_profile("rnncore", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("rnncore")
@@ -58,7 +71,57 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test with the argument `backend` runs over every backend that can run here; test_backends reports the others."""
     if "backend" in metafunc.fixturenames:
-        metafunc.parametrize("backend", [name for name, probe in rnncore.backends().items() if probe.available])
+        names = [name for name, probe in rnncore.backends().items() if probe.available]
+        names += PTX if getattr(metafunc.module, "__name__", "") in PTX_MODULES else []
+        marks = {"cuda": [pytest.mark.gpu]}
+        metafunc.parametrize("backend", [pytest.param(name, marks=marks.get(name, [])) for name in names])
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that need a GPU are skipped without one, for the probe's reason.
+
+    Of most cells, the executor runs float32 alone: the other dtype is the same code, and takes as long to compile.
+    """
+    items[:] = [item for item in items if not _is_costly(getattr(item, "callspec", None))]
+    if any(item.get_closest_marker("gpu") for item in items) and not (probe := rnncore.backends()["cuda"]).available:
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason=f"cuda: {probe.reason}"))
+
+
+def _is_costly(callspec: Any) -> bool:
+    params = {} if callspec is None else callspec.params
+    if params.get("backend") != "ptx" or params.get("dtype") != "float64":
+        return False
+    return params.get("name", "lstm") not in ("lstm", "gru_candidate_before")
+
+
+@pytest.fixture(autouse=True)
+def arrays_of_the_host(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The CUDA engine takes NumPy's arrays, but in test_gpu, so that all tests of engines can be its tests too."""
+    if rnncore.backends()["cuda"].available and request.module.__name__ != "test_gpu":
+        make = cuda.make_engine
+        monkeypatch.setattr(cuda, "make_engine", lambda num_threads: Hosted(make(num_threads)))
+
+
+@pytest.fixture
+def ptx(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The backend "ptx" for a test that names it."""
+    monkeypatch.setitem(MODULES, "ptx", "ptxengine")
+
+
+@pytest.fixture(autouse=True)
+def ptx_backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The backend "ptx"; each launch under every schedule and for every architecture where tests are few."""
+    callspec = getattr(request.node, "callspec", None)
+    if callspec is not None and callspec.params.get("backend") == "ptx":
+        import ptxengine
+
+        monkeypatch.setitem(MODULES, "ptx", "ptxengine")
+        # The kernels for few rows are tested in test_cuda_engine: each takes seconds to compile.
+        monkeypatch.setattr("rnncore_kernels.cuda.launch.FEW_ROWS", 0)
+        every = request.node.originalname in PTX_EVERY
+        monkeypatch.setattr(ptxengine, "chosen", ptxengine.choose(request.node.name, every=every))
 
 
 @pytest.fixture

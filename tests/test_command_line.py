@@ -142,8 +142,8 @@ def test_not_enough_memory(capsys: pytest.CaptureFixture[str], monkeypatch: pyte
 
 def test_a_result_that_is_not_finite_is_wrong() -> None:
     good = np.ones(3)
-    assert measure._error([good, good], [good, good]) == 0
-    assert measure._error([good, np.array([1, np.nan, 1])], [good, good]) == np.inf
+    assert measure.largest_error([good, good], [good, good]) == 0
+    assert measure.largest_error([good, np.array([1, np.nan, 1])], [good, good]) == np.inf
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,7 +37,9 @@ def test_docstrings(module: ModuleType) -> None:
     assert outcome.failed == 0
 
 
-@pytest.mark.parametrize("path", ["README.md", "CONTRIBUTING.md", "docs/cells.md", "docs/performance.md"])
+@pytest.mark.parametrize(
+    "path", ["README.md", "CONTRIBUTING.md", "docs/cells.md", "docs/gpu.md", "docs/performance.md"]
+)
 def test_links_lead_somewhere(path: str) -> None:
     file = ROOT / path
     for target in re.findall(r"\]\(([^)#:]+)\)", file.read_text()):

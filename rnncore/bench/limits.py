@@ -11,6 +11,7 @@ import numpy as np
 
 from ..registry import backends
 from . import clock
+from .workload import finished
 
 FMA_MODULE = "rnncore_kernels.cpu.peak"
 """Has fma_peak(dtype, num_threads)."""
@@ -21,7 +22,7 @@ class Limits:
     """Operations per second.
 
     Attributes:
-        gemm: of a large matrix product by NumPy.
+        gemm: of a large matrix product by NumPy, or on a GPU by cuBLAS.
         fma: of multiply-adds in registers; None without the Numba engine, which measures it.
     """
 
@@ -34,6 +35,15 @@ def measure_limits(dtype: str, num_threads: int, size: int) -> Limits:
     gemm = _gemm(dtype, num_threads, size)
     clock.rest()
     return Limits(gemm, _fma(dtype, num_threads))
+
+
+def measure_gpu_limits(dtype: str, size: int) -> Limits:
+    """The product alone, by CuPy on the current GPU."""
+    xp = importlib.import_module("cupy")
+    a = xp.asarray(np.random.default_rng(0).standard_normal((size, size)).astype(dtype))
+    out = xp.empty_like(a)
+    samples = clock.sample(finished(lambda: xp.matmul(a, a, out=out), xp), 0.2)
+    return Limits(2 * size**3 / statistics.median(samples))
 
 
 def _gemm(dtype: str, num_threads: int, size: int) -> float:

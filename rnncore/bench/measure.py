@@ -27,6 +27,8 @@ PEAK_SIZE = 2048
 """Of the matrices whose product is the machine's limit."""
 LIMITS = "machine"
 """The contender, of a kind, that measures the machine itself."""
+GPU = "cuda"
+"""The contender that has limits of its own."""
 
 
 @dataclass(frozen=True)
@@ -102,16 +104,21 @@ def run(
                 if isinstance(answer, str):
                     absent[contender] = answer
                 else:
-                    errors[contender] = _error(answer, reference)
+                    errors[contender] = largest_error(answer, reference)
             right = [name for name, error in errors.items() if error <= CHECK_TOLERANCE[workload.dtype]]
-            limits = children[LIMITS].ask("limits", workload.dtype, PEAK_SIZE)
+            limits = {
+                name: children[name].ask("limits", workload.dtype, PEAK_SIZE)
+                for name in (LIMITS, *(name for name in contenders if name == GPU))
+            }
             times = time_in_turns({name: partial(children[name].ask, "turn") for name in right}, min_time)
             for name in contenders:
                 timing = Timing(workload, times[name]) if name in times else None
-                yield Result(workload, name, limits, errors.get(name), timing, absent.get(name, ""))
+                yield Result(
+                    workload, name, limits.get(name, limits[LIMITS]), errors.get(name), timing, absent.get(name, "")
+                )
 
 
-def _error(results: Sequence[Array], reference: Sequence[Array]) -> float:
+def largest_error(results: Sequence[Array], reference: Sequence[Array]) -> float:
     """Largest error, relative to the largest magnitude of each result; infinite where one is not finite.
 
     A result may have an axis of length 1, or the directions on an axis of their own.

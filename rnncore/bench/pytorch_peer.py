@@ -11,11 +11,13 @@ import torch  # pyright: ignore[reportMissingImports]
 from .workload import Task, Workload
 
 
-def make_task(peer: str, workload: Workload, num_threads: int, lasting: contextlib.ExitStack) -> Task:
-    """See `peers.make_task`."""
+def make_task(
+    peer: str, workload: Workload, num_threads: int, lasting: contextlib.ExitStack, device: str = "cpu"
+) -> Task:
+    """See `peers.make_task`; on PyTorch's device "cuda", a call returns when all is queued there."""
     torch.set_num_threads(num_threads)
-    module = workload.network("numpy").to_torch()
-    x, grad_output = (torch.from_numpy(values) for values in workload.inputs())
+    module = workload.network("numpy").to_torch().to(device)
+    x, grad_output = (torch.from_numpy(values).to(device) for values in workload.inputs())
     apply = _ragged(workload, module) if workload.ragged else module
     if workload.mode == "training":
         return _training(module, apply, x, grad_output)
@@ -55,7 +57,7 @@ def _training(module: Any, apply: Callable[[Any], tuple[Any, Any]], x: Any, grad
 
 def _step(workload: Workload, module: Any, x_t: Any) -> Task:
     make = getattr(torch.nn, f"{type(module).__name__}Cell")
-    cell = make(workload.input_size, workload.hidden_size, dtype=x_t.dtype).eval()
+    cell = make(workload.input_size, workload.hidden_size, dtype=x_t.dtype, device=x_t.device).eval()
     cell.load_state_dict({name.removesuffix("_l0"): values for name, values in module.state_dict().items()})
     before = cell(x_t)
 

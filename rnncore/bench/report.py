@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from .compare import geometric_means, has_peers, versus_best
-from .measure import Result
+from .measure import GPU, Result
 
 TEXT_COLUMNS = ("cell", "mode", "dtype", "backend", "best peer")
 
@@ -28,7 +28,7 @@ def caption(results: Sequence[Result]) -> str:
         *(["bidirectional"] if any(result.workload.bidirectional for result in results) else []),
         *(["ragged: rows of 1 to T steps"] if any(result.workload.ragged for result in results) else []),
         *([f"largest error against float64 {max(errors):.1e}"] if errors else []),
-        f"of GEMM: share of numpy.matmul in the same run, {_range([r.limits.gemm for r in results])}",
+        f"of GEMM: share of {_products(results)} in the same run, {_range([r.limits.gemm for r in results])}",
         *([f"of FMA: share of what the processor's multiply-adds reach in registers, {_range(fma)}"] if fma else []),
         *([f"vs best: time of the fastest peer over ours, geometric mean {', '.join(means)}"] if means else []),
         *dict.fromkeys(f"{result.contender}: {result.absent}" for result in results if result.absent),
@@ -115,6 +115,10 @@ def _dtypes(results: Sequence[Result]) -> set[str]:
 
 def _has_input_column(results: Sequence[Result]) -> bool:
     return any(result.workload.input_size != result.workload.hidden_size for result in results)
+
+
+def _products(results: Sequence[Result]) -> str:
+    return "numpy.matmul" + (" (cuda: of cuBLAS)" if any(result.contender == GPU for result in results) else "")
 
 
 def _range(rates: Sequence[float]) -> str:

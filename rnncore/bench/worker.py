@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from . import clock
-from .limits import Limits, measure_limits
+from .limits import Limits, measure_gpu_limits, measure_limits
 from .peers import NotOfferedError, make_task
 from .workload import Task, Workload, arrays_of
 
@@ -43,7 +43,9 @@ class Worker:
         return clock.sample(self._task, seconds)
 
     def limits(self, dtype: str, size: int) -> Limits:
-        """What the machine can do."""
+        """What the machine can do, or its GPU where that is what is measured here."""
+        if self._contender == "cuda":
+            return measure_gpu_limits(dtype, size)
         return measure_limits(dtype, self._num_threads, size)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from rnncore_kernels.cells import CELLS, GRU, Cell
 from rnncore_kernels.contract import Array
 
+from ..devices import namespace_of, on_host
 from ..pytorch import is_tensor
 from ..recurrent import Recurrent
 
@@ -81,8 +83,13 @@ class Workload:
         return np.random.default_rng(0).integers(1, self.steps + 1, self.batch) if self.ragged else None
 
     def task(self, rnn: Recurrent) -> Task:
-        """The workload on a network of this library."""
-        x, grad_output = (values.astype(rnn.dtype) for values in self.inputs())
+        """The workload on a network of this library; a call returns when all is computed, on a GPU too."""
+        return finished(self.queued(rnn), namespace_of(rnn.parameters["weight_hh_l0"]))
+
+    def queued(self, rnn: Recurrent) -> Task:
+        """As `task`, but a call returns when all is queued on the GPU, if the network is on one."""
+        xp = namespace_of(rnn.parameters["weight_hh_l0"])
+        x, grad_output = (xp.asarray(values.astype(rnn.dtype)) for values in self.inputs())
         lengths = self.lengths()
         if self.mode == "training":
 
@@ -100,8 +107,21 @@ class Workload:
         return lambda: frozen(x, lengths=lengths)
 
 
+def finished(task: Task, xp: ModuleType) -> Task:
+    """The task, and waiting for what it has queued on a GPU; what a task of NumPy's has computed is there."""
+    if xp is np:
+        return task
+
+    def wait() -> Any:
+        results = task()
+        xp.cuda.get_current_stream().synchronize()
+        return results
+
+    return wait
+
+
 def arrays_of(results: Any) -> list[Array]:
     """What a task returned, as a flat list of NumPy arrays."""
     if isinstance(results, (list, tuple)):
         return [array for part in results for array in arrays_of(part)]
-    return [results.detach().numpy() if is_tensor(results) else results]
+    return [results.detach().cpu().numpy() if is_tensor(results) else on_host(results)]

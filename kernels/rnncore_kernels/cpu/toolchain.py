@@ -9,18 +9,15 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
-import hashlib
 import os
-import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import llvmlite
 import llvmlite.binding as llvm
 
-from ..host import cache_folders
+from .. import cache
 from .code.ir import PREFIX, Definition
 from .target import Target
 
@@ -71,30 +68,16 @@ def load(target: Target, key: str, names: Sequence[str], define: Callable[[], Ma
     """
     name = _file_name(target, key)
     with _lock:
-        for folder in cache_folders():
-            code = _read(folder / name)
-            if code is not None:
-                return Library(target, code, names)
-        code = _compile(target, names, define())
-        _write(name, code)
+        code = cache.read(name)
+        if code is None:
+            code = _compile(target, names, define())
+            cache.write(name, code)
         return Library(target, code, names)
 
 
-@functools.cache
-def source_digest() -> bytes:
-    """Digest of the source of everything that kernels are made from."""
-    digest = hashlib.sha256()
-    package = Path(__file__).parent.parent
-    for path in sorted(path for folder in ("codegen", "cpu") for path in (package / folder).rglob("*.py")):
-        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.digest()
-
-
-def _file_name(target: Target, key: str) -> str:
-    digest = hashlib.sha256(source_digest())
-    for part in (key, repr(target), llvmlite.__version__, _numba_version()):
-        digest.update(part.encode() + b"\0")
-    return f"{digest.hexdigest()[:40]}.o"
+def _file_name(target: Target, name: str) -> str:
+    digest = cache.source_digest("codegen", "cpu")
+    return f"{cache.key(digest, name, repr(target), llvmlite.__version__, _numba_version())}.o"
 
 
 @functools.cache
@@ -102,32 +85,6 @@ def _numba_version() -> str:
     from importlib.metadata import version
 
     return version("numba")
-
-
-def _read(path: Path) -> bytes | None:
-    """The code in a file; None where there is no file, or a damaged one."""
-    try:
-        content = path.read_bytes()
-    except OSError:
-        return None
-    code, digest = content[:-32], content[-32:]
-    return code if hashlib.sha256(code).digest() == digest else None
-
-
-def _write(name: str, code: bytes) -> None:
-    """Put the code in the first folder that can be written to, whole or not at all."""
-    for folder in cache_folders():
-        partial = folder / f".{name}.{secrets.token_hex(4)}"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            partial.write_bytes(code + hashlib.sha256(code).digest())
-            os.replace(partial, folder / name)
-        except OSError:
-            # Also where the folder cannot even be looked into.
-            with contextlib.suppress(OSError):
-                partial.unlink()
-        else:
-            return
 
 
 @functools.cache

@@ -1,0 +1,60 @@
+"""The engine of `backend="cuda"`: products of whole sequences by cuBLAS, and one launch for all steps of a layer."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from types import ModuleType
+
+from ..cells import Cell
+from ..contract import Array, BackwardRun, Engine, LayerGradients, LayerWeights, Run
+from .backward import backward
+from .device import Device
+from .forward import Residuals, forward, infer
+from .packed import CudaPacked, pack
+
+
+class CudaEngine(Engine[CudaPacked, Residuals]):
+    """See `contract.Engine`. Arrays are on a GPU; all work is queued on the current stream, and none is waited for."""
+
+    min_block_steps = 256
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self.xp: ModuleType = device.xp
+
+    def pack(self, cell: Cell, weights: LayerWeights, *, copy: bool, backward: bool) -> CudaPacked:
+        return pack(self.xp, cell, weights, copy=copy, backward=backward)
+
+    def infer(self, runs: Sequence[Run[CudaPacked]]) -> None:
+        for run in runs:
+            with _memory_for("inference", run.x, run.packed):
+                infer(self._device, run)
+
+    def forward(self, runs: Sequence[Run[CudaPacked]]) -> list[Residuals]:
+        residuals = []
+        for run in runs:
+            with _memory_for("the forward pass", run.x, run.packed):
+                residuals.append(forward(self._device, run))
+        return residuals
+
+    def backward(self, runs: Sequence[BackwardRun[CudaPacked, Residuals]]) -> list[LayerGradients]:
+        gradients = []
+        for run in runs:
+            with _memory_for("the backward pass", run.residuals.x, run.packed):
+                gradients.append(backward(self._device, run))
+        return gradients
+
+
+@contextlib.contextmanager
+def _memory_for(what: str, x: Array, packed: CudaPacked) -> Iterator[None]:
+    """Say in a MemoryError what there was no memory for, and what to do."""
+    try:
+        yield
+    except MemoryError as error:
+        steps, batch, inputs = x.shape
+        raise MemoryError(
+            f"not enough memory on the GPU for {what} of a layer with T={steps}, B={batch}, I={inputs}, "
+            f"H={packed.hidden} in {x.dtype}: {error} Use fewer rows or steps at a time, or delete tapes and arrays "
+            f"that nobody needs; cupy.get_default_memory_pool().free_all_blocks() returns what CuPy keeps for later."
+        ) from error

@@ -1,0 +1,87 @@
+"""The CUDA engine on the processor, where work is divided among blocks as on a GPU that is small, or large."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba_cuda")
+
+import ptxengine
+from conftest import Close
+from networks import make_call
+from ptxengine import PtxDevice
+from test_against_oracle import check
+
+from rnncore_kernels.cuda import forward
+from rnncore_kernels.cuda.device import Limits
+from rnncore_kernels.cuda.division import Division, divide
+
+LIMITS = {
+    "resident": Limits((8, 0), 6, 60_000),
+    "streamed": Limits((8, 0), 6, 7_000),
+    "one block": Limits((8, 0), 1, 12_000),
+}
+LENGTHS = [4, 1, 0, 3, 4, 2, 2, 4, 1, 3, 4]
+
+
+@pytest.fixture
+def divisions(monkeypatch: pytest.MonkeyPatch) -> list[Division]:
+    """Divisions that were made, for the limits that a test puts on the device."""
+    made: list[Division] = []
+
+    def remember(*arguments: Any) -> Division:
+        made.append(divide.__wrapped__(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr("rnncore_kernels.cuda.launch.divide", remember)
+    # Such small layers would be divided by rows alone.
+    monkeypatch.setattr("rnncore_kernels.cuda.division.MEETING", 0)
+    monkeypatch.setattr(ptxengine, "chosen", ptxengine.COMBINATIONS)
+    return made
+
+
+def limit(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(ptxengine, "make_engine", lambda _: ptxengine.engine_on(PtxDevice(LIMITS[name])))
+
+
+@pytest.mark.parametrize("limits", LIMITS)
+@pytest.mark.parametrize("name", ["lstm", "gru_candidate_after", "gru_candidate_before", "elman_tanh"])
+def test_divided(
+    name: str, limits: str, divisions: list[Division], close: Close, monkeypatch: pytest.MonkeyPatch, ptx: None
+) -> None:
+    """Several blocks that meet, several slices of rows and units, weights in shared memory or not, k in chunks."""
+    limit(monkeypatch, limits)
+    options: dict[str, Any] = {"hidden_size": 37, "bidirectional": True, "backend": "ptx", "dtype": "float32"}
+    check(make_call(name, 4, len(LENGTHS), lengths=LENGTHS, **options), close, lengths=LENGTHS)
+    assert all(division.resident == (limits == "resident") for division in divisions)
+    if limits == "one block":
+        assert any(division.unit_slices > 1 for division in divisions)
+    else:
+        assert any(division.unit_groups > 1 for division in divisions)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("name", ["lstm", "gru_candidate_before"])
+def test_few_rows(name: str, batch: int, divisions: list[Division], close: Close, ptx: None) -> None:
+    check(make_call(name, 3, batch, hidden_size=70, backend="ptx"), close)
+    assert all(division.tiles[0].thread_rows == 1 for division in divisions)
+    assert any(division.unit_groups > 1 for division in divisions)
+
+
+def test_inference_in_spans(monkeypatch: pytest.MonkeyPatch, close: Close, ptx: None) -> None:
+    """The input projection takes bounded memory: long sequences are computed in several launches."""
+    monkeypatch.setattr(forward, "PROJECTION_BYTES", 2 * 4 * 6 * 8 * 4)
+    lengths = [7, 3, 0, 5, 7, 2]
+    check(
+        make_call("lstm", 7, 6, hidden_size=8, lengths=lengths, bidirectional=True, backend="ptx"),
+        close,
+        lengths=lengths,
+    )
+
+
+def test_results_have_the_same_bits_again(ptx: None) -> None:
+    call = make_call("gru_carry_after", 5, 6, hidden_size=24, backend="ptx")
+    np.testing.assert_array_equal(call.rnn(call.x)[0], call.rnn(call.x)[0])
