@@ -18,7 +18,9 @@ from rnncore_kernels.codegen.program import Program, make_program
 from rnncore_kernels.cuda import toolchain
 from rnncore_kernels.cuda.device import Limits
 from rnncore_kernels.cuda.kernels import backward_source, forward_source
-from rnncore_kernels.cuda.launch import backward_division, forward_division
+from rnncore_kernels.cuda.launch import backward_division, forward_division, is_few
+from rnncore_kernels.cuda.tile import LANES
+from rnncore_kernels.cuda.toolchain import Capability, Source
 
 CAPABILITIES = ((7, 5), (8, 0), (9, 0), (10, 0), (12, 0))
 CELLS: dict[str, Cell] = {
@@ -33,6 +35,12 @@ GPUS = {
     "24 multiprocessors, 8.9": (Limits((8, 9), 24, 101_376), 2.37),
 }
 """Multiprocessors, bytes of shared memory that a block may have, and clock in GHz, of NVIDIA's data sheets."""
+
+SHARED_OF_MULTIPROCESSOR = {(8, 0): 167_936, (8, 9): 102_400, (9, 0): 233_472}
+THREADS_OF_MULTIPROCESSOR = {(8, 0): 2048, (8, 9): 1536, (9, 0): 2048}
+BLOCKS_OF_MULTIPROCESSOR = {(8, 0): 32, (8, 9): 24, (9, 0): 32}
+RESERVED_BYTES = 1024
+"""By compute capability, see docs/gpu.md."""
 
 POINTS = ((100, 64, 512), (1000, 16, 768), (50, 1, 1024))
 """T, B, H."""
@@ -54,19 +62,32 @@ def kernel_table() -> Iterator[str]:
 
 def _kernel_rows(name: str, program: Program, dtype: np.dtype[Any], few: bool) -> Iterator[str]:
     for source in (forward_source(program, dtype, few), backward_source(program, dtype, few)):
-        used = []
-        for capability in CAPABILITIES:
-            _, report = toolchain.link(toolchain.ptx(source, capability), capability)
-            used.append(toolchain.usage(report))
+        used = [usage(source, capability) for capability in CAPABILITIES]
         registers = " | ".join(str(count) for count, _ in used)
         kernel = source.name.removeprefix("rnncore_")
         yield f"| {name} | {dtype} | {'few' if few else 'many'} | {kernel} | {registers} | {max(s for _, s in used)} |"
 
 
+def usage(source: Source, capability: Capability) -> tuple[int, int]:
+    """Registers of a thread, and bytes of spilled ones."""
+    _, report = toolchain.link(toolchain.ptx(source, capability), capability)
+    return toolchain.usage(report)
+
+
+def resident_blocks(capability: Capability, registers: int, warps: int, shared_bytes: int) -> int:
+    """Blocks that a multiprocessor holds at once, by NVIDIA's formula in docs/gpu.md."""
+    of_warp = -(-registers * LANES // 256) * 256
+    by_registers = (65_536 // 4 // of_warp) * 4 // warps
+    by_shared = SHARED_OF_MULTIPROCESSOR[capability] // (-(-(shared_bytes + RESERVED_BYTES) // 128) * 128)
+    by_threads = THREADS_OF_MULTIPROCESSOR[capability] // (LANES * warps)
+    return min(BLOCKS_OF_MULTIPROCESSOR[capability], by_threads, by_registers, by_shared)
+
+
 def launch_table() -> Iterator[str]:
-    """The LSTM on each GPU: blocks, shared memory; of a step FLOPs, bytes brought, meetings and microseconds."""
-    yield "| GPU | T, B, H | pass | impl | blocks | of | shared bytes | MFLOP | KB | meetings | bound | model |"
-    yield f"|---|---|---|---|{'---:|' * 8}"
+    """The LSTM on each GPU: registers, shared memory, blocks, how many fit; of a step FLOPs, bytes, meetings, times."""
+    figures = "registers | shared bytes | blocks | fit | MFLOP | KB | meetings | bound | model |"
+    yield f"| GPU | T, B, H | pass | impl | {figures}"
+    yield f"|---|---|---|---|{'---:|' * figures.count('|')}"
     for gpu, (limits, clock) in GPUS.items():
         for steps, batch, hidden in POINTS:
             program = make_program(LSTM())
@@ -82,9 +103,13 @@ def launch_table() -> Iterator[str]:
                 if not division.resident:
                     brought += columns * hidden * hidden * 4 * division.row_groups
                 bound = flops / (2 * MULTIPLY_ADDS * limits.multiprocessors * clock * 1e3)
+                kernel = forward_source if name == "forward" else backward_source
+                source = kernel(program, np.dtype(np.float32), is_few(batch))
+                registers, _ = usage(source, limits.capability)
+                fit = resident_blocks(limits.capability, registers, division.warps, division.shared_bytes)
                 yield (
-                    f"| {gpu} | {steps}, {batch}, {hidden} | {name} | {division.impl} | {division.blocks} "
-                    f"| {limits.multiprocessors} | {division.shared_bytes:,} "
+                    f"| {gpu} | {steps}, {batch}, {hidden} | {name} | {division.impl} | {registers} "
+                    f"| {division.shared_bytes:,} | {division.blocks} | {fit * limits.multiprocessors} "
                     f"| {flops / 1e6:.1f} | {brought / 1e3:,.0f} "
                     f"| {int(division.unit_groups > 1)} | {bound:.2f} | {division.cycles / clock / 1e3:.1f} |"
                 )

@@ -60,6 +60,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=[],
         help="fail, not skip, where this library (torch, onnxruntime, ...) is not installed",
     )
+    parser.addoption("--all-mutants", action="store_true", help="run all mutants of CUDA kernels, and count them")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -32,9 +32,9 @@ def backward_tile(dtype: np.dtype[Any], few: bool) -> Tile:
 
 
 def _thread_units(dtype: np.dtype[Any], columns: int, few: bool) -> int:
-    """Units of a lane: 4, or so many that the sums of all rows, units and columns take 64 registers of 255."""
-    rows, registers = 1 if few else 8, dtype.itemsize // 4
-    return next((units for units in (4, 2) if rows * units * columns * registers <= 64), 1)
+    """Units of a lane: 4, or so many that the sums of all rows, units and columns leave registers for the rest."""
+    rows, most = 1 if few else 8, 64 if dtype == np.float32 else 16
+    return next((units for units in (4, 2) if rows * units * columns <= most), 1)
 
 
 def _tile(dtype: np.dtype[Any], columns: int, units: int, few: bool) -> Tile:
