@@ -14,7 +14,7 @@ import ptxengine
 import pytest
 from conftest import TOLERANCES
 from networks import make_call
-from ptx.executor import Program
+from ptx.executor import BUDGET, Program
 from ptx.memory import span_of
 from ptxengine import CAPABILITIES, PtxDevice
 from ptxmutants import with_counts, with_mutants
@@ -29,8 +29,8 @@ from rnncore_kernels.cuda.division import Division, _divisions
 from rnncore_kernels.cuda.tile import Tile
 from rnncore_kernels.cuda.toolchain import Source
 
-SHARED_BYTES = [1 << power for power in range(12, 23)]
-"""Of some GPUs that there are, and of others."""
+SHARED_BYTES = [*(1 << power for power in range(12, 18)), 166_912]
+"""Of small GPUs up to that of compute capability 8.0."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,10 @@ class Launch:
     shared_bytes: int
     arguments: Sequence[Argument]
 
-    def run(self, program: Program, more: Argument, seed: int, **options: int) -> tuple[list[Array], int]:
+    def run(self, program: Program, more: Argument, seed: int, budget: int = BUDGET) -> tuple[list[Array], int]:
         """Run a kernel that takes one argument more: all memory that it may write, and how much it executed."""
         arguments = [_copied(a) if isinstance(a, np.ndarray) else a for a in self.arguments]
-        execution = program.run(self.blocks, self.threads, [*arguments, more], self.shared_bytes, seed, **options)
+        execution = program.run(self.blocks, self.threads, [*arguments, more], self.shared_bytes, seed, budget=budget)
         written = [a.base for a in arguments if isinstance(a, np.ndarray) and a.flags.writeable]
         return [a for a in written if a is not None], execution.instructions
 
