@@ -22,7 +22,7 @@ from rnncore_kernels.cuda.engine import CudaEngine
 from rnncore_kernels.cuda.toolchain import Capability, Source
 
 CAPABILITIES: tuple[Capability, ...] = ((8, 0), (10, 0))
-COMBINATIONS = [(capability, seed) for seed in (1, 2, 3) for capability in CAPABILITIES]
+COMBINATIONS: list[tuple[Capability, int]] = [(capability, seed) for seed in (1, 2, 3) for capability in CAPABILITIES]
 chosen = COMBINATIONS[:1]
 """Those for which launches run."""
 MULTIPROCESSORS = 5
