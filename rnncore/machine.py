@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
+from pathlib import Path
 
 from rnncore_kernels.host import memory_bytes, processor_name, usable_cores
 
@@ -15,16 +17,20 @@ THREAD_VARIABLES = ("OPENBLAS_", "OMP_", "MKL_", "NUMBA_", "BLIS_", "VECLIB_")
 
 
 def configuration() -> dict[str, dict[str, str]]:
-    """Versions, machine, backends, and the environment variables that change speed; by section and name."""
+    """Versions, source, machine, backends, and the environment variables that change speed; by section and name."""
     environment = {name: value for name, value in sorted(os.environ.items()) if name.startswith(THREAD_VARIABLES)}
     return {
         "versions": {"rnncore": __version__, "python": platform.python_version(), **_installed()},
+        "source": source(),
         "machine": {
             "processor": processor_name(),
+            "instruction_set": instruction_set(),
             "cores": f"{usable_cores()} usable of {os.cpu_count()}",
             "memory": "unknown" if (memory := memory_bytes()) is None else f"{memory / 2**30:.0f} GiB",
             "system": f"{platform.system()} {platform.machine()}",
+            "gpu": backends()["cuda"].device or "none that the CUDA backend can use",
             "blas": blas_name(),
+            "threads": thread_layers(),
         },
         "backends": {
             name: f"available on {probe.device}" if probe.available else f"not available: {probe.reason}. {probe.fix}"
@@ -52,6 +58,43 @@ def blas_name() -> str:
             kernel = library.get("architecture", "unknown kernel")
             names.append(f"{library['internal_api']} {library['version']} ({kernel}, {library['num_threads']} threads)")
     return "; ".join(names) or "unknown"
+
+
+def thread_layers() -> str:
+    """What runs the threads of each engine."""
+    import threadpoolctl
+
+    layers = {library.get("threading_layer") or library["internal_api"] for library in threadpoolctl.threadpool_info()}
+    return (
+        f"numba: the engine's own pool; numpy: one for each tile of rows, BLAS ({', '.join(sorted(layers))}) held to 1"
+    )
+
+
+def instruction_set() -> str:
+    """Vectors that the Numba engine compiles for, NUMBA_CPU_NAME and NUMBA_CPU_FEATURES included."""
+    if not backends()["numba"].available:
+        return platform.machine()
+    from rnncore_kernels.cpu.target import host_target
+
+    target = host_target()
+    return (
+        f"{target.cpu}: {target.registers} registers of {8 * target.vector_bytes} bits{', fma' if target.fma else ''}"
+    )
+
+
+def source() -> dict[str, str]:
+    """The commit that this runs from, and whether files differ from it; nothing where it is installed elsewhere."""
+    checkout = Path(__file__).resolve().parents[1]
+    if not (checkout / ".git").exists():
+        return {"commit": "unknown: not run from a checkout"}
+    try:
+        commit, changes = (
+            subprocess.run(["git", "-C", checkout, *command], capture_output=True, text=True, check=True).stdout.strip()
+            for command in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": "unknown: git does not say"}
+    return {"commit": commit, "dirty": "yes" if changes else "no"}
 
 
 def _installed() -> dict[str, str]:

@@ -305,6 +305,16 @@ class Recurrent(Described):
         """Most threads that a call uses; None for one per core."""
         return self._num_threads
 
+    def impl(self, steps: int, batch: int, *, training: bool = False) -> str:
+        """How the backend computes the first layer of a network of these sizes, in a few words for reports.
+
+        The Numba engine says how wide its vectors are, into how many groups of rows x groups of hidden units its
+        threads divide a step, and whether both products of a step are one pass; the CUDA engine whether weights stay in
+        shared memory, and the same of its blocks.
+        """
+        weights = self._parameters.layers()[0]
+        return self._engine.impl(self._architecture.cell, weights, steps, batch, training=training)
+
     def __repr__(self) -> str:
         return f"Recurrent({self._architecture.describe()}, backend={self._backend!r})"
 

@@ -134,6 +134,10 @@ class Engine(Protocol, Generic[Packed, Residuals]):
         """
         ...
 
+    def impl(self, cell: Cell, weights: LayerWeights, steps: int, batch: int, *, training: bool) -> str:
+        """How a run of these sizes is computed, in a few words for reports: what the engine chooses by size."""
+        ...
+
     def infer(self, runs: Sequence[Run[Packed]]) -> None:
         """Compute the runs and keep nothing. Beyond the results it allocates memory in proportion to B*H, not to T."""
         ...

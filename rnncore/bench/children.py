@@ -19,14 +19,17 @@ class MeasurementError(RuntimeError):
 
 
 class Child:
-    """A process that runs `worker.main`."""
+    """A process that runs `worker.main`; another takes its place where it has died."""
 
-    def __init__(self, contender: str, num_threads: int) -> None:
+    def __init__(self, contender: str) -> None:
         self._contender = contender
+        self.process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
         # A process of its own interpreter, not a fork or multiprocessing's: the parent has threads, and may be a script
         # without a guard of its main part.
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-c", START, contender, str(num_threads)],
+        return subprocess.Popen(
+            [sys.executable, "-P", "-c", START, self._contender],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
@@ -66,11 +69,13 @@ class Child:
             raise MeasurementError(self._death()) from None
 
     def _death(self) -> str:
-        # It has closed its output; if it does not end of itself, it is of no use.
+        """Why the process has closed its output; another is started, which has prepared nothing."""
         try:
             status = self.process.wait(timeout=5)
         except subprocess.TimeoutExpired:
             status = 0
+        self.kill()
+        self.process = self._start()
         how = f"exited with status {status}"
         if status < 0:
             how = f"was ended by signal {-status} ({signal.strsignal(-status)})"
@@ -80,11 +85,11 @@ class Child:
 
 
 @contextlib.contextmanager
-def started(contenders: Sequence[str], num_threads: int) -> Iterator[dict[str, Child]]:
+def started(contenders: Sequence[str]) -> Iterator[dict[str, Child]]:
     """A child for each contender; none is left on the way out."""
     with contextlib.ExitStack() as stack:
         children: dict[str, Child] = {}
         for contender in contenders:
-            children[contender] = child = Child(contender, num_threads)
+            children[contender] = child = Child(contender)
             stack.callback(child.kill)
         yield children

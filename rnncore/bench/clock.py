@@ -6,10 +6,6 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 
-TURNS = 5
-"""Turns that a task is meant to get in its time, and the fewest rounds that a median is taken of."""
-FEWEST_ROUNDS = 3
-
 Turn = Callable[[float], list[float]]
 """Spends about the given seconds on a task, and returns seconds per call."""
 
@@ -28,16 +24,13 @@ def sample(task: Callable[[], object], seconds: float) -> list[float]:
     return samples or [first]
 
 
-def time_in_turns(turns: Mapping[str, Turn], min_time: float) -> dict[str, float]:
-    """Median seconds of a call of each task, over rounds in which each has a turn, for `min_time` seconds per task."""
+def take_turns(turns: Mapping[str, Turn], rounds: int, seconds: float) -> dict[str, list[float]]:
+    """Seconds of a call of each task: the median of each of its turns of `seconds`, one in every round."""
     samples: dict[str, list[float]] = {name: [] for name in turns}
-    end = time.perf_counter() + min_time * len(turns)
-    rounds = 0
-    while turns and (time.perf_counter() < end or rounds < FEWEST_ROUNDS):
+    for _ in range(rounds):
         for name, turn in turns.items():
-            samples[name] += turn(min_time / TURNS)
-        rounds += 1
-    return {name: statistics.median(values) for name, values in samples.items()}
+            samples[name].append(statistics.median(turn(seconds)))
+    return samples
 
 
 def rest(longest: float = 0.5) -> None:

@@ -5,8 +5,9 @@ Thread pools that spin after their work spoil what others in the same process ar
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+import statistics
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -14,10 +15,11 @@ import numpy as np
 from rnncore_kernels.contract import Array
 from rnncore_kernels.host import usable_cores
 
-from .children import started
-from .clock import time_in_turns
+from .children import Child, MeasurementError, started
+from .clock import take_turns
 from .limits import Limits
-from .peers import PEERS
+from .result import Result
+from .worker import Prepared
 from .workload import Workload, arrays_of
 
 CHECK_TOLERANCE = {"float32": 1e-4, "float64": 1e-10}
@@ -32,90 +34,110 @@ GPU = "cuda"
 
 
 @dataclass(frozen=True)
-class Timing:
-    """The median time of one call of a workload, in seconds, and what follows from it."""
-
-    workload: Workload
-    seconds: float
-
-    @property
-    def step_microseconds(self) -> float:
-        """Time of one of the T steps, for the whole batch."""
-        return self.seconds / self.workload.steps * 1e6
-
-    @property
-    def sequences_per_second(self) -> float:
-        """B sequences in the time of a call."""
-        return self.workload.batch / self.seconds
-
-    @property
-    def flops_per_second(self) -> float:
-        """Operations of the matrix products alone."""
-        return self.workload.flops() / self.seconds
-
-
-@dataclass(frozen=True)
-class Result:
-    """One measured row.
+class Settings:
+    """How a row is measured.
 
     Attributes:
-        workload: what was computed.
-        contender: by which backend or peer.
-        limits: what the machine could do in the same run.
-        error: largest error against the NumPy engine in float64, relative to the largest magnitude of each result;
-            None where nothing was computed.
-        timing: None if the error is too large, as a wrong result is not timed, or nothing was computed.
-        absent: why nothing was computed; else empty.
+        repeats: turns of each contender, in rounds in which each has one: so many samples.
+        min_time: seconds that the turns of a row take together at least.
+        warmup: calls before the first turn, beside the one whose result is checked.
+        check: whether results are compared with the NumPy engine in float64.
     """
 
-    workload: Workload
-    contender: str
-    limits: Limits
-    error: float | None
-    timing: Timing | None
-    absent: str = ""
-
-    @property
-    def is_peer(self) -> bool:
-        """Whether the contender is another library."""
-        return self.contender in PEERS
-
-    @property
-    def wrong(self) -> bool:
-        """Whether it was computed, and not well enough to be timed."""
-        return self.timing is None and not self.absent
+    repeats: int = 10
+    min_time: float = 0.5
+    warmup: int = 0
+    check: bool = True
 
 
 def run(
-    workloads: Sequence[Workload], contenders: Sequence[str], min_time: float, num_threads: int | None = None
+    workloads: Sequence[Workload], contenders: Sequence[str], settings: Settings | None = None
 ) -> Generator[Result, None, None]:
     """Measure each workload on each backend and peer, and yield the results as they come.
 
+    A contender that fails at a workload is started again for the next.
+
     Raises:
-        MeasurementError: a process that measures failed or died.
+        MeasurementError: the process that measures the machine failed or died.
     """
-    with started([*contenders, LIMITS], num_threads or usable_cores()) as children:
+    with started([*contenders, LIMITS]) as children:
         for workload in workloads:
-            reference = arrays_of(workload.task(workload.network("numpy", dtype="float64"))())
-            errors: dict[str, float] = {}
-            absent: dict[str, str] = {}
-            for contender in contenders:
-                answer = children[contender].ask("prepare", workload)
-                if isinstance(answer, str):
-                    absent[contender] = answer
-                else:
-                    errors[contender] = largest_error(answer, reference)
-            right = [name for name, error in errors.items() if error <= CHECK_TOLERANCE[workload.dtype]]
-            limits = {
-                name: children[name].ask("limits", workload.dtype, PEAK_SIZE)
-                for name in (LIMITS, *(name for name in contenders if name == GPU))
-            }
-            times = time_in_turns({name: partial(children[name].ask, "turn") for name in right}, min_time)
-            for name in contenders:
-                timing = Timing(workload, times[name]) if name in times else None
-                yield Result(
-                    workload, name, limits.get(name, limits[LIMITS]), errors.get(name), timing, absent.get(name, "")
-                )
+            yield from _measure(workload, contenders, children, settings or Settings())
+
+
+def _measure(
+    workload: Workload, contenders: Sequence[str], children: Mapping[str, Child], settings: Settings
+) -> list[Result]:
+    """The workload's row of each contender."""
+    try:
+        reference = _reference(workload) if settings.check else None
+    except MemoryError as error:
+        reason = f"not enough memory for the reference: {error}"
+        return [Result(workload, contender, "failed", reason=reason) for contender in contenders]
+    rows = {name: _prepare(workload, name, children[name], reference, settings.warmup) for name in contenders}
+    right = [name for name, row in rows.items() if row.status == "measured"]
+    if right:
+        limits, samples, failures = _time(workload, {name: children[name] for name in (*right, LIMITS)}, settings)
+        for name in right:
+            if name in failures:
+                rows[name] = replace(rows[name], status="failed", reason=failures[name])
+            else:
+                own = limits[GPU if name == GPU else LIMITS]
+                rows[name] = replace(rows[name], samples=tuple(samples[name]), limits=own)
+    return list(rows.values())
+
+
+def _reference(workload: Workload) -> list[Array]:
+    return arrays_of(workload.task(workload.network("numpy", dtype="float64"))())
+
+
+def _prepare(workload: Workload, name: str, child: Child, reference: Sequence[Array] | None, warmup: int) -> Result:
+    """The row before it is timed."""
+    try:
+        prepared: Prepared | str = child.ask("prepare", workload, warmup)
+        if isinstance(prepared, str):
+            return Result(workload, name, "absent", reason=prepared)
+        error = None if reference is None else largest_error(prepared.results, reference)
+    except (MeasurementError, ValueError) as failure:
+        return Result(workload, name, "failed", reason=str(failure))
+    row = Result(workload, name, "measured", error=error, impl=prepared.impl, first_call=prepared.first_call)
+    if error is None or error <= CHECK_TOLERANCE[workload.dtype]:
+        return row
+    return replace(row, status="wrong", reason=f"error {error:.0e} against float64")
+
+
+def _time(
+    workload: Workload, children: Mapping[str, Child], settings: Settings
+) -> tuple[dict[str, Limits], dict[str, list[float]], dict[str, str]]:
+    """Limits of the machine, and of its GPU if that is measured; the samples of each child; why some have none."""
+    found: dict[str, list[Limits]] = {name: [] for name in children if name in (GPU, LIMITS)}
+    failures: dict[str, str] = {}
+    asked = workload.dtype, workload.threads or usable_cores(), workload.weight_bytes(), PEAK_SIZE
+
+    def turn(name: str, seconds: float) -> list[float]:
+        if name in found:
+            # In every round, as what the machine can do changes while it is shared.
+            found[name].append(children[name].ask("limits", *asked))
+        if name == LIMITS or name in failures:
+            return [0.0]
+        try:
+            samples: list[float] = children[name].ask("turn", seconds)
+        except MeasurementError as failure:
+            failures[name] = str(failure)
+            return [0.0]
+        return samples
+
+    turns = {name: partial(turn, name) for name in children}
+    samples = take_turns(turns, settings.repeats, settings.min_time / settings.repeats)
+    return {name: _median(values) for name, values in found.items()}, samples, failures
+
+
+def _median(limits: Sequence[Limits]) -> Limits:
+    def of(values: Sequence[float | None]) -> float | None:
+        known = [value for value in values if value is not None]
+        return statistics.median(known) if known else None
+
+    return Limits(limits[0].gemm, of([one.fma for one in limits]), of([one.bandwidth for one in limits]))
 
 
 def largest_error(results: Sequence[Array], reference: Sequence[Array]) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 
 from rnncore_kernels.cells import GRU, LSTM, Cell, Elman
 from rnncore_kernels.contract import Array, LayerWeights
+from rnncore_kernels.host import usable_cores
 
 from .peers import NotOfferedError
 from .workload import Task, Workload
@@ -22,7 +23,7 @@ OPERATORS: dict[type[Cell], tuple[str, list[int], dict[str, Any]]] = {
 """Operator, its order of our gates, its attributes."""
 
 
-def make_task(peer: str, workload: Workload, num_threads: int, lasting: contextlib.ExitStack) -> Task:
+def make_task(peer: str, workload: Workload, lasting: contextlib.ExitStack) -> Task:
     """See `peers.make_task`."""
     if workload.mode != "inference":
         raise NotOfferedError("measured for inference of whole sequences alone")
@@ -33,7 +34,7 @@ def make_task(peer: str, workload: Workload, num_threads: int, lasting: contextl
     if lengths is not None:
         feeds["lengths"] = lengths.astype(np.int32)
     start = _onnxruntime if peer == "onnxruntime" else _openvino
-    return start(model_of(workload), feeds, num_threads)
+    return start(model_of(workload), feeds, workload.threads or usable_cores())
 
 
 def _onnxruntime(model: bytes, feeds: dict[str, Array], num_threads: int) -> Task:

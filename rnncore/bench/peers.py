@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.metadata
 import importlib.util
 from collections.abc import Sequence
 
@@ -39,13 +40,20 @@ def require_peers(names: Sequence[str]) -> None:
             )
 
 
-def make_task(contender: str, workload: Workload, num_threads: int, lasting: contextlib.ExitStack) -> Task:
+def make_task(contender: str, workload: Workload, lasting: contextlib.ExitStack) -> Task:
     """The workload as a backend or a peer computes it; NotOfferedError where it does not.
 
     `lasting` is what stays entered for as long as the task is used.
     """
     if contender not in PEERS:
-        return workload.task(workload.network(contender, num_threads))
+        return workload.task(workload.network(contender))
     module = importlib.import_module(f".{MODULES[contender]}", __package__)
-    task: Task = module.make_task(contender, workload, num_threads, lasting)
+    task: Task = module.make_task(contender, workload, lasting)
     return task
+
+
+def impl_of(contender: str, workload: Workload) -> str:
+    """How a contender computes a workload, in a few words: what our engine chose for its size, or a peer's version."""
+    if contender in PEERS:
+        return importlib.metadata.version(contender)
+    return workload.network(contender).impl(workload.steps, workload.batch, training=workload.mode == "training")

@@ -8,14 +8,15 @@ from typing import Any
 
 import torch  # pyright: ignore[reportMissingImports]
 
-from .workload import Task, Workload
+from rnncore_kernels.host import usable_cores
+
+from .peers import NotOfferedError
+from .workload import STEP, Task, Workload
 
 
-def make_task(
-    peer: str, workload: Workload, num_threads: int, lasting: contextlib.ExitStack, device: str = "cpu"
-) -> Task:
+def make_task(peer: str, workload: Workload, lasting: contextlib.ExitStack, device: str = "cpu") -> Task:
     """See `peers.make_task`; on PyTorch's device "cuda", a call returns when all is queued there."""
-    torch.set_num_threads(num_threads)
+    torch.set_num_threads(workload.threads or usable_cores())
     module = workload.network("numpy").to_torch().to(device)
     x, grad_output = (torch.from_numpy(values).to(device) for values in workload.inputs())
     apply = _ragged(workload, module) if workload.ragged else module
@@ -24,7 +25,9 @@ def make_task(
     # Entered once, as a service would: at each call it takes longer than a step.
     lasting.enter_context(torch.inference_mode())
     module.eval()
-    if workload.mode == "step":
+    if workload.mode == STEP:
+        if workload.num_layers > 1:
+            raise NotOfferedError("its cells of one step have one layer")
         return _step(workload, module, x[0])
     return lambda: apply(x)
 

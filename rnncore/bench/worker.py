@@ -9,44 +9,58 @@ import queue
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from . import clock
 from .limits import Limits, measure_gpu_limits, measure_limits
-from .peers import NotOfferedError, make_task
+from .peers import NotOfferedError, impl_of, make_task
 from .workload import Task, Workload, arrays_of
+
+
+class Prepared(NamedTuple):
+    """What a contender says of a workload: its results, how it computes them, and how long the first call took."""
+
+    results: list[Any]
+    impl: str
+    first_call: float
 
 
 class Worker:
     """What a parent may ask for, by the names of the methods."""
 
-    def __init__(self, contender: str, num_threads: int) -> None:
+    def __init__(self, contender: str) -> None:
         self._contender = contender
-        self._num_threads = num_threads
         self._task: Task | None = None
         self._lasting = contextlib.ExitStack()
 
-    def prepare(self, workload: Workload) -> list[Any] | str:
-        """Make the task, compute it once and return its results, or why there is no such task."""
+    def prepare(self, workload: Workload, warmup: int = 0) -> Prepared | str:
+        """Make the task, compute it once, and `warmup` times more; or say why there is no such task."""
         self._task = None
         self._lasting.close()
+        start = time.perf_counter()
         try:
-            self._task = make_task(self._contender, workload, self._num_threads, self._lasting)
+            task = make_task(self._contender, workload, self._lasting)
         except NotOfferedError as reason:
             return str(reason)
-        return arrays_of(self._task())
+        results = task()
+        first_call = time.perf_counter() - start
+        for _ in range(warmup):
+            task()
+        self._task = task
+        return Prepared(arrays_of(results), impl_of(self._contender, workload), first_call)
 
     def turn(self, seconds: float) -> list[float]:
         """Seconds of each of some calls."""
         assert self._task is not None, "turn: expected to be asked after prepare"
         return clock.sample(self._task, seconds)
 
-    def limits(self, dtype: str, size: int) -> Limits:
+    def limits(self, dtype: str, threads: int, weight_bytes: int, size: int) -> Limits:
         """What the machine can do, or its GPU where that is what is measured here."""
         if self._contender == "cuda":
             return measure_gpu_limits(dtype, size)
-        return measure_limits(dtype, self._num_threads, size)
+        return measure_limits(dtype, threads, weight_bytes, size)
 
 
 def serve(worker: Worker, next_request: Callable[[], tuple[Any, ...]], replies: BinaryIO) -> None:
@@ -64,8 +78,8 @@ def serve(worker: Worker, next_request: Callable[[], tuple[Any, ...]], replies: 
 
 
 def main() -> None:
-    """Serve on standard input and output, until the parent kills or leaves. Arguments: the contender, its threads."""
-    contender, num_threads = sys.argv[1:]
+    """Serve on standard input and output, until the parent kills or leaves. The argument is the contender."""
+    (contender,) = sys.argv[1:]
     # An interruption is the parent's to handle.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
@@ -74,7 +88,7 @@ def main() -> None:
     inbox: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(requests, inbox), daemon=True).start()
     with contextlib.suppress(BrokenPipeError):
-        serve(Worker(contender, int(num_threads)), inbox.get, replies)
+        serve(Worker(contender), inbox.get, replies)
 
 
 def _receive(requests: BinaryIO, inbox: queue.SimpleQueue[tuple[Any, ...]]) -> None:

@@ -18,6 +18,9 @@ from ..pytorch import is_tensor
 from ..recurrent import Recurrent
 
 MODES = ("inference", "training")
+"""Of whole sequences."""
+STEP = "step"
+"""The mode of one step of a stream."""
 
 Task = Callable[[], Any]
 """What is timed: computes a workload once and returns all its results, arrays or tensors nested in lists and tuples."""
@@ -29,7 +32,8 @@ class Workload:
 
     `mode` is "inference", "training" (forward and backward) or "step" (one step of a stream, from a given state).
     The GRU is update="carry", which all libraries have; the other update is the same work. With `ragged`, rows have
-    lengths drawn evenly from 1 to `steps`.
+    lengths drawn evenly from 1 to `steps`. `threads` are the most that a call may use, None is one per core. `seed` is
+    of all random values.
     """
 
     cell: str
@@ -42,8 +46,10 @@ class Workload:
     num_layers: int = 1
     bidirectional: bool = False
     ragged: bool = False
+    threads: int | None = None
+    seed: int = 0
 
-    def network(self, backend: str, num_threads: int | None = None, dtype: str | None = None) -> Recurrent:
+    def network(self, backend: str, dtype: str | None = None) -> Recurrent:
         """The network on a backend; the same parameters on each."""
         cell: str | Cell = GRU(update="carry") if CELLS[self.cell] is GRU else self.cell
         return Recurrent(
@@ -54,8 +60,8 @@ class Workload:
             self.bidirectional,
             backend=backend,
             dtype=dtype or self.dtype,
-            num_threads=num_threads,
-            seed=0,
+            num_threads=self.threads,
+            seed=self.seed,
         )
 
     @property
@@ -65,22 +71,47 @@ class Workload:
 
     def flops(self) -> int:
         """Floating-point operations of the matrix products: 2 per multiply-add, training three times inference."""
-        gates = len(CELLS[self.cell]().gates)
-        lengths = self.lengths()
-        steps = self.steps * self.batch if lengths is None else int(lengths.sum())
         widths = self.input_size + (self.num_layers - 1) * self.output_size + self.num_layers * self.hidden_size
-        return 2 * steps * gates * self.output_size * widths * (3 if self.mode == "training" else 1)
+        passes = 3 if self.mode == "training" else 1
+        return 2 * self._rows() * self._gates() * self.output_size * widths * passes
+
+    def weight_bytes(self) -> int:
+        """Of the recurrent weights of all layers and directions, which every step reads."""
+        return self._gates() * self.hidden_size * self.output_size * self.num_layers * self._itemsize()
+
+    def bytes(self) -> int:
+        """Bytes that have to be read and written at least: the recurrent weights at every step, all else once.
+
+        Training does so in the forward and in the backward pass, where gradients are as large as what they are of.
+        """
+        directions = self.output_size // self.hidden_size
+        inputs = self.input_size + (self.num_layers - 1) * self.output_size
+        weights = self._gates() * self.output_size * inputs * self._itemsize()
+        ends = self._rows() * (self.input_size + directions * self.hidden_size) * self._itemsize()
+        once = self.steps * self.weight_bytes() + weights + ends
+        return 2 * once + self.weight_bytes() + weights + ends if self.mode == "training" else once
+
+    def _gates(self) -> int:
+        return len(CELLS[self.cell]().gates)
+
+    def _rows(self) -> int:
+        """Of all steps together."""
+        lengths = self.lengths()
+        return self.steps * self.batch if lengths is None else int(lengths.sum())
+
+    def _itemsize(self) -> int:
+        return np.dtype(self.dtype).itemsize
 
     def inputs(self) -> tuple[Array, Array]:
         """x (T, B, I) and the cotangent of the output (T, B, D*H)."""
-        rng = np.random.default_rng(0)
+        rng = np.random.default_rng(self.seed)
         widths = self.input_size, self.output_size
         x, grad = (rng.standard_normal((self.steps, self.batch, width)).astype(self.dtype) for width in widths)
         return x, grad
 
     def lengths(self) -> NDArray[Any] | None:
         """(B,) steps of each row; None if every row has T."""
-        return np.random.default_rng(0).integers(1, self.steps + 1, self.batch) if self.ragged else None
+        return np.random.default_rng(self.seed).integers(1, self.steps + 1, self.batch) if self.ragged else None
 
     def task(self, rnn: Recurrent) -> Task:
         """The workload on a network of this library; a call returns when all is computed, on a GPU too."""
@@ -100,7 +131,7 @@ class Workload:
 
             return train
         frozen = rnn.freeze()
-        if self.mode == "step":
+        if self.mode == STEP:
             x_t = x[0]
             _, before = frozen.step(x_t)
             return lambda: frozen.step(x_t, before)

@@ -36,6 +36,9 @@ class Division:
         """All of them."""
         return self.row_threads * self.unit_threads
 
+    def __str__(self) -> str:
+        return f"{self.row_threads}x{self.unit_threads}"
+
 
 def divide(threads: int, batch: int, groups: int, steps: int, step_flops: int, weight_bytes: int) -> Division:
     """The grid for a run.

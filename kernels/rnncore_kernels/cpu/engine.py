@@ -12,8 +12,9 @@ import numpy as np
 from ..cells import Cell
 from ..contract import BackwardRun, Engine, LayerGradients, LayerWeights, Run
 from .division import ROWS_BYTES
+from .layer import make_layer
 from .packed import CpuPacked, pack
-from .plan import Job, Residuals, StepJob, backward_job, forward_job
+from .plan import Job, Residuals, StepJob, backward_job, forward_job, impl
 from .threads import POOL, Task, most_threads
 
 MAX_STEP_ROWS = 4
@@ -38,6 +39,10 @@ class NumbaEngine(Engine[CpuPacked, Residuals]):
 
     def pack(self, cell: Cell, weights: LayerWeights, *, copy: bool, backward: bool) -> CpuPacked:
         return pack(cell, weights, backward=backward, threads=self._threads)
+
+    def impl(self, cell: Cell, weights: LayerWeights, steps: int, batch: int, *, training: bool) -> str:
+        layer = make_layer(cell, weights.weight_hh.dtype, weights.weight_hh.shape[1], weights.weight_ih.shape[1])
+        return impl(layer, steps, batch, self._threads, training=training)
 
     def infer(self, runs: Sequence[_Run]) -> None:
         if len(runs) == 1 and _step(runs[0]):

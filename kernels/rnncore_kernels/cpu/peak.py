@@ -1,11 +1,11 @@
-"""The machine's peak: fused multiply-adds on registers, by all threads at once."""
+"""The machine's peaks: fused multiply-adds on registers, and bytes read, by all threads at once."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -16,19 +16,36 @@ from .memory import address, aligned, make_words
 from .shape import Shape
 from .threads import POOL
 
-SECONDS = 0.05
-REPEATS = 5
+SECONDS = 0.01
+REPEATS = 4
+
+READ_SUMS = 8
+"""Sums that what is read is added to: enough to wait for memory and not for additions."""
 
 
 def fma_peak(dtype: str, num_threads: int) -> float:
-    """FLOP/s of this machine's vectors at most: the best of some repeats, 50 ms in all. A multiply-add is two."""
+    """FLOP/s of this machine's vectors at most: the best of some repeats of 2.5 ms. A multiply-add is two."""
     shape = host_shape(np.dtype(dtype))
-    turns = 1000
-    _seconds(shape, turns, num_threads)  # compiles
-    while (seconds := _seconds(shape, turns, num_threads)) < SECONDS / REPEATS:
-        turns *= 2
-    seconds = min(seconds, *(_seconds(shape, turns, num_threads) for _ in range(REPEATS)))
-    return 2 * turns * _chains(shape) * shape.lanes * num_threads / seconds
+    flops = 2 * _chains(shape) * shape.lanes * num_threads
+    return flops * _turns_per_second(shape, "peak", lambda turns, places: [turns, places], num_threads)
+
+
+def read_bandwidth(size: int, num_threads: int) -> float:
+    """Bytes per second that threads read of `size` bytes in all, each of a part of its own again and again.
+
+    The best of some repeats of 2.5 ms. Where a part fits into a core's cache, that is what is measured.
+    """
+    shape = host_shape(np.dtype(np.float32))
+    chunk = READ_SUMS * shape.vector_bytes
+    count = max(1, round(size / num_threads / chunk))
+    source = aligned(num_threads * count * chunk)
+    source[:] = 0
+    start, part = address(source), count * chunk
+
+    def words(turns: int, places: int) -> list[int]:
+        return [turns, count, part, start, places]
+
+    return num_threads * part * _turns_per_second(shape, "read", words, num_threads)
 
 
 def _chains(shape: Shape) -> int:
@@ -36,15 +53,24 @@ def _chains(shape: Shape) -> int:
     return 24 if shape.target.registers >= 32 else 12
 
 
-def _seconds(shape: Shape, turns: int, threads: int) -> float:
+def _turns_per_second(shape: Shape, kernel: str, words: Callable[[int, int], Sequence[int]], threads: int) -> float:
+    """Of a kernel, whose words follow from the number of turns and the address of 64 bytes for each thread."""
     places = aligned(64 * threads)
     places[:] = 0
-    words = make_words([turns, address(places)])
-    kernel = _library(shape).addresses["peak"]
-    with POOL.busy:
-        start = time.perf_counter()
-        POOL.run([(kernel, ctypes.addressof(words), thread) for thread in range(threads)])
-        return time.perf_counter() - start
+    code = _library(shape).addresses[kernel]
+
+    def seconds(turns: int) -> float:
+        arguments = make_words(words(turns, address(places)))
+        with POOL.busy:
+            start = time.perf_counter()
+            POOL.run([(code, ctypes.addressof(arguments), thread) for thread in range(threads)])
+            return time.perf_counter() - start
+
+    turns = 1
+    seconds(turns)  # wakes the threads
+    while (first := seconds(turns)) < SECONDS / REPEATS:
+        turns *= 2
+    return turns / min(first, *(seconds(turns) for _ in range(REPEATS)))
 
 
 @functools.cache
@@ -53,6 +79,7 @@ def _library(shape: Shape) -> toolchain.Library:
         from .code import emitted, peak
 
         peak.make_peak(shape, _chains(shape))
+        peak.make_read(shape, READ_SUMS)
         return emitted.DEFINITIONS
 
-    return toolchain.load(shape.target, f"peak {shape.dtype.name}", ("peak",), define)
+    return toolchain.load(shape.target, f"peak {shape.dtype.name}", ("peak", "read"), define)

@@ -211,6 +211,25 @@ def backward_job(run: BackwardRun[CpuPacked, Residuals], threads: int) -> Job:
     return Job(make_words(words), template.threads, (memory, arrays, run), gradients)
 
 
+def impl(layer: Layer, steps: int, batch: int, threads: int, *, training: bool) -> str:
+    """Width of vectors, threads by rows x by units, whether one pass computes both products; so for backward."""
+    division, separate = _forward_division(layer, steps, batch, threads)
+    words = f"{8 * layer.shape.vector_bytes}-bit {division}{'' if separate else ' fused'}"
+    return f"{words}, back {_backward_division(layer, steps, batch, threads)}" if training else words
+
+
+def _forward_division(layer: Layer, steps: int, batch: int, threads: int) -> tuple[Division, bool]:
+    """How threads divide a run, and whether the input projection is separate."""
+    step_flops, weight_bytes = 2 * batch * layer.weights, layer.weights * layer.shape.itemsize
+    division = divide(threads, batch, layer.groups, steps, step_flops, weight_bytes)
+    return division, is_separate(division, steps, batch, weight_bytes)
+
+
+def _backward_division(layer: Layer, steps: int, batch: int, threads: int) -> Division:
+    step_flops = 2 * batch * layer.recurrent_weights
+    return divide(threads, batch, layer.back_groups, steps, step_flops, layer.recurrent_bytes)
+
+
 def _begin(template: Template) -> tuple[list[int], Memory]:
     """The words of a call so far, and its memory."""
     memory = Memory(template.size)
@@ -244,10 +263,7 @@ def _forward_template(layer: Layer, steps: int, batch: int, count: int, most: in
     """For inference, where `count` is -1, or training with that many rows of all steps together."""
     keep = count >= 0
     row = layer.row_bytes
-    step_flops = 2 * batch * layer.weights
-    weight_bytes = layer.weights * layer.shape.itemsize
-    division = divide(threads, batch, layer.groups, steps, step_flops, weight_bytes)
-    separate = is_separate(division, steps, batch, weight_bytes)
+    division, separate = _forward_division(layer, steps, batch, threads)
     table_rows = max(1, batch, PROJECTION_ROWS if separate else 0)
     projected = round_up(table_rows * layer.columns_bytes) if separate else 0
     scratch = round_up(24 * table_rows + BLOCK_ROWS * layer.pre_vectors * layer.shape.vector_bytes)
@@ -285,14 +301,7 @@ def _forward_template(layer: Layer, steps: int, batch: int, count: int, most: in
 @functools.lru_cache(maxsize=4096)
 def _backward_template(layer: Layer, steps: int, batch: int, count: int, most: int, threads: int) -> Template:
     row, vectors = layer.row_bytes, layer.shape.columns * layer.shape.vector_bytes
-    division = divide(
-        threads,
-        batch,
-        layer.back_groups,
-        steps,
-        2 * batch * layer.recurrent_weights,
-        layer.recurrent_weights * layer.shape.itemsize,
-    )
+    division = _backward_division(layer, steps, batch, threads)
     chunk = max(CHUNK_LEAST, min(CHUNK_MOST, CHUNK_BYTES // max(1, layer.columns_bytes)))
     rows = max(chunk, batch)
     tables = 8 * (2 + len(layer.program.stages) + 1) * rows

@@ -8,6 +8,7 @@ from types import ModuleType
 
 from ..cells import Cell
 from ..contract import Array, BackwardRun, Engine, LayerGradients, LayerWeights, Run
+from . import launch
 from .backward import backward
 from .device import Device
 from .forward import Residuals, forward, infer
@@ -25,6 +26,11 @@ class CudaEngine(Engine[CudaPacked, Residuals]):
 
     def pack(self, cell: Cell, weights: LayerWeights, *, copy: bool, backward: bool) -> CudaPacked:
         return pack(self.xp, cell, weights, copy=copy, backward=backward)
+
+    def impl(self, cell: Cell, weights: LayerWeights, steps: int, batch: int, *, training: bool) -> str:
+        hidden, dtype = weights.weight_hh.shape[1], weights.weight_hh.dtype
+        forward, backward = launch.impl(self._device.limits, cell, dtype, batch, hidden)
+        return f"{forward}, back {backward}" if training else forward
 
     def infer(self, runs: Sequence[Run[CudaPacked]]) -> None:
         for run in runs:

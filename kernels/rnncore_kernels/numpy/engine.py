@@ -32,6 +32,10 @@ class NumpyEngine(Engine[NumpyPacked, list[Residuals]]):
     def pack(self, cell: Cell, weights: LayerWeights, *, copy: bool, backward: bool) -> NumpyPacked:
         return pack(cell, weights, copy)
 
+    def impl(self, cell: Cell, weights: LayerWeights, steps: int, batch: int, *, training: bool) -> str:
+        tiles = tile_count(batch, 2 * weights.weight_hh.size * batch)
+        return f"{tiles} tiles of rows" if tiles > 1 else "1 tile"
+
     def infer(self, runs: Sequence[_Run]) -> None:
         pairs = [(run, tile) for run in runs for tile in _tiles(run)]
         self._compute(infer, runs, pairs)

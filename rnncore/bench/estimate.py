@@ -1,0 +1,36 @@
+"""How long a measurement will take, roughly: for --dry-run, and for the time left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .measure import Settings
+from .workload import Workload
+
+START_SECONDS = 1.5
+"""To start a contender's process and load its libraries."""
+CALL_SECONDS = 5e-5
+TURN_SECONDS = 0.08
+"""Around a turn: asking, resting until threads sleep, measuring the machine."""
+FLOPS, REFERENCE_FLOPS = 2e10, 1e10
+"""Of a core, in a workload and in the reference."""
+
+
+def workload_seconds(workload: Workload, contenders: int, settings: Settings) -> float:
+    """Of one workload on all contenders."""
+    call = CALL_SECONDS + workload.flops() / (FLOPS * (workload.threads or 1))
+    turn = max(settings.min_time / settings.repeats, 2 * call) + TURN_SECONDS
+    reference = workload.flops() / REFERENCE_FLOPS if settings.check else 0.0
+    return reference + contenders * (settings.repeats * turn + (2 + settings.warmup) * call)
+
+
+def total_seconds(workloads: Sequence[Workload], contenders: int, settings: Settings) -> float:
+    """Of all."""
+    return START_SECONDS * (contenders + 1) + sum(workload_seconds(w, contenders, settings) for w in workloads)
+
+
+def spoken(seconds: float) -> str:
+    """`45 s`, `3 min`, `2.1 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,97 @@
+"""Which workloads a report is made of: presets, and the product of axes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from .measure import Settings
+from .workload import MODES, STEP, Workload
+
+Size = tuple[int, int, int, int]
+"""(T, B, I, H)."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Sizes, modes and settings by one name.
+
+    Attributes:
+        sizes: measured in every mode of `modes` but `step`, which takes the sizes `step_hidden` with one row.
+        extras: options of further workloads: a size, a mode, layers, directions, ragged.
+    """
+
+    sizes: tuple[Size, ...]
+    modes: tuple[str, ...]
+    settings: Settings
+    step_hidden: tuple[int, ...] = (128,)
+    extras: tuple[tuple[Size, str, int, bool, bool], ...] = ()
+
+
+GRID: tuple[Size, ...] = (
+    *((100, 1, 64, 64), (100, 1, 256, 256), (100, 1, 512, 512), (100, 1, 1024, 1024)),
+    *((100, 16, 128, 128), (100, 32, 256, 256), (100, 64, 512, 512), (50, 32, 1024, 1024), (100, 128, 128, 128)),
+    *((500, 64, 64, 64), (37, 3, 50, 50), (100, 7, 200, 200), (64, 33, 96, 96), (100, 32, 40, 200)),
+)
+"""Small and large, odd and even: what the library is tuned for."""
+
+PRESETS = {
+    "quick": Preset(((100, 1, 256, 256), (100, 32, 128, 128)), MODES, Settings(repeats=5, min_time=0.1)),
+    "default": Preset(((100, 1, 256, 256), (100, 32, 256, 256), (100, 64, 512, 512)), MODES, Settings()),
+    "full": Preset(
+        GRID,
+        (*MODES, STEP),
+        Settings(repeats=7),
+        (128, 512),
+        (((100, 32, 256, 256), "training", 2, True, False), ((200, 64, 256, 256), "training", 1, False, True)),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Axes:
+    """Values of each axis; `sizes` are (T, B, I, H), and 0 for I is H."""
+
+    cells: Sequence[str]
+    modes: Sequence[str]
+    sizes: Sequence[Size]
+    dtypes: Sequence[str] = ("float32",)
+    layers: Sequence[int] = (1,)
+    bidirectional: Sequence[bool] = (False,)
+    ragged: Sequence[bool] = (False,)
+    threads: Sequence[int] = field(default=())
+    seed: int = 0
+
+
+def product(axes: Axes) -> list[Workload]:
+    """All workloads of the axes, none twice. A step of a stream has T = 1, one direction and no lengths."""
+    workloads = []
+    for cell, dtype, (steps, batch, inputs, hidden), layers, both, ragged, threads, mode in itertools.product(
+        axes.cells, axes.dtypes, axes.sizes, axes.layers, axes.bidirectional, axes.ragged, axes.threads, axes.modes
+    ):
+        if mode == STEP and (both or ragged):
+            continue
+        sizes = (1 if mode == STEP else steps, batch, inputs or hidden, hidden)
+        workloads.append(Workload(cell, mode, *sizes, dtype, layers, both, ragged, threads, axes.seed))
+    return list(dict.fromkeys(workloads))
+
+
+def of_preset(preset: Preset, axes: Axes) -> list[Workload]:
+    """A preset's workloads, with the cells, dtypes, threads and so on of `axes` but its own sizes."""
+    steps = [(1, 1, hidden, hidden) for hidden in preset.step_hidden]
+    workloads = [
+        *product(_with(axes, preset.sizes, [mode for mode in axes.modes if mode != STEP])),
+        *product(_with(axes, steps, [mode for mode in axes.modes if mode == STEP])),
+    ]
+    for size, mode, layers, both, ragged in preset.extras:
+        if mode in axes.modes:
+            more = Axes(axes.cells, [mode], [size], axes.dtypes, [layers], [both], [ragged], axes.threads, axes.seed)
+            workloads += product(more)
+    return list(dict.fromkeys(workloads))
+
+
+def _with(axes: Axes, sizes: Sequence[Size], modes: Sequence[str]) -> Axes:
+    return Axes(
+        *(axes.cells, modes, sizes, axes.dtypes, axes.layers, axes.bidirectional, axes.ragged, axes.threads, axes.seed)
+    )

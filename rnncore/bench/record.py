@@ -1,0 +1,118 @@
+"""A run of `rnncore bench` as it is kept: every sample, the machine, the versions, and the command that makes it again.
+
+The JSON has all that `Record` has, with figures computed from the samples beside them for other programs to read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .limits import Limits
+from .measure import Settings
+from .result import Result
+from .workload import Workload
+
+SCHEMA_VERSION = 1
+"""Of the JSON. It changes when a reader of the old one would be wrong about the new one."""
+
+FIGURES = {
+    "seconds": "seconds",
+    "spread": "spread",
+    "step_us": "step_microseconds",
+    "sequences_per_second": "sequences_per_second",
+    "flops_per_second": "flops_per_second",
+    "bytes_per_second": "bytes_per_second",
+    "of_roof": "of_roof",
+}
+"""What is computed from the samples: names in the JSON and properties of `Result`."""
+
+
+class RecordError(Exception):
+    """A file is not a record that this version reads; the message says which and why."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What was measured, and where.
+
+    Attributes:
+        command: what to type to measure it again.
+        created: when it began, UTC, ISO 8601.
+        complete: whether all rows were measured; False after an interruption.
+        settings: how rows were measured.
+        environment: from `machine.describe`: machine, versions, backends, commit, variables.
+        warnings: what may have disturbed the measurement.
+        results: the rows.
+    """
+
+    command: str
+    created: str
+    complete: bool
+    settings: Settings
+    environment: Mapping[str, Any]
+    warnings: tuple[str, ...]
+    results: tuple[Result, ...]
+
+
+def to_json(record: Record) -> dict[str, Any]:
+    """The record as what `json.dump` takes."""
+    fields = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
+    return {
+        "schema_version": SCHEMA_VERSION,
+        **fields,
+        "settings": dataclasses.asdict(record.settings),
+        "results": [result_to_json(result) for result in record.results],
+    }
+
+
+def result_to_json(result: Result) -> dict[str, Any]:
+    """A row; its samples in seconds."""
+    figures = {name: getattr(result, of) for name, of in FIGURES.items()} if result.samples else {}
+    return dataclasses.asdict(result) | {"figures": figures}
+
+
+def load(path: str) -> Record:
+    """Read a record.
+
+    Raises:
+        RecordError: the file cannot be read, or is not a record of this schema.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecordError(f"{path}: {error.strerror}") from None
+    except ValueError as error:
+        raise RecordError(f"{path}: expected JSON from rnncore bench -o json, got something else ({error})") from None
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if version != SCHEMA_VERSION:
+        had = "none" if version is None else version
+        raise RecordError(
+            f"{path}: expected JSON from rnncore bench with schema_version {SCHEMA_VERSION}, got {had}: measure again, "
+            f"or use the version of rnncore that wrote it"
+        )
+    try:
+        return _from_json(content)
+    except (KeyError, TypeError, ValueError) as error:
+        raise RecordError(f"{path}: not what rnncore bench -o json writes: {type(error).__name__} {error}") from None
+
+
+def _from_json(content: dict[str, Any]) -> Record:
+    names = [field.name for field in dataclasses.fields(Record)]
+    fields = {name: content[name] for name in names}
+    fields["settings"] = Settings(**content["settings"])
+    fields["warnings"] = tuple(content["warnings"])
+    fields["results"] = tuple(_result_from_json(row) for row in content["results"])
+    return Record(**fields)
+
+
+def _result_from_json(row: dict[str, Any]) -> Result:
+    fields = {name: value for name, value in row.items() if name != "figures"}
+    fields["workload"] = Workload(**row["workload"])
+    fields["limits"] = None if row["limits"] is None else Limits(**row["limits"])
+    fields["samples"] = tuple(float(sample) for sample in row["samples"])
+    return Result(**fields)

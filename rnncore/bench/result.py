@@ -1,0 +1,90 @@
+"""One measured row, and the figures that follow from its samples."""
+
+from __future__ import annotations
+
+import functools
+import statistics
+from dataclasses import dataclass
+from typing import Literal
+
+from .limits import Limits
+from .peers import PEERS
+from .workload import Workload
+
+Status = Literal["measured", "wrong", "absent", "failed"]
+"""Wrong results are not timed; a contender is absent where it has no such computation."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A workload, computed by a contender.
+
+    Attributes:
+        workload: what was computed.
+        contender: by which backend or peer.
+        status: whether there are samples, and if not, what kind of reason there is.
+        limits: what the machine could do in the same minutes; None where nothing was timed.
+        samples: seconds of a call, the median of each of its turns, in their order.
+        error: largest error against the NumPy engine in float64, relative to the largest magnitude of each result;
+            None where nothing was computed or compared.
+        reason: why there are no samples; empty where there are.
+        impl: how it was computed: what the engine chose for the size, or the peer's version.
+        first_call: seconds from an empty network to its first result: making it, compiling or loading code, packing.
+    """
+
+    workload: Workload
+    contender: str
+    status: Status
+    limits: Limits | None = None
+    samples: tuple[float, ...] = ()
+    error: float | None = None
+    reason: str = ""
+    impl: str = ""
+    first_call: float | None = None
+
+    @property
+    def is_peer(self) -> bool:
+        """Whether the contender is another library."""
+        return self.contender in PEERS
+
+    @functools.cached_property
+    def seconds(self) -> float:
+        """Median time of a call."""
+        return statistics.median(self.samples)
+
+    @property
+    def spread(self) -> float:
+        """Interquartile range of the samples over their median; 0 of a single one."""
+        if len(self.samples) < 2:
+            return 0.0
+        low, _, high = statistics.quantiles(self.samples, n=4, method="inclusive")
+        return (high - low) / self.seconds
+
+    @property
+    def step_microseconds(self) -> float:
+        """Time of one of the T steps, for the whole batch."""
+        return self.seconds / self.workload.steps * 1e6
+
+    @property
+    def sequences_per_second(self) -> float:
+        """B sequences in the time of a call."""
+        return self.workload.batch / self.seconds
+
+    @property
+    def flops_per_second(self) -> float:
+        """Operations of the matrix products alone."""
+        return self.workload.flops() / self.seconds
+
+    @property
+    def bytes_per_second(self) -> float:
+        """Of what the workload has to read and write at least, see `Workload.bytes`."""
+        return self.workload.bytes() / self.seconds
+
+    @property
+    def of_roof(self) -> float | None:
+        """The least time that the machine could take (its multiply-adds, or reading weights) over the time taken."""
+        if self.limits is None:
+            return None
+        compute = self.workload.flops() / (self.limits.fma or self.limits.gemm)
+        memory = self.workload.bytes() / self.limits.bandwidth if self.limits.bandwidth else 0.0
+        return max(compute, memory) / self.seconds

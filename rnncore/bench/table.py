@@ -1,0 +1,146 @@
+"""Results as rows of text: what the columns are, and how figures are rounded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from .measure import GPU
+from .ratios import geometric_means, has_peers, versus_best, versus_reference
+from .result import Result
+from .workload import Workload
+
+TEXT_COLUMNS = ("cell", "mode", "dtype", "backend", "impl", "best peer")
+"""Aligned to the left."""
+
+NAMES = {"measured": "", "wrong": "WRONG", "absent": "absent", "failed": "FAILED"}
+"""What stands in place of a time."""
+
+
+def table(results: Sequence[Result]) -> list[dict[str, str]]:
+    """The rows by column. A column that says the same everywhere (dtype, I = H) is left to `caption`."""
+    return [_row(result, results) for result in results]
+
+
+def caption(results: Sequence[Result]) -> str:
+    """What holds for all rows."""
+    errors = [result.error for result in results if result.error is not None]
+    limits = [result.limits for result in results if result.limits is not None]
+    fma = [one.fma for one in limits if one.fma is not None]
+    bandwidth = [one.bandwidth for one in limits if one.bandwidth is not None]
+    means = [f"{mean:.2f} ({backend}, {mode})" for (backend, mode), mean in geometric_means(results).items()]
+    threads = sorted({str(result.workload.threads) for result in results if result.workload.threads})
+    workloads = [result.workload for result in results]
+    dtypes, both = {w.dtype for w in workloads}, {w.bidirectional for w in workloads}
+    parts = [
+        *(dtypes if len(dtypes) == 1 else []),
+        *([] if _has_input_column(workloads) else ["I = H"]),
+        *([f"threads {threads[0]}"] if len(threads) == 1 else []),
+        *(["bidirectional"] if both == {True} else []),
+        *(["ragged: rows of 1 to T steps"] if any(w.ragged for w in workloads) else []),
+        *([f"largest error against float64 {max(errors):.1e}"] if errors else []),
+        *([f"numpy.matmul{_on_gpu(results)} {_range([one.gemm for one in limits], 1e9, 'GFLOP/s')}"] if limits else []),
+        *([f"multiply-adds in registers {_range(fma, 1e9, 'GFLOP/s')}"] if fma else []),
+        *([f"reading the recurrent weights {_range(bandwidth, 1e9, 'GB/s')}"] if bandwidth else []),
+        *(["of roof: the least time by these limits over the time taken"] if limits else []),
+        *([f"vs best: time of the fastest peer over ours, geometric mean {', '.join(means)}"] if means else []),
+        *dict.fromkeys(f"{result.contender}: {result.reason}" for result in results if result.reason),
+    ]
+    return "; ".join(parts)
+
+
+def markdown(rows: Sequence[dict[str, str]]) -> str:
+    """The rows as a Markdown table with aligned source."""
+    widths = {name: max(len(name), *(len(cells[name]) for cells in rows)) for name in rows[0]}
+
+    def line(cells: dict[str, str]) -> str:
+        padded = (
+            cells[name].ljust(width) if name in TEXT_COLUMNS else cells[name].rjust(width)
+            for name, width in widths.items()
+        )
+        return f"| {' | '.join(padded)} |"
+
+    rule = ("-" * (width + 2) if name in TEXT_COLUMNS else "-" * (width + 1) + ":" for name, width in widths.items())
+    return "\n".join([line({name: name for name in widths}), f"|{'|'.join(rule)}|", *map(line, rows)])
+
+
+def _row(result: Result, results: Sequence[Result]) -> dict[str, str]:
+    work = work_cells(result.workload, [other.workload for other in results])
+    return work | {"backend": result.contender} | _figures(result, results)
+
+
+def work_cells(w: Workload, workloads: Sequence[Workload]) -> dict[str, str]:
+    """What distinguishes a workload from the others of a table, by column."""
+    shown = {
+        "dtype": w.dtype,
+        "layers": str(w.num_layers),
+        "directions": "2" if w.bidirectional else "1",
+        "ragged": "yes" if w.ragged else "no",
+        "threads": str(w.threads),
+        "T": str(w.steps),
+        "B": str(w.batch),
+        "I": str(w.input_size),
+        "H": str(w.hidden_size),
+    }
+    fields = ("dtype", "num_layers", "bidirectional", "ragged", "threads")
+    same = {
+        column
+        for column, field in zip(("dtype", "layers", "directions", "ragged", "threads"), fields, strict=True)
+        if len({getattr(other, field) for other in workloads}) == 1 and not (column == "layers" and w.num_layers > 1)
+    }
+    hidden = same if _has_input_column(workloads) else {*same, "I"}
+    return {"cell": w.cell, "mode": w.mode} | {name: value for name, value in shown.items() if name not in hidden}
+
+
+def _figures(result: Result, results: Sequence[Result]) -> dict[str, str]:
+    figures = dict.fromkeys(_figure_columns(results), "-")
+    if result.impl:
+        figures["impl"] = result.impl
+    if result.first_call is not None:
+        figures["first call, s"] = rounded(result.first_call)
+    if not result.samples:
+        return figures | {"µs/step": NAMES[result.status]}
+    figures |= {
+        "µs/step": rounded(result.step_microseconds),
+        "IQR": percent(result.spread),
+        "seq/s": rounded(result.sequences_per_second),
+        "GFLOP/s": rounded(result.flops_per_second / 1e9),
+        "GB/s": rounded(result.bytes_per_second / 1e9),
+        "of roof": percent(result.of_roof) if result.of_roof else "-",
+    }
+    for name, ratio in (("vs numpy", versus_reference(result, results)), ("vs best", versus_best(result, results))):
+        if ratio is not None and name in figures:
+            figures[name] = f"{ratio:.2f}"
+    return figures
+
+
+def _figure_columns(results: Sequence[Result]) -> list[str]:
+    return [
+        *("µs/step", "IQR", "seq/s", "GFLOP/s", "GB/s", "of roof"),
+        *(["vs numpy"] if any(versus_reference(result, results) for result in results) else []),
+        *(["vs best"] if has_peers(results) else []),
+        *("first call, s", "impl"),
+    ]
+
+
+def _has_input_column(workloads: Sequence[Workload]) -> bool:
+    return any(workload.input_size != workload.hidden_size for workload in workloads)
+
+
+def _on_gpu(results: Sequence[Result]) -> str:
+    return " (cuda: cuBLAS)" if any(result.contender == GPU for result in results) else ""
+
+
+def _range(rates: Sequence[float], unit: float, name: str) -> str:
+    low, high = f"{min(rates) / unit:.0f}", f"{max(rates) / unit:.0f}"
+    return f"{low} {name}" if low == high else f"{low} to {high} {name}"
+
+
+def percent(share: float) -> str:
+    """A share of a limit."""
+    return f"{100 * share:.0f} %"
+
+
+def rounded(value: float) -> str:
+    """A number above 0: three significant digits or all before the point, no exponent."""
+    return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}" if value > 0 else "0"

@@ -1,0 +1,240 @@
+"""`rnncore bench`: measure throughput."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rnncore_kernels.cells import CELLS
+from rnncore_kernels.host import usable_cores
+
+from ..bench import measure, noise
+from ..bench.children import MeasurementError
+from ..bench.estimate import spoken, total_seconds, workload_seconds
+from ..bench.grid import PRESETS, Axes, of_preset, product
+from ..bench.measure import Settings
+from ..bench.peers import PEERS, missing, require_peers
+from ..bench.record import Record
+from ..bench.result import Result
+from ..bench.table import work_cells
+from ..bench.workload import MODES, STEP, Workload
+from ..machine import configuration
+from ..registry import MODULES, backends, resolve
+from .outputs import Outputs, parse
+from .status import FAILED, FAILED_CHECK, INTERRUPTED, OK, UsageError
+from .terminal import show_rows
+from .values import choices, seconds, size, sizes, yes_no
+
+DEFAULT_CELLS = ["lstm", "gru", "rnn"]
+DTYPES = ("float32", "float64")
+
+
+def add(commands: Any) -> None:
+    """Add the command's parser."""
+    parser = commands.add_parser(
+        "bench",
+        help="measure throughput",
+        description="Measure the throughput of networks, each backend and peer in a process of its own, taking turns. "
+        "Every result is checked against float64 before it is timed. Axes take lists and ranges: -H 32,128, "
+        "-H 64-256+64, -H 32-1024*2.",
+    )
+    parser.set_defaults(run=run)
+    axes = parser.add_argument_group("what is measured")
+    axes.add_argument(
+        "--preset", choices=tuple(PRESETS), default="default", help="sizes, modes and repeats by one name"
+    )
+    axes.add_argument("--cell", type=choices(tuple(CELLS)), default=DEFAULT_CELLS, help="lstm,gru,rnn")
+    axes.add_argument(
+        "--backend",
+        type=choices(("all", "auto", *MODULES)),
+        default=["all"],
+        help=f"all that can run here (the default), auto, or {','.join(MODULES)}",
+    )
+    axes.add_argument(
+        "--peer",
+        type=choices(tuple(PEERS)),
+        action="extend",
+        default=[],
+        help=f"libraries to measure beside ours on the same work: {','.join(PEERS)}",
+    )
+    axes.add_argument("--mode", type=choices((*MODES, STEP)), help=f"{','.join((*MODES, STEP))}")
+    axes.add_argument("-T", type=sizes, metavar="STEPS", help="time steps")
+    axes.add_argument("-B", type=sizes, metavar="BATCH", help="sequences computed together")
+    axes.add_argument("-H", type=sizes, metavar="HIDDEN", help="hidden size")
+    axes.add_argument("-I", type=sizes, metavar="INPUT", help="input size; the hidden size if not given")
+    axes.add_argument("--layers", type=sizes, default=[1], help="number of layers (1)")
+    for name, text in (("--bidirectional", "each layer in both directions"), ("--ragged", "rows of 1 to T steps")):
+        axes.add_argument(name, type=yes_no, nargs="?", const=[True], default=[False], metavar="yes,no", help=text)
+    axes.add_argument("--dtype", type=choices(DTYPES), default=["float32"], help=",".join(DTYPES))
+    axes.add_argument("--threads", type=sizes, help="most threads of a call; all cores if not given")
+    axes.add_argument("--seed", type=int, default=0, help="of all random values (0)")
+
+    how = parser.add_argument_group("how")
+    how.add_argument("-r", "--repeats", type=size, help="turns of each contender, so many samples (the preset's)")
+    how.add_argument("--min-time", type=seconds, metavar="SECONDS", help="time to spend on a row (the preset's)")
+    how.add_argument("--warmup", type=int, default=0, metavar="CALLS", help="calls before the first turn (0)")
+    how.add_argument(
+        "--check", action=argparse.BooleanOptionalAction, default=True, help="check results before timing them"
+    )
+    how.add_argument("--list", action="store_true", help="say what there is to choose from, and measure nothing")
+    how.add_argument("--dry-run", action="store_true", help="say what would run and for how long, and measure nothing")
+    how.add_argument(
+        "-o",
+        "--output",
+        type=parse,
+        action="append",
+        default=[],
+        metavar="FORMAT[=FILE]",
+        help="table, md, csv, json, jsonl or html, or a file with such a suffix; can be given several times",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure, and write down what was measured, whatever happens."""
+    if arguments.list:
+        return _list()
+    contenders = _contenders(arguments)
+    workloads, settings = _workloads(arguments), _settings(arguments)
+    if arguments.dry_run:
+        return _dry_run(workloads, contenders, settings)
+    require_peers(arguments.peer)
+    outputs = Outputs(arguments.output)
+    warnings = noise.before(workloads)
+    created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    results: list[Result] = []
+    status, message = OK, ""
+    try:
+        with contextlib.closing(measure.run(workloads, contenders, settings)) as measured:
+            for result in _with_progress(measured, workloads, contenders, settings):
+                results.append(result)
+                outputs.add(result)
+    except KeyboardInterrupt:
+        status, message = INTERRUPTED, "interrupted"
+    except MeasurementError as error:
+        status, message = FAILED, str(error)
+    warnings += noise.after(results)
+    command = shlex.join(["rnncore", *_without_outputs(arguments.argv)])
+    whole = status == OK
+    record = Record(command, created, whole, settings, configuration(), tuple(warnings), tuple(results))
+    failures = outputs.finish(record)
+    for line in [*(f"warning: {warning}" for warning in warnings), *failures, *([message] if message else [])]:
+        print(f"rnncore: {line}", file=sys.stderr)
+    return status or _status(results) or (FAILED if failures else OK)
+
+
+def _status(results: Sequence[Result]) -> int:
+    statuses = {result.status for result in results}
+    return FAILED_CHECK if "wrong" in statuses else FAILED if "failed" in statuses else OK
+
+
+def _contenders(arguments: argparse.Namespace) -> list[str]:
+    names: list[str] = []
+    for name in arguments.backend:
+        available = [backend for backend, probe in backends().items() if probe.available]
+        names += available if name == "all" else [resolve(name)]
+    return list(dict.fromkeys([*names, *arguments.peer]))
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    preset = PRESETS[arguments.preset].settings
+    if arguments.warmup < 0:
+        raise UsageError(f"--warmup: expected 0 calls or more, got {arguments.warmup}")
+    return Settings(
+        repeats=arguments.repeats or preset.repeats,
+        min_time=preset.min_time if arguments.min_time is None else arguments.min_time,
+        warmup=arguments.warmup,
+        check=arguments.check,
+    )
+
+
+def _workloads(arguments: argparse.Namespace) -> list[Workload]:
+    if arguments.seed < 0:
+        raise UsageError(f"--seed: expected 0 or more, got {arguments.seed}")
+    preset = PRESETS[arguments.preset]
+    named = arguments.T or arguments.B or arguments.H or arguments.I
+    axes = Axes(
+        arguments.cell,
+        arguments.mode or preset.modes,
+        [
+            (steps, batch, inputs, hidden)
+            for steps in arguments.T or [100]
+            for batch in arguments.B or [32]
+            for hidden in arguments.H or [256]
+            for inputs in arguments.I or [0]
+        ],
+        arguments.dtype,
+        arguments.layers,
+        arguments.bidirectional,
+        arguments.ragged,
+        arguments.threads or [usable_cores()],
+        arguments.seed,
+    )
+    workloads = product(axes) if named else of_preset(preset, axes)
+    if not workloads:
+        raise UsageError("nothing to measure: a step has one direction and no lengths, so --mode step takes neither")
+    return workloads
+
+
+def _list() -> int:
+    def mark(name: str, reason: str) -> str:
+        return f"  {name}" + (f": not available, {reason}" if reason else "")
+
+    print("cells:", *(f"  {name}" for name in CELLS), sep="\n")
+    print("modes:", *(f"  {name}" for name in (*MODES, STEP)), sep="\n")
+    print("backends:", *(mark(name, probe.reason) for name, probe in backends().items()), sep="\n")
+    absent = {name: ", ".join(missing(name)) for name in PEERS}
+    print("peers:", *(mark(name, f"not installed: {of}" if of else "") for name, of in absent.items()), sep="\n")
+    print("presets:")
+    for name, preset in PRESETS.items():
+        shapes = " ".join(str(shape).replace(" ", "") for shape in preset.sizes)
+        print(f"  {name}: {','.join(preset.modes)} at (T,B,I,H) {shapes}")
+    return OK
+
+
+def _dry_run(workloads: Sequence[Workload], contenders: Sequence[str], settings: Settings) -> int:
+    rows = [
+        work_cells(work, workloads) | {"about": spoken(workload_seconds(work, len(contenders), settings))}
+        for work in workloads
+    ]
+    show_rows(rows, sys.stdout)
+    total = spoken(total_seconds(workloads, len(contenders), settings))
+    print(f"{len(workloads)} workloads on {', '.join(contenders)}: about {total}")
+    return OK
+
+
+def _with_progress(
+    measured: Iterator[Result], workloads: Sequence[Workload], contenders: Sequence[str], settings: Settings
+) -> Iterator[Result]:
+    """The rows, with a bar and the time left on standard error, where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield from measured
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(elapsed_when_finished=True))
+    cost = {work: workload_seconds(work, 1, settings) for work in workloads}
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        rows = len(workloads) * len(contenders)
+        task = progress.add_task(f"0 of {rows} rows", total=sum(cost.values()) * len(contenders))
+        for count, result in enumerate(measured, 1):
+            progress.update(task, advance=cost[result.workload], description=f"{count} of {rows} rows")
+            yield result
+
+
+def _without_outputs(argv: Sequence[str]) -> list[str]:
+    """The arguments but those that say where results go."""
+    kept, skip = [], False
+    for argument in argv:
+        if skip:
+            skip = False
+        elif argument in ("-o", "--output"):
+            skip = True
+        elif not argument.startswith(("-o", "--output=")):
+            kept.append(argument)
+    return kept

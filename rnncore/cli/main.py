@@ -1,0 +1,57 @@
+"""The command line's entry: parses arguments, runs a command, and turns errors into messages and exit statuses."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+from collections.abc import Sequence
+
+from ..bench.children import MeasurementError
+from ..errors import BackendUnavailableError
+from ..version import __version__
+from . import bench, compare, info, warmup
+from .status import FAILED, INTERRUPTED, OK, UNAVAILABLE, USAGE, UsageError
+
+COMMANDS = (bench, compare, info, warmup)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status.
+
+    0 is success, 1 a regression or a wrong result, 2 a wrong argument, 3 a backend or peer that was named and cannot
+    run, 4 work that failed in part, 130 an interruption.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+    parser = argparse.ArgumentParser(prog="rnncore", description="Recurrent networks: how fast is this machine?")
+    parser.add_argument("--version", action="version", version=f"rnncore {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="command")
+    for command in COMMANDS:
+        command.add(commands)
+    parsed = parser.parse_args(arguments)
+    parsed.argv = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        status = int(parsed.run(parsed))
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        # Whoever read the output has seen enough; what is still buffered must not fail at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except KeyboardInterrupt:
+        return _fail("interrupted", INTERRUPTED)
+    except UsageError as error:
+        return _fail(error, USAGE)
+    except BackendUnavailableError as error:
+        return _fail(error, UNAVAILABLE)
+    except MemoryError as error:
+        return _fail(f"not enough memory: {error}", FAILED)
+    except (MeasurementError, OSError) as error:
+        return _fail(error, FAILED)
+
+
+def _fail(message: object, status: int) -> int:
+    print(f"rnncore: {message}", file=sys.stderr)
+    return status

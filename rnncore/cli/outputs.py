@@ -1,0 +1,140 @@
+"""Where results go: files and standard output, in several formats at once. What was measured is never lost."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ..bench.record import Record
+from ..bench.render import FORMATS, to_json_line, to_json_text
+from ..bench.result import Result
+from .status import UsageError
+from .terminal import show
+
+TABLE, LINES = "table", "jsonl"
+
+
+class Output(NamedTuple):
+    """A format, and the file that it goes to; standard output if that is None."""
+
+    format: str
+    path: Path | None
+
+
+def parse(text: str) -> Output:
+    """`FORMAT`, `FORMAT=FILE`, or `FILE` with a format's name for suffix."""
+    name, equals, path = text.partition("=")
+    if name in (TABLE, *FORMATS):
+        if equals and not path:
+            raise argparse.ArgumentTypeError(f"expected a file name after {text!r}")
+        return Output(name, Path(path) if path else None)
+    suffix = Path(text).suffix.removeprefix(".")
+    if suffix in FORMATS:
+        return Output(suffix, Path(text))
+    raise argparse.ArgumentTypeError(f"expected {', '.join((TABLE, *FORMATS))}, alone or as FORMAT=FILE, got {text!r}")
+
+
+class Outputs:
+    """All outputs of a run: `add` each row, then `finish`, whatever has happened in between."""
+
+    def __init__(self, outputs: Sequence[Output]) -> None:
+        self._files = [output for output in outputs if output.path is not None]
+        here = [output.format for output in outputs if output.path is None]
+        if len(here) > 1:
+            raise UsageError(f"-o: expected a file name for all but one format, got {' and '.join(here)} without")
+        for output in self._files:
+            _require_writable(output)
+        default = [] if self._files and not sys.stdout.isatty() else [TABLE if sys.stdout.isatty() else "md"]
+        self._here = (here or default or [None])[0]
+        self._kept: set[Path] = set()
+
+    def add(self, result: Result) -> None:
+        """A row. Lines of JSON are written at once, so that they are there even after a power cut."""
+        if self._here == LINES:
+            print(to_json_line(result), end="", flush=True)
+        for output in self._files:
+            if output.format == LINES and output.path is not None:
+                # What fails here fails again in `finish`, which says so.
+                with contextlib.suppress(OSError), output.path.open("w" if self._is_new(output.path) else "a") as file:
+                    file.write(to_json_line(result))
+
+    def finish(self, record: Record) -> list[str]:
+        """Write all that is not written yet; returns what went wrong."""
+        failures = list(self._write_files(record))
+        if self._here == TABLE:
+            show(record, sys.stdout)
+        elif self._here is not None and self._here != LINES:
+            print(FORMATS[self._here](record), end="")
+        return failures
+
+    def _is_new(self, path: Path) -> bool:
+        new = path not in self._kept
+        self._kept.add(path)
+        return new
+
+    def _write_files(self, record: Record) -> Iterator[str]:
+        for output in self._files:
+            assert output.path is not None
+            try:
+                _replace(output.path, FORMATS[output.format](record))
+            except OSError as error:
+                yield f"{output.path}: {error.strerror}; {_rescue(record)}"
+
+
+def _require_writable(output: Output) -> None:
+    """Find out before anything is measured."""
+    path = output.path
+    assert path is not None
+    wanted = f"-o: cannot write to {path}:"
+    if path.is_dir():
+        raise UsageError(f"{wanted} it is a folder")
+    if not path.parent.is_dir():
+        raise UsageError(f"{wanted} there is no folder {path.parent}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise UsageError(f"{wanted} permission denied")
+    if output.format == TABLE:
+        raise UsageError(f"-o: a table goes to the terminal; for the file {path}, use md")
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    if path.exists() and not path.is_file():
+        path.write_text(text, encoding="utf-8")
+        return
+    with tempfile.NamedTemporaryFile(
+        "w", dir=path.parent, prefix=f".{path.name}.", encoding="utf-8", delete=False
+    ) as file:
+        temporary = Path(file.name)
+        try:
+            file.write(text)
+            file.flush()
+            temporary.chmod(0o644 & ~_umask())
+        except OSError:
+            temporary.unlink()
+            raise
+    temporary.replace(path)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _rescue(record: Record) -> str:
+    """Keep the rows somewhere else."""
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="rnncore-", suffix=".json", delete=False, encoding="utf-8"
+        ) as file:
+            file.write(to_json_text(record))
+    except OSError:
+        print(to_json_text(record), end="")
+        return "what was measured is on standard output instead"
+    return f"what was measured is in {file.name}"

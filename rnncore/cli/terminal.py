@@ -1,0 +1,60 @@
+"""Tables for people: as wide as the terminal, in several parts where it is narrow, and never cut off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TextIO
+
+from ..bench.record import Record
+from ..bench.render import foot
+from ..bench.table import TEXT_COLUMNS, caption, table
+
+NUMBER = "#"
+"""The column that tells which row a line belongs to, where a table has several parts."""
+GAP = 2
+"""Between columns: one that the box draws, and one of padding."""
+
+
+def show(record: Record, stream: TextIO) -> None:
+    """Print the table of a record, what holds for all rows, and where it was measured."""
+    if not record.results:
+        print("nothing was measured", file=stream)
+        return
+    show_rows(table(record.results), stream)
+    print(caption(record.results), file=stream)
+    print(foot(record), file=stream)
+
+
+def show_rows(rows: Sequence[dict[str, str]], stream: TextIO) -> None:
+    """Print rows as a table."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(file=stream)
+    for part in parts(rows, console.width):
+        shown = Table(box=SIMPLE_HEAD, padding=(0, GAP - 1, 0, 0), pad_edge=False)
+        for name in part:
+            shown.add_column(Text(name), justify="left" if name in TEXT_COLUMNS else "right", overflow="fold")
+        for number, cells in enumerate(rows, 1):
+            shown.add_row(*(Text(str(number) if name == NUMBER else cells[name]) for name in part))
+        console.print(shown)
+
+
+def parts(rows: Sequence[dict[str, str]], width: int) -> Iterator[list[str]]:
+    """Names of the columns of each part: all of them, or with row numbers as many as fit side by side."""
+    # SIMPLE_HEAD draws a space at each end.
+    room = width - 2
+    widths = {name: GAP + max(len(name), *(len(cells[name]) for cells in rows)) for name in rows[0]}
+    if sum(widths.values()) <= room:
+        yield list(widths)
+        return
+    room -= GAP + len(str(len(rows)))
+    part: list[str] = []
+    for name, needed in widths.items():
+        if part and sum(widths[other] for other in part) + needed > room:
+            yield [NUMBER, *part]
+            part = []
+        part.append(name)
+    yield [NUMBER, *part]

@@ -1,0 +1,85 @@
+"""How the values of options are written: names, sizes, lists and ranges of them, times, shares."""
+
+from __future__ import annotations
+
+import re
+from argparse import ArgumentTypeError
+from collections.abc import Callable, Sequence
+
+RANGE = re.compile(r"(\d+)-(\d+)(?:([*+])(\d+))?")
+LONGEST = 10_000
+"""Values of a list at most: more are a slip of the pen."""
+
+
+def choices(allowed: Sequence[str]) -> Callable[[str], list[str]]:
+    """Parser of a list of names."""
+
+    def parse(text: str) -> list[str]:
+        names = text.split(",")
+        for name in names:
+            if name not in allowed:
+                raise ArgumentTypeError(f"expected {', '.join(allowed)}, got {name!r}")
+        return names
+
+    return parse
+
+
+def yes_no(text: str) -> list[bool]:
+    """`no,yes` as [False, True]."""
+    return [name == "yes" for name in choices(("yes", "no"))(text)]
+
+
+def size(text: str) -> int:
+    """A whole number of at least 1."""
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
+def sizes(text: str) -> list[int]:
+    """A list of sizes and ranges of them: `32,128`, `1-4`, `64-256+64`, `32-1024*2`; both ends count."""
+    return [value for part in text.split(",") for value in _range(part)]
+
+
+def _range(text: str) -> list[int]:
+    match = RANGE.fullmatch(text)
+    if match is None:
+        if "-" in text:
+            raise ArgumentTypeError(f"expected a range like 1-4, 64-256+64 or 32-1024*2, got {text!r}")
+        return [size(text)]
+    first, last = size(match[1]), size(match[2])
+    operator, by = match[3] or "+", int(match[4] or 1)
+    if by < (2 if operator == "*" else 1):
+        raise ArgumentTypeError(f"expected a range that grows, by +1 or *2 at least, got {text!r}")
+    if first > last:
+        raise ArgumentTypeError(f"expected a range that is not empty, got {text!r}: {first} is more than {last}")
+    values = [first]
+    while (value := values[-1] * by if operator == "*" else values[-1] + by) <= last:
+        values.append(value)
+        if len(values) > LONGEST:
+            raise ArgumentTypeError(f"expected a range of at most {LONGEST} values, got {text!r}")
+    return values
+
+
+def seconds(text: str) -> float:
+    """A time of 0 or more."""
+    return _number(text.removesuffix("s"), text, "a number of seconds")
+
+
+def share(text: str) -> float:
+    """`5%` or `0.05` as 0.05."""
+    wanted = "a share such as 5%"
+    value = _number(text.removesuffix("%"), text, wanted) / (100 if text.endswith("%") else 1)
+    if value >= 1:
+        raise ArgumentTypeError(f"expected {wanted}, below 100 %, got {text!r}")
+    return value
+
+
+def _number(text: str, given: str, wanted: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise ArgumentTypeError(f"expected {wanted}, got {given!r}")
+    return value
