@@ -6,6 +6,7 @@ of its threads, and what its spinning threads cost the engine. docs/performance.
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable
 from functools import partial
@@ -25,7 +26,9 @@ def some(*shape: int) -> Any:
 
 
 def medians(tasks: dict[str, Callable[[], object]], seconds: float) -> dict[str, float]:
-    return clock.time_in_turns({name: partial(clock.sample, task) for name, task in tasks.items()}, seconds)
+    turns = {name: partial(clock.sample, task) for name, task in tasks.items()}
+    samples = clock.take_turns(turns, rounds=5, seconds=seconds / 5)
+    return {name: statistics.median(values) for name, values in samples.items()}
 
 
 def rates() -> None:

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from rnncore import BackendUnavailableError, backends
-from rnncore.bench import measure, report
+from rnncore.bench import measure, table
 from rnncore.bench.workload import MODES, Task, Workload, arrays_of
 from rnncore.registry import resolve
 from rnncore_kernels.cuda import launch
@@ -80,7 +80,7 @@ def main() -> int:
                 workload = Workload(cell, mode, steps, batch, hidden, hidden, dtype)
                 rows.append({"impl": impl(workload, gpu)} | row(workload, limits, cupy, torch, chosen.seconds))
                 wrong |= "WRONG" in rows[-1].values()
-            print(f"### {cell}, {mode}, {dtype}\n\n{report.markdown(rows)}\n", flush=True)
+            print(f"### {cell}, {mode}, {dtype}\n\n{table.markdown(rows)}\n", flush=True)
     return WRONG_RESULT if wrong else 0
 
 
@@ -103,15 +103,15 @@ def row(workload: Workload, limits: Limits, cupy: Any, torch: Any, budget: float
     ours = seconds(task, cupy, budget)
     del task
     figures |= {
-        "µs/step": report.rounded(ours / workload.steps * 1e6),
-        "GFLOP/s": report.rounded(workload.flops() / ours / 1e9),
-        "of GEMM": report.percent(workload.flops() / limits.gemm / ours),
-        "of roofline": report.percent(roofline(workload, limits) / ours),
+        "µs/step": table.rounded(ours / workload.steps * 1e6),
+        "GFLOP/s": table.rounded(workload.flops() / ours / 1e9),
+        "of GEMM": table.percent(workload.flops() / limits.gemm / ours),
+        "of roofline": table.percent(roofline(workload, limits) / ours),
     }
     theirs = cudnn(workload, cupy, torch, budget)
     if theirs is not None:
         figures |= {
-            "cuDNN, µs/step": report.rounded(theirs / workload.steps * 1e6),
+            "cuDNN, µs/step": table.rounded(theirs / workload.steps * 1e6),
             "ratio": f"{theirs / ours:.2f}",
         }
     return sizes | figures | {"error": f"{error:.0e}"}
@@ -133,7 +133,7 @@ def cudnn(workload: Workload, cupy: Any, torch: Any, budget: float) -> float | N
         return None
     peer = importlib.import_module("rnncore.bench.pytorch_peer")
     with contextlib.ExitStack() as lasting:
-        task = peer.make_task("torch", workload, 1, lasting, device="cuda")
+        task = peer.make_task("torch", workload, lasting, device="cuda")
         # PyTorch's default stream and CuPy's are the same, so CuPy's events time both.
         return seconds(task, cupy, budget)
 

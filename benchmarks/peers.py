@@ -10,20 +10,17 @@ import itertools
 import statistics
 from collections.abc import Iterable, Sequence
 
-from rnncore.bench import compare, measure, report
-from rnncore.bench.measure import Result
+from rnncore.bench import measure, ratios, table
+from rnncore.bench.grid import GRID
+from rnncore.bench.measure import Settings
 from rnncore.bench.peers import installed_peers
+from rnncore.bench.result import Result
 from rnncore.bench.workload import MODES, Workload
 from rnncore.registry import resolve
 
 CELLS = ("lstm", "gru", "rnn")
-GRID = (
-    *((1, 100, 64, 64), (1, 100, 256, 256), (1, 100, 512, 512), (1, 100, 1024, 1024)),
-    *((16, 100, 128, 128), (32, 100, 256, 256), (64, 100, 512, 512), (32, 50, 1024, 1024), (128, 100, 128, 128)),
-    *((64, 500, 64, 64), (3, 37, 50, 50), (7, 100, 200, 200), (33, 64, 96, 96), (32, 100, 40, 200)),
-)
-"""(B, T, I, H)."""
-QUICK_GRID = ((1, 20, 64, 64), (16, 20, 128, 128))
+QUICK_GRID = ((20, 1, 64, 64), (20, 16, 128, 128))
+"""(T, B, I, H)."""
 LENGTHS = (1_000, 10_000, 100_000)
 
 
@@ -37,60 +34,65 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a few small sizes, to see that it runs")
     chosen = parser.parse_args()
     backend, peers = resolve(chosen.backend), installed_peers()
-    seconds = 0.02 if chosen.quick else chosen.seconds
+    settings = Settings(repeats=3, min_time=0.02) if chosen.quick else Settings(min_time=chosen.seconds)
     print(f"{backend} against {', '.join(peers) or 'nobody: no peer is installed'}; float32\n")
 
     tables = {
         f"{cell}, {mode}": [
-            Workload(cell, mode, steps, batch, inputs, hidden, "float32")
-            for batch, steps, inputs, hidden in (QUICK_GRID if chosen.quick else GRID)
+            Workload(cell, mode, steps, batch, inputs, hidden, "float32", threads=chosen.threads)
+            for steps, batch, inputs, hidden in (QUICK_GRID if chosen.quick else GRID)
         ]
         for cell, mode in itertools.product(chosen.cells, chosen.modes)
     }
     if not chosen.quick:
         tables |= {
             "lstm, training, 2 layers, bidirectional": [
-                Workload("lstm", "training", 100, 32, 256, 256, "float32", num_layers=2, bidirectional=True)
+                Workload(
+                    "lstm", "training", 100, 32, 256, 256, "float32", 2, bidirectional=True, threads=chosen.threads
+                )
             ],
-            "lstm, training, ragged": [Workload("lstm", "training", 200, 64, 256, 256, "float32", ragged=True)],
+            "lstm, training, ragged": [
+                Workload("lstm", "training", 200, 64, 256, 256, "float32", ragged=True, threads=chosen.threads)
+            ],
         }
     # Last: a step is reported in its own way.
-    tables["lstm, step"] = [Workload("lstm", "step", 1, 1, 128, 128, "float32")]
+    tables["lstm, step"] = [Workload("lstm", "step", 1, 1, 128, 128, "float32", threads=chosen.threads)]
     contenders = [backend, *peers]
-    measured = measure.run(list(itertools.chain(*tables.values())), contenders, seconds, chosen.threads)
+    measured = measure.run(list(itertools.chain(*tables.values())), contenders, settings)
     for title, workloads in tables.items():
         show(title, list(itertools.islice(measured, len(workloads) * len(contenders))))
     measured.close()
 
     lengths = [
-        Workload("lstm", "inference", steps, 8, 64, 64, "float32") for steps in LENGTHS[: 1 if chosen.quick else None]
+        Workload("lstm", "inference", steps, 8, 64, 64, "float32", threads=chosen.threads)
+        for steps in LENGTHS[: 1 if chosen.quick else None]
     ]
-    show_lengths(measure.run(lengths, [backend], seconds, chosen.threads))
+    show_lengths(measure.run(lengths, [backend], settings))
 
 
 def show(title: str, results: Sequence[Result]) -> None:
     """A table of our rows, with the fastest peer beside each."""
     ours = [result for result in results if not result.is_peer]
-    print(f"### {title}\n\n{report.markdown([row(result, results) for result in ours])}\n")
-    ratios = [ratio for result in ours if (ratio := compare.versus_best(result, results)) is not None]
+    print(f"### {title}\n\n{table.markdown([row(result, results) for result in ours])}\n")
+    found = [ratio for result in ours if (ratio := ratios.versus_best(result, results)) is not None]
     parts = []
-    if ratios:
-        parts += [f"ratio: minimum {min(ratios):.2f}, geometric mean {statistics.geometric_mean(ratios):.2f}"]
+    if found:
+        parts += [f"ratio: minimum {min(found):.2f}, geometric mean {statistics.geometric_mean(found):.2f}"]
     large = [result for result in ours if result.workload.batch >= 16 and result.workload.hidden_size >= 128]
-    shares = [share(result) for result in large if result.timing]
+    shares = [share(result) for result in large if result.samples]
     if shares:
-        parts += [f"{limit(results)}: minimum {report.percent(min(shares))} where B >= 16 and H >= 128"]
-    parts += dict.fromkeys(f"{r.contender} WRONG, error {r.error:.0e}" for r in results if r.wrong)
+        parts += [f"{limit(results)}: minimum {table.percent(min(shares))} where B >= 16 and H >= 128"]
+    parts += dict.fromkeys(f"{r.contender} {r.status}: {r.reason}" for r in results if r.status in ("wrong", "failed"))
     print("; ".join(parts), end="\n\n", flush=True)
 
 
 def row(result: Result, results: Sequence[Result]) -> dict[str, str]:
     work, unit = result.workload, ("µs", 1e6) if result.workload.mode == "step" else ("ms", 1e3)
     sizes = {"B": work.batch, "T": work.steps, "I": work.input_size, "H": work.hidden_size}
-    best, ratio = compare.best_peer(result, results), compare.versus_best(result, results)
+    best, ratio = ratios.best_peer(result, results), ratios.versus_best(result, results)
 
     def shown(of: Result | None) -> str:
-        return report.rounded(of.timing.seconds * unit[1]) if of and of.timing else "-"
+        return table.rounded(of.seconds * unit[1]) if of and of.samples else "-"
 
     return {
         **{name: str(size) for name, size in sizes.items()},
@@ -98,18 +100,18 @@ def row(result: Result, results: Sequence[Result]) -> dict[str, str]:
         f"best, {unit[0]}": shown(best),
         "best peer": best.contender if best else "-",
         "ratio": f"{ratio:.2f}" if ratio else "-",
-        limit(results): report.percent(share(result)) if result.timing else "-",
+        limit(results): table.percent(share(result)) if result.samples else "-",
     }
 
 
 def limit(results: Sequence[Result]) -> str:
     """What the share is of: multiply-adds, where they are measured."""
-    return "of GEMM" if results[0].limits.fma is None else "of FMA"
+    return "of FMA" if any(result.limits and result.limits.fma for result in results) else "of GEMM"
 
 
 def share(result: Result) -> float:
-    assert result.timing is not None
-    return result.timing.flops_per_second / (result.limits.fma or result.limits.gemm)
+    assert result.limits is not None
+    return result.flops_per_second / (result.limits.fma or result.limits.gemm)
 
 
 def show_lengths(results: Iterable[Result]) -> None:
@@ -117,13 +119,13 @@ def show_lengths(results: Iterable[Result]) -> None:
     rows = [
         {
             "T": str(result.workload.steps),
-            "ours, ms": report.rounded(result.timing.seconds * 1e3),
-            "µs/step": report.rounded(result.timing.step_microseconds),
+            "ours, ms": table.rounded(result.seconds * 1e3),
+            "µs/step": table.rounded(result.step_microseconds),
         }
         for result in results
-        if result.timing
+        if result.samples
     ]
-    print(f"### lstm, inference, B = 8, I = H = 64, by length\n\n{report.markdown(rows)}")
+    print(f"### lstm, inference, B = 8, I = H = 64, by length\n\n{table.markdown(rows)}")
 
 
 if __name__ == "__main__":

@@ -6,15 +6,17 @@ import contextlib
 import importlib.util
 import itertools
 import sys
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
 import pytest
 from conftest import require_peer
 
-from rnncore.bench import compare, limits, measure, peers, report
+from rnncore.bench import limits, measure, peers, ratios
 from rnncore.bench.limits import Limits
-from rnncore.bench.measure import Result, Timing
+from rnncore.bench.result import Result
+from rnncore.bench.table import caption, table
 from rnncore.bench.workload import Workload, arrays_of
 from rnncore.cli import main
 
@@ -27,7 +29,7 @@ def small_peak(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, "PEAK_SIZE", 32)
 
 
-def table(printed: str) -> list[dict[str, str]]:
+def rows_of(printed: str) -> list[dict[str, str]]:
     """Rows of the Markdown table, by column."""
     lines = [line for line in printed.splitlines() if line.startswith("|")]
     header, _, *rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
@@ -51,16 +53,17 @@ def test_a_peer_that_is_not_installed(capsys: pytest.CaptureFixture[str], monkey
 
 def test_onnxruntime_beside_ours(capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest) -> None:
     require_peer(request, "onnx")
-    require_peer(request, "onnxruntime")
+    version = require_peer(request, "onnxruntime").__version__
     arguments = ["--cell", "lstm", "--peer", "onnxruntime", "--layers", "1,2", "--bidirectional", "--ragged"]
     assert main(["bench", *QUICK, *arguments, "--threads", "1"]) == 0
     printed = capsys.readouterr().out
-    rows = table(printed)
+    rows = rows_of(printed)
     assert [(row["mode"], row["layers"], row["backend"]) for row in rows] == [
         (mode, layers, backend)
         for layers, mode, backend in itertools.product("12", ("inference", "training"), ("numpy", "onnxruntime"))
     ]
     for row in rows:
+        assert row["impl"] == ("1 tile" if row["backend"] == "numpy" else "-" if row["mode"] == "training" else version)
         if row["backend"] == "onnxruntime":
             assert row["vs best"] == "-"
             assert (row["µs/step"] == "absent") == (row["mode"] == "training")
@@ -85,10 +88,10 @@ def test_peers_compute_the_same(
 ) -> None:
     for package in peers.PEERS[peer]:
         require_peer(request, package)
-    workload = Workload(cell, mode, 4, 3, 5, 7, "float32", **options)
+    workload = Workload(cell, mode, 4, 3, 5, 7, "float32", threads=1, **options)
     reference = arrays_of(workload.task(workload.network("numpy", dtype="float64"))())
     with contextlib.ExitStack() as lasting:
-        task = peers.make_task(peer, workload, 1, lasting)
+        task = peers.make_task(peer, workload, lasting)
         for _ in range(2):
             assert measure.largest_error(arrays_of(task()), reference) < measure.CHECK_TOLERANCE["float32"]
 
@@ -96,7 +99,7 @@ def test_peers_compute_the_same(
 @pytest.mark.parametrize(("mode", "dtype"), [("training", "float32"), ("step", "float32"), ("inference", "float64")])
 def test_what_onnx_peers_do_not_offer(mode: str, dtype: str) -> None:
     with pytest.raises(peers.NotOfferedError, match=r"inference of whole sequences alone|float32, not float64"):
-        peers.make_task("onnxruntime", Workload("lstm", mode, 4, 3, 5, 7, dtype), 1, contextlib.ExitStack())
+        peers.make_task("onnxruntime", Workload("lstm", mode, 4, 3, 5, 7, dtype), contextlib.ExitStack())
 
 
 def test_openvino_is_asked_for_the_same_work(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
@@ -124,7 +127,7 @@ def test_openvino_is_asked_for_the_same_work(monkeypatch: pytest.MonkeyPatch, re
     fake.__dict__["Core"] = Core
     monkeypatch.setitem(sys.modules, "openvino", fake)
     with contextlib.ExitStack() as lasting:
-        task = peers.make_task("openvino", SMALL, 3, lasting)
+        task = peers.make_task("openvino", replace(SMALL, threads=3), lasting)
     expected = arrays_of(SMALL.task(SMALL.network("numpy", dtype="float64"))())
     assert measure.largest_error(arrays_of(task()), expected) < measure.CHECK_TOLERANCE["float32"]
     assert chosen["INFERENCE_NUM_THREADS"] == 3
@@ -137,8 +140,9 @@ def test_openvino_is_asked_for_the_same_work(monkeypatch: pytest.MonkeyPatch, re
 
 def made_up(contender: str, mode: str, hidden: int, seconds: float | None) -> Result:
     workload = Workload("lstm", mode, 10, 2, 8, hidden, "float32")
-    timing = None if seconds is None else Timing(workload, seconds)
-    return Result(workload, contender, Limits(1e9), 1e-7 if timing else 1.0, timing)
+    if seconds is None:
+        return Result(workload, contender, "wrong", error=1.0, reason="error 1e+00 against float64")
+    return Result(workload, contender, "measured", Limits(1e9), (seconds,), 1e-7)
 
 
 def test_versus_the_best_peer() -> None:
@@ -154,25 +158,41 @@ def test_versus_the_best_peer() -> None:
         made_up("numba", "inference", 8, 1.0),
         made_up("numba", "inference", 16, None),
     ]
-    ratios = [compare.versus_best(result, results) for result in results]
-    assert ratios == [2.0, None, None, 0.5, None, None, None, None, 4.0, None]
-    assert compare.geometric_means(results) == {("numpy", "inference"): 1.0, ("numba", "inference"): 4.0}
-    rows = report.table(results)
+    found = [ratios.versus_best(result, results) for result in results]
+    assert found == [2.0, None, None, 0.5, None, None, None, None, 4.0, None]
+    assert ratios.geometric_means(results) == {("numpy", "inference"): 1.0, ("numba", "inference"): 4.0}
+    rows = table(results)
     assert [row["vs best"] for row in rows] == ["2.00", "-", "-", "0.50", "-", "-", "-", "-", "4.00", "-"]
     assert rows[5]["µs/step"] == "WRONG"
-    assert "geometric mean 1.00 (numpy, inference), 4.00 (numba, inference)" in report.caption(results)
+    assert "geometric mean 1.00 (numpy, inference), 4.00 (numba, inference)" in caption(results)
     alone = [made_up("numpy", "inference", 8, 2.0)]
-    assert "vs best" not in report.table(alone)[0]
-    assert "vs best" not in report.caption(alone)
+    assert "vs best" not in table(alone)[0]
+    assert "vs best" not in caption(alone)
 
 
-def test_share_of_multiply_adds_where_they_can_be_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = ModuleType("rnncore_kernels.cpu.peak")
+def test_share_of_the_roof(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType(limits.PEAK_MODULE)
     module.__dict__["fma_peak"] = lambda dtype, num_threads: {"float32": 2e9}[dtype] * num_threads
-    monkeypatch.setattr(limits, "has_fma_peak", lambda: True)
+    module.__dict__["read_bandwidth"] = lambda size, num_threads: size * num_threads * 1e3
+    monkeypatch.setattr(limits, "has_peak", lambda: True)
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    machine = limits.measure_limits("float32", 3, 32)
+    machine = limits.measure_limits("float32", 3, 4096, 32)
     assert machine.fma == 6e9
-    result = Result(SMALL, "numpy", machine, 0.0, Timing(SMALL, SMALL.flops() / 3e9))
-    assert report.table([result])[0]["of FMA"] == "50 %"
-    assert "of FMA: share of" in report.caption([result])
+    assert machine.bandwidth == 3 * 4096 * 1e3
+    bound = SMALL.flops() / 6e9
+    assert SMALL.bytes() / machine.bandwidth > bound
+    computing = Result(SMALL, "numpy", "measured", Limits(1e9, 6e9, 1e30), (2 * bound,), 0.0)
+    assert table([computing])[0]["of roof"] == "50 %"
+    reading = Result(SMALL, "numpy", "measured", machine, (4 * SMALL.bytes() / machine.bandwidth,), 0.0)
+    assert table([reading])[0]["of roof"] == "25 %"
+    assert "multiply-adds in registers 6 GFLOP/s; reading the recurrent weights 0 GB/s" in caption([reading])
+
+
+def test_a_peer_that_disagrees_is_not_timed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    require_peer(request, "onnxruntime")
+    monkeypatch.setattr(measure, "CHECK_TOLERANCE", {"float32": 0.0})
+    arguments = [*QUICK, "--cell", "lstm", "--mode", "inference", "--peer", "onnxruntime"]
+    assert main(["bench", *arguments]) == 1
+    assert [row["µs/step"] for row in rows_of(capsys.readouterr().out)] == ["WRONG", "WRONG"]

@@ -13,7 +13,7 @@ from conftest import Close
 from rnncore import GRU, Recurrent
 from rnncore.states import as_tuple
 from rnncore_kernels.cells import Cell
-from rnncore_kernels.cpu import plan
+from rnncore_kernels.cpu import peak, plan
 from rnncore_kernels.cpu.division import Division, divide, is_separate
 
 CELLS: dict[str, str | Cell] = {"rnn": "rnn", "lstm": "lstm", "gru": "gru", "gru_before": GRU(reset="before")}
@@ -132,3 +132,18 @@ def test_division_of_threads() -> None:
     assert is_separate(Division(1, 1), 2, 64, small)
     assert not is_separate(Division(1, 2), 2, 64, small)
     assert is_separate(Division(1, 2), 2, 64, large)
+
+
+def test_peaks_of_the_machine() -> None:
+    for dtype in ("float32", "float64"):
+        assert 1e8 < peak.fma_peak(dtype, 2) < 1e14
+    for size in (1, 1000, 1 << 20):
+        assert 1e7 < peak.read_bandwidth(size, 2) < 1e14
+
+
+def test_impl_says_how_threads_divide_the_work() -> None:
+    large = Recurrent("lstm", 1024, 1024, backend="numba", num_threads=2)
+    assert large.impl(100, 1).endswith("-bit 1x2")
+    assert large.impl(100, 64, training=True).split(", back ")[1] == "1x2"
+    assert Recurrent("lstm", 8, 8, backend="numba", num_threads=1).impl(100, 1).endswith("-bit 1x1")
+    assert Recurrent("lstm", 512, 512, backend="numpy").impl(100, 128) == "4 tiles of rows"

@@ -97,7 +97,7 @@ def load(path: str) -> Record:
         )
     try:
         return _from_json(content)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise RecordError(f"{path}: not what rnncore bench -o json writes: {type(error).__name__} {error}") from None
 
 

@@ -57,9 +57,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"rnncore: warning: {line}", file=sys.stderr)
     regressions = [change for change in changes if limit is not None and change.is_regression(limit)]
     if regressions:
-        print(
-            f"rnncore: {len(regressions)} of {len(changes)} rows are slower by more than {limit:.3g}", file=sys.stderr
-        )
+        count = f"{len(regressions)} of {len(changes)}"
+        print(f"rnncore: {count} rows are slower by more than {100 * limit:.3g} %", file=sys.stderr)
     return FAILED_CHECK if regressions else OK
 
 
@@ -70,7 +69,10 @@ def _row(change: Change, limit: float | None) -> dict[str, str]:
     return {
         "cell": work.cell,
         "mode": " ".join([work.mode, *extras]),
-        **{"T": str(work.steps), "B": str(work.batch), "I": str(work.input_size), "H": str(work.hidden_size)},
+        "T": str(work.steps),
+        "B": str(work.batch),
+        "I": str(work.input_size),
+        "H": str(work.hidden_size),
         "backend": change.before.contender,
         "A, µs/step": rounded(change.before.step_microseconds),
         "B, µs/step": rounded(after.step_microseconds) if after.samples else after.status,

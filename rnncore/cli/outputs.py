@@ -50,8 +50,8 @@ class Outputs:
             raise UsageError(f"-o: expected a file name for all but one format, got {' and '.join(here)} without")
         for output in self._files:
             _require_writable(output)
-        default = [] if self._files and not sys.stdout.isatty() else [TABLE if sys.stdout.isatty() else "md"]
-        self._here = (here or default or [None])[0]
+        default = TABLE if sys.stdout.isatty() else None if self._files else "md"
+        self._here = here[0] if here else default
         self._kept: set[Path] = set()
 
     def add(self, result: Result) -> None:

@@ -1,0 +1,294 @@
+"""`rnncore bench`: axes, presets, what it prints and refuses, exit statuses, and that no row is lost."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from records import SMALL, made_up
+
+import rnncore
+from rnncore.bench import measure, noise, record
+from rnncore.bench.children import MeasurementError
+from rnncore.bench.result import Result
+from rnncore.cli import bench, main
+from rnncore.cli.values import share, sizes
+
+QUICK = ["-T", "3", "-B", "2", "-H", "8", "--min-time", "0"]
+ONE = ["--cell", "lstm", "--mode", "inference", "--backend", "numpy"]
+
+
+@pytest.fixture(autouse=True)
+def small_and_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "PEAK_SIZE", 32)
+    monkeypatch.setattr(noise, "MOST_SPREAD", 1e9)
+    monkeypatch.setattr(noise, "MOST_LOAD", 1e9)
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> list[Result | BaseException]:
+    """What `measure.run` yields, or raises, instead of measuring."""
+    steps: list[Result | BaseException] = []
+
+    def run(*_: object) -> Iterator[Result]:
+        for step in steps:
+            if isinstance(step, BaseException):
+                raise step
+            yield step
+
+    monkeypatch.setattr(measure, "run", run)
+    return steps
+
+
+def rows(printed: str) -> list[list[str]]:
+    """Cells of the Markdown table."""
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in printed.splitlines() if line.startswith("|")]
+
+
+def test_bench_prints_markdown_when_piped(capsys: pytest.CaptureFixture[str]) -> None:
+    available = [name for name, probe in rnncore.backends().items() if probe.available]
+    assert main(["bench", *QUICK]) == 0
+    header, _, *lines = rows(capsys.readouterr().out)
+    assert header[:6] == ["cell", "mode", "T", "B", "H", "backend"]
+    assert header[6:] == [
+        *("µs/step", "IQR", "seq/s", "GFLOP/s", "GB/s", "of roof", "vs numpy", "first call, s", "impl")
+    ]
+    assert [line[0] for line in lines[:: 2 * len(available)]] == ["lstm", "gru", "rnn"]
+    assert len(lines) == 3 * 2 * len(available)
+    assert {line[1] for line in lines} == {"inference", "training"}
+    for line in lines:
+        assert line[2:5] == ["3", "2", "8"]
+        assert all(float(number) > 0 for number in (line[6], *line[8:11], line[13]))
+        assert all(re.fullmatch(r"\d+ %", cell) for cell in (line[7], line[11]))
+
+
+def test_bench_takes_lists(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--cell", "gru", "--backend", "numpy", "--dtype", "float32,float64", "--mode", "training", "-I", "4"]
+    assert main(["bench", *arguments, "-T", "2,3", "-B", "1,2", "-H", "8", "--min-time", "0", "--threads", "1"]) == 0
+    printed = capsys.readouterr().out
+    header, _, *lines = rows(printed)
+    assert header[:7] == ["cell", "mode", "dtype", "T", "B", "I", "H"]
+    assert [line[2:7] for line in lines] == [
+        [dtype, steps, batch, "4", "8"] for dtype in ("float32", "float64") for steps in "23" for batch in "12"
+    ]
+    assert "I = H" not in printed
+
+
+def test_bench_does_not_time_a_wrong_result(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measure, "CHECK_TOLERANCE", {"float32": 0.0})
+    assert main(["bench", *ONE, *QUICK]) == 1
+    printed = capsys.readouterr().out
+    assert re.search(r"numpy: error \de-\d\d against float64", printed)
+    (line,) = rows(printed)[2:]
+    assert line[6:9] == ["WRONG", "-", "-"]
+
+
+def test_bench_refuses(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, message in (
+        (["-T", "0"], "argument -T: expected a whole number of at least 1, got '0'"),
+        (["-B", "8-4"], "argument -B: expected a range that is not empty, got '8-4': 8 is more than 4"),
+        (["-H", "8-"], "argument -H: expected a range like 1-4, 64-256+64 or 32-1024*2, got '8-'"),
+        (["-H", "1-8*1"], "argument -H: expected a range that grows, by +1 or *2 at least, got '1-8*1'"),
+        (["-r", "0"], "argument -r/--repeats: expected a whole number of at least 1, got '0'"),
+        (["-o", "xml"], "expected table, md, csv, json, jsonl, html, alone or as FORMAT=FILE, got 'xml'"),
+        (["-o", "json="], "argument -o/--output: expected a file name after 'json='"),
+        (["--ragged", "maybe"], "argument --ragged: expected yes, no, got 'maybe'"),
+        (["-H", "8,x"], "argument -H: expected a whole number of at least 1, got 'x'"),
+        (["--cell", "lstn"], "argument --cell: expected rnn, elman, lstm, gru, got 'lstn'"),
+        (["--backend", "tpu"], "argument --backend: expected all, auto, cuda, numba, numpy, got 'tpu'"),
+        (["--min-time", "soon"], "argument --min-time: expected a number of seconds, got 'soon'"),
+        (["--min-time", "-1"], "argument --min-time: expected a number of seconds, got '-1'"),
+    ):
+        with pytest.raises(SystemExit) as caught:
+            main(["bench", *arguments])
+        assert caught.value.code == 2
+        assert message in capsys.readouterr().err
+
+
+def test_bench_with_an_unavailable_backend(capsys: pytest.CaptureFixture[str]) -> None:
+    for name, probe in rnncore.backends().items():
+        if not probe.available:
+            assert main(["bench", "--backend", name, *QUICK]) == 3
+            error = capsys.readouterr().err
+            assert error.startswith(f"rnncore: backend '{name}' is not available: {probe.reason}")
+            assert error.count("\n") == 1
+
+
+def test_sizes_are_lists_and_ranges() -> None:
+    assert sizes("32,128") == [32, 128]
+    assert sizes("32-1024*2") == [32, 64, 128, 256, 512, 1024]
+    assert sizes("64-256+64") == [64, 128, 192, 256]
+    assert sizes("1-4,9") == [1, 2, 3, 4, 9]
+    assert sizes("5-5") == [5]
+    assert sizes("10-35*3") == [10, 30]
+    assert share("5%") == share("0.05") == 0.05
+
+
+def test_axes_multiply(capsys: pytest.CaptureFixture[str]) -> None:
+    axes = ["--layers", "1-2", "--bidirectional", "no,yes", "--ragged", "no,yes", "--threads", "1,2"]
+    assert main(["bench", *ONE, *QUICK, *axes, "--dry-run", "--mode", "inference,step"]) == 0
+    printed = capsys.readouterr().out
+    assert "20 workloads on numpy: about " in printed
+    assert printed.count("step") == 2 * 2
+    assert main(["bench", "--dry-run", "--preset", "full", "--cell", "gru", "--backend", "numpy"]) == 0
+    assert "32 workloads on numpy: about " in capsys.readouterr().out
+
+
+def test_nothing_to_measure(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--mode", "step", "-H", "8", "--ragged"]) == 2
+    assert capsys.readouterr().err.startswith("rnncore: nothing to measure: a step has one direction and no lengths")
+    assert main(["bench", "--seed", "-1"]) == 2
+    assert main(["bench", "--warmup", "-1"]) == 2
+
+
+def test_list(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--list"]) == 0
+    printed = capsys.readouterr().out
+    for line in ("  lstm\n", "  step\n", "  numpy\n", "  quick: inference,training at (T,B,I,H) (100,1,256,256)"):
+        assert line in printed
+
+
+def test_a_step_without_a_check(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--mode", "step", "--no-check", "-B", "1", "-H", "8", "-r", "2", "--min-time", "0", "--warmup", "3"]
+    assert main(["bench", "--cell", "gru", "--backend", "numpy,numba", *arguments, "-o", "json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert [row["error"] for row in content["results"]] == [None, None]
+    assert [len(row["samples"]) for row in content["results"]] == [2, 2]
+    assert content["results"][0]["workload"]["steps"] == 1
+    assert content["settings"] == {"repeats": 2, "min_time": 0.0, "warmup": 3, "check": False}
+
+
+# Outputs ---------------------------------------------------------------------------------------------------------
+
+
+def test_outputs(capsys: pytest.CaptureFixture[str], measured: list[Any], tmp_path: Path) -> None:
+    measured += [made_up("numpy", [0.5, 0.25]), made_up("numba", [0.125]), made_up("torch", [], "failed", "it broke")]
+    files = [f"{name}={tmp_path / name}" for name in ("csv", "jsonl", "md")] + [str(tmp_path / "run.json")]
+    arguments = [part for file in files for part in ("-o", file)]
+    assert main(["bench", *ONE, *QUICK, *arguments]) == 4
+    assert capsys.readouterr().out == ""
+    loaded = record.load(str(tmp_path / "run.json"))
+    assert list(loaded.results) == measured
+    assert loaded.command == shlex.join(["rnncore", "bench", *ONE, *QUICK])
+    assert loaded.complete
+    content = json.loads((tmp_path / "run.json").read_text())
+    assert content["schema_version"] == 1
+    assert content["results"][0]["figures"]["seconds"] == 0.375
+    assert content["results"][0]["figures"]["step_us"] == 0.375 / 3 * 1e6
+    assert content["environment"]["machine"]["processor"]
+    assert content["environment"]["versions"]["rnncore"] == rnncore.__version__
+    assert [json.loads(line) for line in (tmp_path / "jsonl").read_text().splitlines()] == content["results"]
+    first, _, last = csv.DictReader(io.StringIO((tmp_path / "csv").read_text()))
+    assert first["samples"] == "0.5 0.25"
+    assert first["hidden_size"] == "5"
+    assert last["reason"] == "it broke"
+    assert len(rows((tmp_path / "md").read_text())) == 2 + 3
+    assert {path.name for path in tmp_path.iterdir()} == {"csv", "jsonl", "md", "run.json"}
+
+
+def test_lines_are_written_as_rows_come(measured: list[Any], tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    path.write_text("of another run\n")
+    measured += [made_up("numpy", [1.0])]
+    seen = []
+
+    class Watching(list[Any]):
+        def __iter__(self) -> Iterator[Any]:
+            for step in measured:
+                yield step
+                seen.append(path.read_text())
+
+    run = measure.run
+    try:
+        measure.run = lambda *_: (step for step in Watching())
+        assert main(["bench", *ONE, *QUICK, "-o", str(path)]) == 0
+    finally:
+        measure.run = run
+    assert [len(text.splitlines()) for text in seen] == [1]
+    assert "another" not in seen[0]
+
+
+@pytest.mark.parametrize(("end", "status"), [(KeyboardInterrupt(), 130), (MeasurementError("it broke"), 4)])
+def test_rows_measured_before_the_end_are_kept(
+    end: BaseException, status: int, measured: list[Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured += [made_up("numpy", [1.0]), end]
+    path = tmp_path / "run.json"
+    assert main(["bench", *ONE, *QUICK, "-o", str(path), "-o", "md"]) == status
+    loaded = record.load(str(path))
+    assert list(loaded.results) == measured[:1]
+    assert not loaded.complete
+    printed = capsys.readouterr()
+    assert "Interrupted: not all rows were measured." in printed.out
+    assert printed.err.endswith(("rnncore: interrupted\n", "rnncore: it broke\n"))
+
+
+def test_outputs_are_refused_before_anything_is_measured(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(measure, "run", lambda *_: pytest.fail("measured"))
+    for arguments, message in (
+        (["-o", f"json={tmp_path}"], f"-o: cannot write to {tmp_path}: it is a folder"),
+        (["-o", str(tmp_path / "no" / "a.csv")], f"-o: cannot write to {tmp_path}/no/a.csv: there is no folder"),
+        (["-o", "md", "-o", "csv"], "-o: expected a file name for all but one format, got md and csv without"),
+        (["-o", f"table={tmp_path}/a"], f"-o: a table goes to the terminal; for the file {tmp_path}/a, use md"),
+    ):
+        assert main(["bench", *ONE, *QUICK, *arguments]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f"rnncore: {message}")
+        assert error.count("\n") == 1
+
+
+def test_a_full_disk(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, measured: list[Any], tmp_path: Path
+) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    measured += [made_up("numpy", [1.0])]
+    assert main(["bench", *ONE, *QUICK, "-o", "json=/dev/full", "-o", "jsonl=/dev/full", "-o", "md"]) == 4
+    printed = capsys.readouterr()
+    assert "| numpy" in printed.out
+    match = re.search(r"rnncore: /dev/full: No space left on device; what was measured is in (\S+)\n", printed.err)
+    assert match is not None
+    assert list(record.load(match[1]).results) == measured
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
+    assert main(["bench", *ONE, *QUICK, "-o", "json=/dev/full"]) == 4
+    assert json.loads(capsys.readouterr().out)["results"][0]["samples"] == [1.0]
+
+
+def test_progress_on_a_terminal(measured: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    measured += [made_up("numpy", [1.0])]
+    stream = Terminal()
+    monkeypatch.setattr("sys.stderr", stream)
+    monkeypatch.setenv("TERM", "xterm")
+    results: Sequence[Result] = list(
+        bench._with_progress(iter(measured), [SMALL], ["numpy"], measure.Settings())  # pyright: ignore[reportPrivateUsage]
+    )
+    assert results == measured
+    assert "1 of 1 rows" in stream.getvalue()
+
+
+def test_a_noisy_machine_is_called_so(
+    capsys: pytest.CaptureFixture[str], measured: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(noise, "MOST_SPREAD", 0.1)
+    monkeypatch.setattr(noise, "MOST_LOAD", -1)
+    measured += [made_up("numpy", [1.0, 2.0, 3.0]), made_up("numba", [1e-9, 1e-9])]
+    assert main(["bench", *ONE, *QUICK, "--threads", "999"]) == 0
+    error = capsys.readouterr().err
+    for part in ("999 threads were asked for, and there are", "other processes keep ", "in 1 of 2 rows", "ticks"):
+        assert part in error

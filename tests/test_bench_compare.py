@@ -1,0 +1,117 @@
+"""`rnncore compare`: what is called a change, what a regression, and what cannot be compared."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from records import LIMITS, SMALL, made_up, made_up_record
+
+from rnncore.bench.comparison import compare
+from rnncore.bench.record import Record
+from rnncore.bench.render import to_json_text
+from rnncore.cli import main
+
+SAMPLES = [1.00, 1.02, 0.99, 1.01, 1.00, 1.03, 0.98, 1.00]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    return tmp_path / "a.json", tmp_path / "b.json"
+
+
+def write(files: tuple[Path, Path], before: Record, after: Record) -> list[str]:
+    for path, record in zip(files, (before, after), strict=True):
+        path.write_text(to_json_text(record))
+    return ["compare", *map(str, files)]
+
+
+def times(samples: list[float], factor: float) -> list[float]:
+    return [sample * factor for sample in samples]
+
+
+def test_a_regression(files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    before = made_up_record(made_up("numba", SAMPLES), made_up("numpy", SAMPLES))
+    after = made_up_record(made_up("numba", times(SAMPLES, 1.2)), made_up("numpy", times(SAMPLES, 0.8)))
+    command = write(files, before, after)
+    assert main(command) == 0
+    slower, faster = (line for line in capsys.readouterr().out.splitlines() if "lstm" in line)
+    assert "| 0.817 to 0.850 |" in slower
+    assert "slower" in slower
+    assert " 1.250 |" in faster
+    assert "faster" in faster
+    assert main([*command, "--fail-on-regression", "5%"]) == 1
+    printed = capsys.readouterr()
+    assert printed.out.count("REGRESSION") == 1
+    assert printed.err == "rnncore: 1 of 2 rows are slower by more than 5 %\n"
+    assert main([*command, "--fail-on-regression", "20%"]) == 0
+
+
+def test_the_same_is_not_a_regression(files: tuple[Path, Path]) -> None:
+    rng = np.random.default_rng(0)
+    rows = [replace(SMALL, hidden_size=hidden) for hidden in range(1, 41)]
+    for _ in range(5):
+        before, after = (
+            made_up_record(
+                *(made_up("numba", list(np.exp(rng.normal(0, 0.05, 10))), workload=workload) for workload in rows)
+            )
+            for _ in range(2)
+        )
+        assert main([*write(files, before, after), "--fail-on-regression", "5%"]) == 0
+
+
+def test_a_slower_machine_is_not_a_regression() -> None:
+    slow = replace(LIMITS, gemm=LIMITS.gemm / 2, fma=1e11, bandwidth=5e10)
+    after = made_up_record(made_up("numba", times(SAMPLES, 2), limits=slow))
+    (change,), alone = compare(made_up_record(made_up("numba", SAMPLES)), after)
+    assert change.speedup == 0.5
+    assert change.steady == pytest.approx(1)
+    assert change.interval[1] < 0.6
+    assert not change.is_regression(0.05)
+    assert alone == []
+
+
+def test_a_row_that_fails_now_is_a_regression(files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    before = made_up_record(made_up("numba", SAMPLES))
+    after = made_up_record(made_up("numba", [], "wrong", "error 1e+00 against float64"))
+    assert main([*write(files, before, after), "--fail-on-regression", "5%"]) == 1
+    assert "wrong" in capsys.readouterr().out
+
+
+def test_what_cannot_be_compared(files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    one = made_up_record(made_up("numba", SAMPLES))
+    other = made_up_record(made_up("numba", SAMPLES, workload=replace(SMALL, hidden_size=6)))
+    assert main(write(files, one, other)) == 2
+    assert capsys.readouterr().err.endswith(
+        "are of different work: no row with the same sizes, options and backend was measured in both\n"
+    )
+    both = made_up_record(*one.results, *other.results, processor="another")
+    assert main(write(files, one, both)) == 0
+    assert capsys.readouterr().err == (
+        "rnncore: warning: 1 rows are in one of the files alone\n"
+        "rnncore: warning: other processor: a processor and another\n"
+    )
+
+
+def test_files_that_are_no_records(files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    record = made_up_record(made_up("numba", SAMPLES))
+    command = write(files, record, record)
+    whole = json.loads(files[1].read_text())
+    for text, message in (
+        ("not JSON", "expected JSON from rnncore bench -o json, got something else"),
+        ("[]", "expected JSON from rnncore bench with schema_version 1, got none"),
+        (json.dumps(whole | {"schema_version": 99}), "expected JSON from rnncore bench with schema_version 1, got 99"),
+        (json.dumps({"schema_version": 1}), "not what rnncore bench -o json writes: KeyError 'command'"),
+        (json.dumps(whole | {"results": [1]}), "not what rnncore bench -o json writes: "),
+    ):
+        files[1].write_text(text)
+        assert main(command) == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f"rnncore: {files[1]}: {message}")
+        assert error.count("\n") == 1
+    files[1].unlink()
+    assert main(command) == 2
+    assert capsys.readouterr().err == f"rnncore: {files[1]}: No such file or directory\n"

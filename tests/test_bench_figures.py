@@ -1,0 +1,122 @@
+"""What follows from samples and sizes: figures, tables, turns."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import re
+import time
+from functools import partial
+
+import numpy as np
+import pytest
+from records import made_up, made_up_record
+
+from rnncore.bench import clock, measure, table
+from rnncore.bench.estimate import spoken
+from rnncore.bench.result import Result
+from rnncore.bench.workload import Workload
+from rnncore.cli.terminal import parts, show
+
+
+def test_a_result_that_is_not_finite_is_wrong() -> None:
+    good = np.ones(3)
+    assert measure.largest_error([good, good], [good, good]) == 0
+    assert measure.largest_error([good, np.array([1, np.nan, 1])], [good, good]) == np.inf
+
+
+def test_figures_follow_from_time_and_size() -> None:
+    workload = Workload("gru", "training", 10, 4, 3, 5, "float32")
+    assert workload.flops() == 3 * 2 * 10 * 4 * (3 * 5) * (3 + 5)
+    assert Workload("lstm", "inference", 10, 4, 3, 5, "float32").flops() == 2 * 10 * 4 * (4 * 5) * (3 + 5)
+    stacked = Workload("lstm", "inference", 10, 4, 3, 5, "float32", num_layers=2, bidirectional=True)
+    assert stacked.flops() == 2 * 10 * 4 * (4 * 5) * 2 * ((3 + 5) + (10 + 5))
+    ragged = Workload("rnn", "inference", 10, 4, 3, 5, "float32", ragged=True)
+    lengths = ragged.lengths()
+    assert lengths is not None
+    assert ragged.flops() == 2 * lengths.sum() * 5 * (3 + 5)
+    timing = made_up("numpy", [0.002], workload=workload)
+    assert timing.step_microseconds == pytest.approx(200)
+    assert timing.sequences_per_second == pytest.approx(2000)
+    assert timing.flops_per_second == pytest.approx(workload.flops() * 500)
+
+
+def test_tasks_take_turns() -> None:
+    order: list[str] = []
+    turns = {name: partial(clock.sample, partial(order.append, name)) for name in "ab"}
+    samples = clock.take_turns(turns, 3, 0)
+    assert order == ["a", "b"] * 3
+    assert [len(samples[name]) for name in "ab"] == [3, 3]
+    assert clock.take_turns({}, 3, 1) == {}
+
+
+def test_the_first_call_of_a_turn_counts_only_if_it_fills_the_turn() -> None:
+    calls = itertools.count()
+    samples = clock.sample(lambda: time.sleep(0.02 if next(calls) == 0 else 0), 0.05)
+    assert len(samples) == next(calls) - 1
+    assert samples[0] < 0.02
+    assert len(clock.sample(lambda: time.sleep(0.01), 0.005)) == 1
+
+
+def test_numbers_are_rounded() -> None:
+    assert [table.rounded(value) for value in (0.004823, 0.5, 9.04, 34.04, 185.2, 2771.4)] == [
+        *("0.00482", "0.500", "9.04", "34.0", "185", "2771")
+    ]
+
+
+def test_bytes_are_weights_at_every_step_and_all_else_once() -> None:
+    inference = Workload("gru", "inference", 10, 4, 3, 5, "float32")
+    recurrent, inputs, ends = 3 * 5 * 5 * 4, 3 * 5 * 3 * 4, 10 * 4 * (3 + 5) * 4
+    assert inference.weight_bytes() == recurrent
+    assert inference.bytes() == 10 * recurrent + inputs + ends
+    training = Workload("gru", "training", 10, 4, 3, 5, "float32")
+    assert training.bytes() == 2 * inference.bytes() + recurrent + inputs + ends
+    deep = Workload("gru", "inference", 10, 4, 3, 5, "float64", num_layers=2, bidirectional=True)
+    assert deep.weight_bytes() == 3 * 5 * 10 * 2 * 8
+    assert deep.bytes() == 10 * deep.weight_bytes() + 3 * 10 * (3 + 10) * 8 + 10 * 4 * (3 + 10) * 8
+
+
+def test_median_and_spread() -> None:
+    row = made_up("numpy", [4.0, 1.0, 2.0, 3.0, 5.0])
+    assert row.seconds == 3
+    assert row.spread == pytest.approx(2 / 3)
+    assert made_up("numpy", [4.0]).spread == 0
+
+
+def terminal(width: int, *results: Result) -> str:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    stream = Terminal()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", str(width))
+        show(made_up_record(*results), stream)
+    return re.sub(r"\x1b\[[\d;]*m", "", stream.getvalue())
+
+
+def test_a_wide_terminal_gets_one_table() -> None:
+    workload = Workload("lstm", "training", 100, 32, 256, 256, "float32", threads=2)
+    printed = terminal(160, made_up("numpy", [0.05], workload=workload), made_up("numba", [0.025], workload=workload))
+    assert "|" not in printed
+    assert "#" not in printed
+    for part in ("lstm", "training", "500", "640", "201", "101 %", "2.00", "float32; I = H; threads 2; largest error"):
+        assert part in printed
+
+
+def test_a_narrow_terminal_gets_several_and_all_of_it() -> None:
+    rows = table.table([made_up("numpy", [0.05]), made_up("numba", [0.025]), made_up("torch", [0.025])])
+    found = list(parts(rows, 60))
+    assert [name for part in found for name in part if name != "#"] == list(rows[0])
+    assert all(part[0] == "#" for part in found)
+    assert len(found) > 1
+    assert list(parts(rows, 1000)) == [list(rows[0])]
+    printed = terminal(60, made_up("numpy", [0.05]), made_up("numba", [0.025]))
+    lines = printed[: printed.index("float32;")].splitlines()
+    assert max(map(len, lines)) <= 60
+    for cell in (cell for row in rows[:2] for cell in row.values()):
+        assert cell in printed
+
+
+def test_times_are_spoken() -> None:
+    assert [spoken(seconds) for seconds in (3.4, 89, 600, 7200)] == ["3 s", "89 s", "10 min", "2.0 h"]
