@@ -3,18 +3,21 @@
     python benchmarks/gpu_kernels.py
 
 Registers and spills are the assembler's, of machine code for each architecture; blocks and shared memory are what the
-engine would launch; times are those of the model by which it chooses (`rnncore_kernels.cuda.division`).
+engine would launch; times are those of the model by which it chooses (`rnncore_kernels.cuda.division`). It fails where
+a kernel of any of the library's cells has something that is in `UNWANTED`.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from rnncore.cells import GRU, LSTM, Cell, Elman
-from rnncore_kernels.codegen.program import Program, make_program
+from rnncore.warmup import variants
+from rnncore_kernels.codegen.program import make_program
 from rnncore_kernels.cuda import toolchain
 from rnncore_kernels.cuda.device import Limits
 from rnncore_kernels.cuda.kernels import backward_source, forward_source
@@ -22,13 +25,19 @@ from rnncore_kernels.cuda.launch import backward_division, forward_division, is_
 from rnncore_kernels.cuda.tile import LANES
 from rnncore_kernels.cuda.toolchain import Capability, Source
 
-CAPABILITIES = ((7, 5), (8, 0), (9, 0), (10, 0), (12, 0))
-CELLS: dict[str, Cell] = {
-    "Elman": Elman(),
-    "LSTM": LSTM(),
-    "GRU, reset after": GRU(),
-    "GRU, reset before": GRU(reset="before"),
+CAPABILITIES: tuple[Capability, ...] = ((7, 5), (8, 0), (9, 0), (10, 0), (12, 0))
+CELLS: dict[str, list[Cell]] = {
+    "Elman": variants(Elman),
+    "LSTM": variants(LSTM),
+    "GRU, reset after": [GRU("candidate", "after"), GRU("carry", "after")],
+    "GRU, reset before": [GRU("candidate", "before"), GRU("carry", "before")],
 }
+"""All that the library has."""
+
+UNWANTED = (r"\.local", r"\b(div|rem)\.[su]64", r"\bcall\b")
+"""Memory of a thread, 64-bit division, functions that were not inlined; and in float32 `DOUBLE`."""
+
+DOUBLE = r"\.f64"
 GPUS = {
     "A100": (Limits((8, 0), 108, 166_912), 1.41),
     "H100": (Limits((9, 0), 132, 232_448), 1.755),
@@ -45,32 +54,40 @@ RESERVED_BYTES = 1024
 POINTS = ((100, 64, 512), (1000, 16, 768), (50, 1, 1024))
 """T, B, H."""
 
+SOURCES = {"forward": forward_source, "backward": backward_source}
+
 MULTIPLY_ADDS = 128
 """A multiprocessor's in a cycle, in float32."""
 
 
 def kernel_table() -> Iterator[str]:
-    """Registers of a thread, for each kernel and architecture, and the bytes of spilled ones."""
+    """Most registers of a thread in any variant of a cell, for each kernel and architecture; most bytes spilled."""
     yield f"| cell | dtype | rows | kernel | {' | '.join(f'sm_{a}{b}' for a, b in CAPABILITIES)} | spilled bytes |"
     yield f"|---|---|---|---|{'---:|' * (len(CAPABILITIES) + 1)}"
-    for name, cell in CELLS.items():
-        program = make_program(cell)
+    for name, cells in CELLS.items():
+        programs = [make_program(cell) for cell in cells]
         for dtype in map(np.dtype, (np.float32, np.float64)):
             for few in (True, False):
-                yield from _kernel_rows(name, program, dtype, few)
+                for kernel, make in SOURCES.items():
+                    sources = [make(program, dtype, few) for program in programs]
+                    used = [[usage(source, dtype, capability) for source in sources] for capability in CAPABILITIES]
+                    registers = " | ".join(str(max(count for count, _ in each)) for each in used)
+                    spilled = max(count for each in used for _, count in each)
+                    rows = "few" if few else "many"
+                    yield f"| {name} | {dtype} | {rows} | {kernel} | {registers} | {spilled} |"
 
 
-def _kernel_rows(name: str, program: Program, dtype: np.dtype[Any], few: bool) -> Iterator[str]:
-    for source in (forward_source(program, dtype, few), backward_source(program, dtype, few)):
-        used = [usage(source, capability) for capability in CAPABILITIES]
-        registers = " | ".join(str(count) for count, _ in used)
-        kernel = source.name.removeprefix("rnncore_")
-        yield f"| {name} | {dtype} | {'few' if few else 'many'} | {kernel} | {registers} | {max(s for _, s in used)} |"
+def usage(source: Source, dtype: np.dtype[Any], capability: Capability) -> tuple[int, int]:
+    """Registers of a thread, and bytes of spilled ones.
 
-
-def usage(source: Source, capability: Capability) -> tuple[int, int]:
-    """Registers of a thread, and bytes of spilled ones."""
-    _, report = toolchain.link(toolchain.ptx(source, capability), capability)
+    Raises:
+        ValueError: the kernel has what is unwanted.
+    """
+    text = toolchain.ptx(source, capability)
+    for pattern in (*UNWANTED, DOUBLE) if dtype == np.float32 else UNWANTED:
+        if found := re.search(pattern, text):
+            raise ValueError(f"{source.name} {source.key} for {capability}: {found[0]}")
+    _, report = toolchain.link(text, capability)
     return toolchain.usage(report)
 
 
@@ -84,32 +101,30 @@ def resident_blocks(capability: Capability, registers: int, warps: int, shared_b
 
 
 def launch_table() -> Iterator[str]:
-    """The LSTM on each GPU: registers, shared memory, blocks, how many fit; of a step FLOPs, bytes, meetings, times."""
-    figures = "registers | shared bytes | blocks | fit | MFLOP | KB | meetings | bound | model |"
+    """The LSTM on each GPU: sizes of a launch, how many blocks fit; of a step FLOPs, bytes, meetings, times."""
+    figures = "threads | registers | shared bytes | blocks | fit | MFLOP | KB | meetings | bound | model |"
     yield f"| GPU | T, B, H | pass | impl | {figures}"
     yield f"|---|---|---|---|{'---:|' * figures.count('|')}"
     for gpu, (limits, clock) in GPUS.items():
         for steps, batch, hidden in POINTS:
-            program = make_program(LSTM())
+            program, dtype = make_program(LSTM()), np.dtype(np.float32)
             columns = program.columns
             for name, make in (("forward", forward_division), ("backward", backward_division)):
-                division = make(limits, program, np.dtype(np.float32), batch, hidden)
+                division = make(limits, program, dtype, batch, hidden)
                 flops = 2 * batch * columns * hidden * hidden
-                rows = (division.tiles[0].rows << division.log_rows) * -(
-                    -batch // (division.tiles[0].rows << division.log_rows)
-                )
-                width = columns if name == "backward" else 1
-                brought = rows * width * hidden * 4 * division.unit_groups
+                tile = division.tiles[0]
+                row_slices = -(-batch // (tile.rows << division.log_rows))
+                unit_slices = -(-hidden // (tile.units << division.log_units))
+                # Each slice of units needs the whole operand, each of rows all weights that do not stay.
+                brought = batch * hidden * 4 * (columns if name == "backward" else 1) * unit_slices
                 if not division.resident:
-                    brought += columns * hidden * hidden * 4 * division.row_groups
+                    brought += columns * hidden * hidden * 4 * row_slices
                 bound = flops / (2 * MULTIPLY_ADDS * limits.multiprocessors * clock * 1e3)
-                kernel = forward_source if name == "forward" else backward_source
-                source = kernel(program, np.dtype(np.float32), is_few(batch))
-                registers, _ = usage(source, limits.capability)
+                registers, _ = usage(SOURCES[name](program, dtype, is_few(batch)), dtype, limits.capability)
                 fit = resident_blocks(limits.capability, registers, division.warps, division.shared_bytes)
                 yield (
-                    f"| {gpu} | {steps}, {batch}, {hidden} | {name} | {division.impl} | {registers} "
-                    f"| {division.shared_bytes:,} | {division.blocks} | {fit * limits.multiprocessors} "
+                    f"| {gpu} | {steps}, {batch}, {hidden} | {name} | {division.impl} | {LANES * division.warps} "
+                    f"| {registers} | {division.shared_bytes:,} | {division.blocks} | {fit * limits.multiprocessors} "
                     f"| {flops / 1e6:.1f} | {brought / 1e3:,.0f} "
                     f"| {int(division.unit_groups > 1)} | {bound:.2f} | {division.cycles / clock / 1e3:.1f} |"
                 )

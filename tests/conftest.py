@@ -61,6 +61,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="fail, not skip, where this library (torch, onnxruntime, ...) is not installed",
     )
     parser.addoption("--all-mutants", action="store_true", help="run all mutants of CUDA kernels, and count them")
+    parser.addoption(
+        "--all-schedules",
+        action="store_true",
+        help='run each launch of the backend "ptx" under every schedule and for every architecture',
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -106,9 +111,13 @@ def arrays_of_the_host(request: pytest.FixtureRequest, monkeypatch: pytest.Monke
 
 
 @pytest.fixture
-def ptx(monkeypatch: pytest.MonkeyPatch) -> None:
+def ptx(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """The backend "ptx" for a test that names it."""
+    import ptxengine
+
     monkeypatch.setitem(MODULES, "ptx", "ptxengine")
+    if request.config.getoption("--all-schedules"):
+        monkeypatch.setattr(ptxengine, "chosen", ptxengine.COMBINATIONS)
 
 
 @pytest.fixture(autouse=True)
@@ -121,7 +130,7 @@ def ptx_backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setitem(MODULES, "ptx", "ptxengine")
         # The kernels for few rows are tested in test_cuda_engine: each takes seconds to compile.
         monkeypatch.setattr("rnncore_kernels.cuda.launch.FEW_ROWS", 0)
-        every = request.node.originalname in PTX_EVERY
+        every = request.config.getoption("--all-schedules") or request.node.originalname in PTX_EVERY
         monkeypatch.setattr(ptxengine, "chosen", ptxengine.choose(request.node.name, every=every))
 
 

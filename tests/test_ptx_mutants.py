@@ -33,7 +33,7 @@ ALL = [
     *SMALL,
     Case(True, 2, 2, True, 38, 3, 9, training=False),
     # Loops that were unrolled go several ways through k.
-    *(Case(False, 2, 8, True, hidden, 1, 4, lengths) for hidden in (164, 340) for lengths in ((), (1, 0, 1, 1))),
+    *(Case(False, 2, 8, True, hidden, 1, 4, lengths) for hidden in (164, 340, 404) for lengths in ((), (1, 0, 1, 1))),
 ]
 
 
@@ -123,5 +123,6 @@ def test_all_mutants_are_caught(
         print(f"  {'all':24}{total.total():4}{caught.total():5}{dead.total():5}{len(survivors):5}")
         print("  caught by", ", ".join(f"{way} {count}" for way, count in ways.most_common()))
     assert survivors == []
-    # Turns of unrolled loops for more of k than shared memory holds in these launches.
-    assert dead.total() <= total.total() // 4
+    # The warps that divide k are a power of two: loops over them, unrolled by 4, never have three turns left.
+    assert set(dead) <= {"shared load shifted"}
+    assert dead.total() <= total.total() // 50

@@ -91,7 +91,7 @@ def _make_stage(program: Program, products: tuple[Product, ...], number: int) ->
         grad = load(run.grad + place)
         if not last or n > 0:
             grad += block.sums(run, row_here, unit_here)[0]
-        if n == run.steps:
+        if last and n == run.steps:
             leave(ends, end, run.grad + place, slot, grad)
         elif run.first + t < length_at(run, position):
             if last and run.grad_output != 0:
