@@ -69,12 +69,12 @@ def _draw(axes: Axes, theme: Theme, rows: Sequence[Result], fields: Sequence[str
             ha="left" if side > 0 else "right",
             va="center",
             color=theme.ink,
-            size=7,
+            size=8,
         )
     axes.set_xscale("log")
     # Room for the numbers at the bars' ends.
     low, high = min(*ratios, 1 / LEAST_RANGE), max(*ratios, LEAST_RANGE)
-    room = (high / low) ** 0.2
+    room = (high / low) ** 0.24
     axes.set_xlim(low / room, high * room)
     axes.axvline(1, color=theme.faint, linewidth=1.2)
     ticks = TICKS if high / low < MOST_FOR_ALL else POWERS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import io
 import math
 import re
@@ -23,7 +24,7 @@ from .theme import LIGHT, THEMES, Theme, dark_rules, marker
 
 WIDTH, HEIGHT = 4.2, 3.2
 """Inches of a panel: as wide as a phone, so that its text has the size that it has there."""
-TITLE_WIDTH = 52
+TITLE_WIDTH = 56
 MOST_COLUMNS = 3
 LEGEND_NAMES, LEGEND_LINE = 4, 0.25
 """Names on a line of the legend, for each column of panels, and the line's height in inches."""
@@ -76,7 +77,10 @@ def to_inline_svg(panel: Panel) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     # Names of groups are the same in each picture, and nothing refers to them.
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)
-    return re.sub(r'<svg[^>]*?(viewBox="[^"]*")[^>]*>', r'<svg \1 role="img">', svg, count=1)
+    label = html.escape(f"{panel.title}; {panel.detail}")
+    view = re.search(r'viewBox="[^"]*"', svg)
+    assert view is not None
+    return f'<svg {view[0]} role="img" aria-label="{label}">{svg[svg.index(">") + 1 :]}'
 
 
 def to_png(panels: Sequence[Panel], theme: Literal["light", "dark"] = "light") -> bytes:
@@ -146,7 +150,7 @@ def _figure(panels: Sequence[Panel], theme: Theme) -> Figure:
 
 def _title(cell: SubFigure, panel: Panel, theme: Theme) -> None:
     """At the left edge, the detail below it in a weight of its own; the layout knows of the whole as the title."""
-    title, detail = textwrap.wrap(panel.title, TITLE_WIDTH - 6), textwrap.wrap(panel.detail, TITLE_WIDTH)
+    title, detail = textwrap.wrap(panel.title, TITLE_WIDTH - 10), textwrap.wrap(panel.detail, TITLE_WIDTH)
     whole = cell.suptitle("\n".join([*title, *[""] * len(detail)]), x=0.01, ha="left", weight="bold", size=9.5)
     cell.add_artist(Annotation("\n".join(detail), (0, 0), xycoords=whole, va="bottom", color=theme.faint, size=9))
 
