@@ -34,8 +34,8 @@ NOTES = {
 }
 COLUMNS = (
     "µs/step: median time of one of the T steps, for the whole batch. IQR: interquartile range of the samples over "
-    "their median. seq/s: sequences per second. GFLOP/s: of the matrix products alone. GB/s: of what has to be read and "
-    "written at least."
+    "their median. seq/s: sequences per second. GFLOP/s: of the matrix products alone. GB/s: of what has to be read "
+    "and written at least."
 )
 NUMBER = re.compile(r"-?\d+(\.\d+)?")
 BAD = ("WRONG", "FAILED")

@@ -22,9 +22,9 @@ from matplotlib.text import Annotation
 
 from .theme import LIGHT, THEMES, Theme, dark_rules, marker
 
-WIDTH, HEIGHT = 4.2, 3.2
+WIDTH, HEIGHT = 3.9, 3.0
 """Inches of a panel: as wide as a phone, so that its text has the size that it has there."""
-TITLE_WIDTH = 56
+TITLE_WIDTH = 52
 MOST_COLUMNS = 3
 LEGEND_NAMES, LEGEND_LINE = 4, 0.25
 """Names on a line of the legend, for each column of panels, and the line's height in inches."""
@@ -33,6 +33,8 @@ DOTS = 200
 
 FONTS = "system-ui, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif"
 """Narrower than DejaVu Sans, which the layout is made for."""
+
+NAMESPACES = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def to_inline_svg(panel: Panel) -> str:
     label = html.escape(f"{panel.title}; {panel.detail}")
     view = re.search(r'viewBox="[^"]*"', svg)
     assert view is not None
-    return f'<svg {view[0]} role="img" aria-label="{label}">{svg[svg.index(">") + 1 :]}'
+    return f'<svg {NAMESPACES} {view[0]} role="img" aria-label="{label}">{svg[svg.index(">") + 1 :]}'
 
 
 def to_png(panels: Sequence[Panel], theme: Literal["light", "dark"] = "light") -> bytes:
@@ -150,7 +152,7 @@ def _figure(panels: Sequence[Panel], theme: Theme) -> Figure:
 
 def _title(cell: SubFigure, panel: Panel, theme: Theme) -> None:
     """At the left edge, the detail below it in a weight of its own; the layout knows of the whole as the title."""
-    title, detail = textwrap.wrap(panel.title, TITLE_WIDTH - 10), textwrap.wrap(panel.detail, TITLE_WIDTH)
+    title, detail = textwrap.wrap(panel.title, TITLE_WIDTH - 8), textwrap.wrap(panel.detail, TITLE_WIDTH)
     whole = cell.suptitle("\n".join([*title, *[""] * len(detail)]), x=0.01, ha="left", weight="bold", size=9.5)
     cell.add_artist(Annotation("\n".join(detail), (0, 0), xycoords=whole, va="bottom", color=theme.faint, size=9))
 
