@@ -7,6 +7,7 @@ import functools
 import html.parser
 import json
 import re
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ from browser import open_browser, open_page
 
 from rnncore.bench import plots
 from rnncore.bench.page import page
-from rnncore.bench.record import to_json
+from rnncore.bench.record import load, to_json
 from rnncore.bench.render import FORMATS
 from rnncore.bench.table import table
+from rnncore.cli.outputs import Output, Outputs
 
 GRID = records.grid()
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'&$title"
@@ -94,6 +96,24 @@ def test_without_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "<svg" not in text
     assert "pip install &#x27;rnncore[plot]&#x27;" in text
     assert "<table>" in text
+
+
+def test_what_was_measured_outlives_a_page_that_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("no such font")
+
+    monkeypatch.setattr(plots, "panels", fail)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    report, samples = tmp_path / "report.html", tmp_path / "run.json"
+    (failure,) = Outputs([Output("html", report), Output("json", samples)]).finish(GRID)
+    assert re.fullmatch(rf"{re.escape(str(report))}: no such font; what was measured is in \S+\.json", failure)
+    assert load(str(samples)) == load(failure.rpartition(" ")[2]) == GRID
+    assert not report.exists()
+    (failure,) = Outputs([Output("html", None)]).finish(GRID)
+    assert failure.startswith("-o html: no such font; what was measured is in ")
+    assert capsys.readouterr().out == ""
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from rnncore_kernels.cells import CELLS
 
-from .workload import MODES, STEP, Workload
+from .workload import MODES, STEP
 
 Part = TypeVar("Part")
 
@@ -35,7 +35,7 @@ def checked(part: type[Part], fields: Mapping[str, Any]) -> Part:
         hint = hints.get(name, Any)
         if not _fits(name, value, hint):
             raise ValueError(f"{name}: expected {_spoken(name, hint)}, got {value!r:.60}")
-        if part is Workload and name in CHOICES and value not in CHOICES[name]:
+        if name in CHOICES and value not in CHOICES[name]:
             raise ValueError(f"{name}: expected {', '.join(CHOICES[name])}, got {value!r:.60}")
     return part(**fields)
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-import importlib.resources
 import json
 import re
 import string
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from . import plots
 from .ratios import geometric_means
@@ -30,7 +30,7 @@ NOTES = {
     "registers, a large matrix product of NumPy's, and reading as many bytes as the recurrent weights have.",
     "scaling": "Medians; the thin lines span the middle half of the samples.",
     "heatmap": "A field for each size, cell and mode.",
-    "bars": "Time of the fastest peer at the same work over that of each backend and peer. The mark at 1 is it.",
+    "bars": "Time of the fastest peer, marked at 1, over that of each backend and peer at the same work.",
 }
 COLUMNS = (
     "µs/step: median time of one of the T steps, for the whole batch. IQR: interquartile range of the samples over "
@@ -66,7 +66,7 @@ def page(record: Record) -> str:
 
 
 def _file(name: str) -> str:
-    return importlib.resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
 def _dark_plots() -> str:

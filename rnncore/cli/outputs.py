@@ -73,7 +73,12 @@ class Outputs:
         if self._here == TABLE:
             show(record, sys.stdout)
         elif self._here is not None and self._here != LINES:
-            print(FORMATS[self._here](record), end="")
+            try:
+                text = FORMATS[self._here](record)
+            except Exception as error:
+                failures.append(f"-o {self._here}: {error}; {_rescue(record)}")
+            else:
+                print(text, end="")
         return failures
 
     def _is_new(self, path: Path) -> bool:
@@ -86,8 +91,9 @@ class Outputs:
             assert output.path is not None
             try:
                 replace(output.path, FORMATS[output.format](record))
-            except OSError as error:
-                yield f"{output.path}: {error.strerror}; {_rescue(record)}"
+            except Exception as error:
+                # Whatever went wrong, with the disk or with a library that draws, the rows are kept.
+                yield f"{output.path}: {getattr(error, 'strerror', None) or error}; {_rescue(record)}"
 
 
 def require_writable(path: Path) -> None:

@@ -93,7 +93,7 @@ def _picture(panels: Sequence[Panel], suffix: str, theme: Theme) -> str | bytes:
 
 def _targets(arguments: argparse.Namespace) -> dict[str, list[Path]]:
     """The files of each kind."""
-    kinds = plots.KINDS if "all" in arguments.kind else tuple(dict.fromkeys(arguments.kind))
+    kinds = list(plots.KINDS) if "all" in arguments.kind else list(dict.fromkeys(arguments.kind))
     run_file, output = Path(arguments.run_file), arguments.output
     if output is None or output.is_dir() or not output.suffix:
         folder = run_file.parent if output is None else output

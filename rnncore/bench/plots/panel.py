@@ -24,7 +24,7 @@ from .theme import LIGHT, THEMES, Theme, dark_rules, marker
 
 WIDTH, HEIGHT = 3.9, 3.0
 """Inches of a panel: as wide as a phone, so that its text has the size that it has there."""
-TITLE_WIDTH = 52
+TITLE_WIDTH = 54
 MOST_COLUMNS = 3
 LEGEND_NAMES, LEGEND_LINE = 4, 0.25
 """Names on a line of the legend, for each column of panels, and the line's height in inches."""

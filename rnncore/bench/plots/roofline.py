@@ -22,7 +22,7 @@ SLOPE = 5.0
 LEGEND = 0.25
 """Height of the legend above the roofs, relative to what is below."""
 
-MUCH_SLOWER = 0.6
+MUCH_SLOWER = 0.4
 """Share of the fastest reading from which on the slowest has a line of its own."""
 
 Key = tuple[bool, str, int | None, str]
