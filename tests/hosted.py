@@ -25,6 +25,9 @@ class Hosted(Engine[Any, Any]):
     def pack(self, cell: Any, weights: LayerWeights, *, copy: bool, backward: bool) -> Any:
         return self._engine.pack(cell, LayerWeights(*map(self._up, weights)), copy=copy, backward=backward)
 
+    def impl(self, cell: Any, weights: LayerWeights, steps: int, batch: int, *, training: bool) -> str:
+        return self._engine.impl(cell, weights, steps, batch, training=training)
+
     def infer(self, runs: Sequence[Run[Any]]) -> None:
         lifted = [self._lifted(run) for run in runs]
         self._engine.infer(lifted)

@@ -192,6 +192,9 @@ class StandInEngine(Engine[Any, Any]):
     def pack(self, cell: Any, weights: LayerWeights, *, copy: bool, backward: bool) -> Any:
         return self._engine.pack(cell, _down(weights), copy=copy, backward=backward)
 
+    def impl(self, cell: Any, weights: LayerWeights, steps: int, batch: int, *, training: bool) -> str:
+        return self._engine.impl(cell, _down(weights), steps, batch, training=training)
+
     def infer(self, runs: Sequence[Run[Any]]) -> None:
         self._engine.infer([self._run(run) for run in runs])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from networks import make_call
 from ptxengine import PtxDevice
 from test_against_oracle import check
 
+from rnncore import Recurrent
 from rnncore_kernels.cuda import forward
 from rnncore_kernels.cuda.device import Limits
 from rnncore_kernels.cuda.division import Division, divide
@@ -85,3 +87,9 @@ def test_inference_in_spans(monkeypatch: pytest.MonkeyPatch, close: Close, ptx: 
 def test_results_have_the_same_bits_again(ptx: None) -> None:
     call = make_call("gru_carry_after", 5, 6, hidden_size=24, backend="ptx")
     np.testing.assert_array_equal(call.rnn(call.x)[0], call.rnn(call.x)[0])
+
+
+def test_impl_names_where_weights_are_and_how_the_work_is_divided(ptx: None) -> None:
+    rnn = Recurrent("lstm", 8, 16, backend="ptx", seed=0)
+    assert re.fullmatch(r"(resident|streamed) \d+x\d+", rnn.impl(10, 4))
+    assert re.fullmatch(r"\w+ \d+x\d+, back \w+ \d+x\d+", rnn.impl(10, 4, training=True))

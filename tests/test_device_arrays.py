@@ -6,6 +6,7 @@ import copy
 import pickle
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -262,7 +263,7 @@ def test_a_measured_task_waits_for_the_gpu(mode: str) -> None:
     calls = len(gpu.synchronized)
     computed = arrays_of(task())
     assert len(gpu.synchronized) == calls + 1
-    expected = arrays_of(workload.task(workload.network("numpy", 1))())
+    expected = arrays_of(workload.task(replace(workload, threads=1).network("numpy"))())
     for value, reference in zip(computed, expected, strict=True):
         np.testing.assert_array_equal(value, reference)
     assert as_tuple(task())

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .checked import checked
 from .limits import Limits
 from .measure import Settings
 from .result import Result
@@ -86,7 +87,7 @@ def load(path: str) -> Record:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise RecordError(f"{path}: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RecordError(f"{path}: expected JSON from rnncore bench -o json, got something else ({error})") from None
     version = content.get("schema_version") if isinstance(content, dict) else None
     if version != SCHEMA_VERSION:
@@ -97,8 +98,12 @@ def load(path: str) -> Record:
         )
     try:
         return _from_json(content)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise RecordError(f"{path}: not what rnncore bench -o json writes: {type(error).__name__} {error}") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise RecordError(f"{path}: not what rnncore bench -o json writes: {_spoken(error)}") from None
+
+
+def _spoken(error: Exception) -> str:
+    return f"there is no {error}" if isinstance(error, KeyError) else str(error)
 
 
 def _from_json(content: dict[str, Any]) -> Record:
@@ -107,12 +112,17 @@ def _from_json(content: dict[str, Any]) -> Record:
     fields["settings"] = Settings(**content["settings"])
     fields["warnings"] = tuple(content["warnings"])
     fields["results"] = tuple(_result_from_json(row) for row in content["results"])
-    return Record(**fields)
+    for section in ("versions", "source", "machine", "backends"):
+        if not isinstance(fields["environment"][section], dict):
+            raise ValueError(f"environment: expected names and values in {section}")
+    return checked(Record, fields)
 
 
-def _result_from_json(row: dict[str, Any]) -> Result:
+def _result_from_json(row: Any) -> Result:
+    if not isinstance(row, dict):
+        raise TypeError(f"results: expected rows, got {row!r:.60}")
     fields = {name: value for name, value in row.items() if name != "figures"}
-    fields["workload"] = Workload(**row["workload"])
-    fields["limits"] = None if row["limits"] is None else Limits(**row["limits"])
-    fields["samples"] = tuple(float(sample) for sample in row["samples"])
-    return Result(**fields)
+    fields["workload"] = checked(Workload, row["workload"])
+    fields["limits"] = None if row["limits"] is None else checked(Limits, row["limits"])
+    fields["samples"] = tuple(row["samples"])
+    return checked(Result, fields)

@@ -49,7 +49,10 @@ class Outputs:
         if len(here) > 1:
             raise UsageError(f"-o: expected a file name for all but one format, got {' and '.join(here)} without")
         for output in self._files:
-            _require_writable(output)
+            assert output.path is not None
+            require_writable(output.path)
+            if output.format == TABLE:
+                raise UsageError(f"-o: a table goes to the terminal; for the file {output.path}, use md")
         default = TABLE if sys.stdout.isatty() else None if self._files else "md"
         self._here = here[0] if here else default
         self._kept: set[Path] = set()
@@ -70,7 +73,12 @@ class Outputs:
         if self._here == TABLE:
             show(record, sys.stdout)
         elif self._here is not None and self._here != LINES:
-            print(FORMATS[self._here](record), end="")
+            try:
+                text = FORMATS[self._here](record)
+            except Exception as error:
+                failures.append(f"-o {self._here}: {error}; {_rescue(record)}")
+            else:
+                print(text, end="")
         return failures
 
     def _is_new(self, path: Path) -> bool:
@@ -82,15 +90,14 @@ class Outputs:
         for output in self._files:
             assert output.path is not None
             try:
-                _replace(output.path, FORMATS[output.format](record))
-            except OSError as error:
-                yield f"{output.path}: {error.strerror}; {_rescue(record)}"
+                replace(output.path, FORMATS[output.format](record))
+            except Exception as error:
+                # Whatever went wrong, with the disk or with a library that draws, the rows are kept.
+                yield f"{output.path}: {getattr(error, 'strerror', None) or error}; {_rescue(record)}"
 
 
-def _require_writable(output: Output) -> None:
-    """Find out before anything is measured."""
-    path = output.path
-    assert path is not None
+def require_writable(path: Path) -> None:
+    """Find out before anything is done."""
     wanted = f"-o: cannot write to {path}:"
     if path.is_dir():
         raise UsageError(f"{wanted} it is a folder")
@@ -98,21 +105,18 @@ def _require_writable(output: Output) -> None:
         raise UsageError(f"{wanted} there is no folder {path.parent}")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise UsageError(f"{wanted} permission denied")
-    if output.format == TABLE:
-        raise UsageError(f"-o: a table goes to the terminal; for the file {path}, use md")
 
 
-def _replace(path: Path, text: str) -> None:
+def replace(path: Path, content: str | bytes) -> None:
     """Write a file whole or not at all."""
+    data = content.encode() if isinstance(content, str) else content
     if path.exists() and not path.is_file():
-        path.write_text(text, encoding="utf-8")
+        path.write_bytes(data)
         return
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, prefix=f".{path.name}.", encoding="utf-8", delete=False
-    ) as file:
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         temporary = Path(file.name)
         try:
-            file.write(text)
+            file.write(data)
             file.flush()
             temporary.chmod(0o644 & ~_umask())
         except OSError:

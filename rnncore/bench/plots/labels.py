@@ -1,0 +1,58 @@
+"""Workloads in a few words: what differs between the rows of a picture, and what holds for all of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection, Sequence
+
+from ..workload import Workload
+
+SHORT: dict[str, Callable[[Workload], str]] = {
+    "cell": lambda w: w.cell,
+    "mode": lambda w: w.mode,
+    "steps": lambda w: f"T={w.steps}",
+    "batch": lambda w: f"B={w.batch}",
+    "input_size": lambda w: f"I={w.input_size}",
+    "hidden_size": lambda w: f"H={w.hidden_size}",
+    "dtype": lambda w: w.dtype,
+    "num_layers": lambda w: f"{w.num_layers} layer{'s' * (w.num_layers > 1)}",
+    "bidirectional": lambda w: "bidirectional" if w.bidirectional else "one direction",
+    "ragged": lambda w: "ragged" if w.ragged else "rows of T steps",
+    "threads": lambda w: f"{w.threads or 'all'} thread{'s' * (w.threads != 1)}",
+    "seed": lambda w: f"seed {w.seed}",
+}
+USUAL = {"num_layers": 1, "bidirectional": False, "ragged": False, "seed": 0}
+"""Not worth a word where it holds for all."""
+
+
+def varying(workloads: Sequence[Workload]) -> list[str]:
+    """Fields that are not the same everywhere; I is none where it is H."""
+    follows = all(workload.input_size == workload.hidden_size for workload in workloads)
+    return [
+        field
+        for field in SHORT
+        if len({getattr(workload, field) for workload in workloads}) > 1 and not (field == "input_size" and follows)
+    ]
+
+
+def words(workload: Workload, fields: Collection[str], between: str = " ") -> str:
+    """Some of the workload's fields."""
+    return between.join(text(workload) for field, text in SHORT.items() if field in fields)
+
+
+def common(workloads: Sequence[Workload], without: Collection[str] = ()) -> str:
+    """What holds for all."""
+    first = workloads[0]
+    same = {name for name in SHORT if len({getattr(workload, name) for workload in workloads}) == 1}
+    same -= {*without, *(name for name, value in USUAL.items() if getattr(first, name) == value)}
+    follows = all(workload.input_size == workload.hidden_size for workload in workloads)
+    return words(first, same - ({"input_size"} if follows else set()), ", ") + (", I = H" if follows else "")
+
+
+def grouped(workloads: Sequence[Workload], fields: Collection[str]) -> list[list[Workload]]:
+    """Workloads with the same values of `fields` together, in the order in which they come."""
+    groups: dict[tuple[object, ...], list[Workload]] = {}
+    for workload in dict.fromkeys(workloads):
+        values = dataclasses.asdict(workload)
+        groups.setdefault(tuple(values[field] for field in fields), []).append(workload)
+    return list(groups.values())
