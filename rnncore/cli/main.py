@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from ..bench.children import MeasurementError
 from ..errors import BackendUnavailableError
 from ..version import __version__
-from . import bench, cache, compare, info, warmup
+from . import bench, cache, compare, info, verify, warmup
 from .status import FAILED, INTERRUPTED, OK, UNAVAILABLE, USAGE, UsageError
 
-COMMANDS = (bench, compare, info, warmup, cache)
+COMMANDS = (bench, compare, verify, info, warmup, cache)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
