@@ -41,11 +41,13 @@ def test_every_backend_is_right(capsys: pytest.CaptureFixture[str]) -> None:
     available = [name for name, probe in rnncore.backends().items() if probe.available]
     assert main(["verify", "--cell", "gru,rnn"]) == 0
     printed = capsys.readouterr()
-    header, _, *lines = [line for line in printed.out.splitlines() if line.startswith("|")]
-    assert header.split("|")[4].strip() == "output"
+    rows = [line.split("|")[1:-1] for line in printed.out.splitlines() if line.startswith("|")]
+    header, _, *lines = [[cell.strip() for cell in row] for row in rows]
+    assert header[:5] == ["backend", "cell", "dtype", "", "output"]
+    assert header[-4:] == ["grad W_ih", "grad W_hh", "grad b_ih", "grad b_hh"]
     assert len(lines) == len(available) * 8 * 2
-    assert {line.split("|")[1].strip() for line in lines} == set(available)
-    assert all(line.split("|")[-2].strip() == "ok" for line in lines)
+    assert {line[0] for line in lines} == set(available)
+    assert all(line[3] == "ok" and all(0 < float(share) < 1 for share in line[4:]) for line in lines)
     assert f"{len(lines)} of {len(lines)} right" in printed.out
     assert printed.err == ""
 

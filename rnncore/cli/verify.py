@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 SHOWN = 10
 """Lines about wrong tensors; `--json` has all."""
 
+PARAMETERS = {"W_ih": "weight_ih", "W_hh": "weight_hh", "b_ih": "bias_ih", "b_hh": "bias_hh"}
+"""Parameters of all layers and directions, by what columns call them."""
+
 
 def add(commands: Any) -> None:
     """Add the command's parser."""
@@ -91,18 +94,17 @@ def _show(rows: Sequence[dict[str, str]]) -> None:
 
 
 def _row(outcome: Outcome) -> dict[str, str]:
-    groups = ("output", "state", "grad x", "grad state")
-    parameters = ("grad weight_ih", "grad weight_hh", "grad bias_ih", "grad bias_hh")
-    verdict = "FAILED" if outcome.failures else "WRONG" if outcome.wrong else "ok"
+    columns = {name: name for name in ("output", "state", "grad x", "grad state")}
+    columns |= {f"grad {short}": f"grad {name}" for short, name in PARAMETERS.items()}
     return {
         "backend": outcome.backend,
         "cell": outcome.cell,
         "dtype": outcome.dtype,
+        "": "FAILED" if outcome.failures else "WRONG" if outcome.wrong else "ok",
         **{
-            group: f"{outcome.worst[group].share:.2g}" if group in outcome.worst else "-"
-            for group in (*groups, *parameters)
+            column: f"{outcome.worst[group].share:.2g}" if group in outcome.worst else "-"
+            for column, group in columns.items()
         },
-        "": verdict,
     }
 
 
