@@ -4,7 +4,7 @@ BIN = $(VENV)/bin
 # A kernel forced on OpenBLAS from outside would be measured instead of this machine.
 MEASURED = env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE
 
-.PHONY: report gpu-report test lint clean
+.PHONY: report gpu-report test lint docs clean
 
 report: $(VENV)/.installed   ## how fast is this machine, and a model trained on it
 	$(MEASURED) $(BIN)/rnncore info
@@ -23,8 +23,11 @@ lint: $(VENV)/.installed-dev   ## style and types
 	$(BIN)/mypy
 	$(BIN)/pyright
 
+docs: $(VENV)/.installed-docs   ## the site, docs/_build/index.html; fails on a warning, needs no network
+	$(BIN)/python -m sphinx --fresh-env --fail-on-warning --keep-going --nitpicky --quiet -b html docs docs/_build
+
 clean:
-	rm -rf $(VENV) build dist .asv *.egg-info
+	rm -rf $(VENV) docs/_build build dist .asv *.egg-info
 
 $(VENV)/.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -33,6 +36,10 @@ $(VENV)/.installed: pyproject.toml
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed-test

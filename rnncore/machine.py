@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import platform
 import subprocess
 from pathlib import Path
+from typing import Any
 
-from rnncore_kernels.host import memory_bytes, processor_name, usable_cores
+from rnncore_kernels.contract import Probe
+from rnncore_kernels.host import cache_folders, memory_bytes, processor_name, usable_cores
 
 from .registry import backends
 from .version import __version__
 
-PACKAGES = ("numpy", "numba", "numba-cuda", "cupy", "cupy-cuda12x", "cupy-cuda13x", "torch", "onnxruntime", "openvino")
+PACKAGES = ("numpy", "numba", "llvmlite", "numba-cuda", "cupy", "cupy-cuda12x", "cupy-cuda13x")
+PEERS = ("torch", "onnxruntime", "openvino")
 THREAD_VARIABLES = ("OPENBLAS_", "OMP_", "MKL_", "NUMBA_", "BLIS_", "VECLIB_")
 
 
-def configuration() -> dict[str, dict[str, str]]:
-    """Versions, source, machine, backends, and the environment variables that change speed; by section and name."""
+def configuration() -> dict[str, dict[str, Any]]:
+    """Versions, source, machine, backends, and the environment variables that change speed; by section and name.
+
+    Everything that says how fast a run was, and no path. A backend is a dictionary with the fields of `Probe`; all else
+    is text.
+    """
     environment = {name: value for name, value in sorted(os.environ.items()) if name.startswith(THREAD_VARIABLES)}
     return {
         "versions": {"rnncore": __version__, "python": platform.python_version(), **_installed()},
@@ -32,20 +40,29 @@ def configuration() -> dict[str, dict[str, str]]:
             "blas": blas_name(),
             "threads": thread_layers(),
         },
-        "backends": {
-            name: f"available on {probe.device}" if probe.available else f"not available: {probe.reason}. {probe.fix}"
-            for name, probe in backends().items()
-        },
+        "backends": {name: dataclasses.asdict(probe) for name, probe in backends().items()},
         **({"environment": environment} if environment else {}),
     }
 
 
+def cache_configuration() -> dict[str, str]:
+    """Where compiled code is kept; `rnncore cache` says what is there."""
+    folder = next(iter(cache_folders()), None)
+    return {"folder": str(folder) if folder else "none, as the user has no home: name one in RNNCORE_CACHE_DIR"}
+
+
 def show_config() -> None:
-    """Print versions, machine and backends, one line each."""
-    for section, values in configuration().items():
+    """Print versions, source, machine, backends and the folder of compiled code, one line each."""
+    sections = configuration() | {"cache": cache_configuration()}
+    sections["backends"] = {name: _spoken(probe) for name, probe in backends().items()}
+    for section, values in sections.items():
         print(f"{section}:")
         for name, value in values.items():
             print(f"  {name}: {value}")
+
+
+def _spoken(probe: Probe) -> str:
+    return f"available on {probe.device}" if probe.available else f"not available: {probe.reason}. {probe.fix}"
 
 
 def blas_name() -> str:
@@ -101,7 +118,7 @@ def _installed() -> dict[str, str]:
     from importlib import metadata
 
     found = {}
-    for name in PACKAGES:
+    for name in (*PACKAGES, *PEERS):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""Options, the one tolerance table, and the fixtures that all tests share."""
+"""Options, and the fixtures that all tests share."""
 
 from __future__ import annotations
 
@@ -16,21 +16,12 @@ from numpy.typing import NDArray
 import rnncore
 from rnncore import stack
 from rnncore.registry import MODULES
+from rnncore.verification.tolerances import TOLERANCES, relative_error
 from rnncore_kernels import cuda
 from rnncore_kernels.cpu import recycling
 from rnncore_kernels.numpy import NumpyEngine, engine, forward
 
 Array = NDArray[Any]
-
-TOLERANCES = {
-    ("float32", "output"): 1e-5,
-    ("float32", "state"): 1e-5,
-    ("float32", "gradient"): 1e-5,
-    ("float64", "output"): 1e-11,
-    ("float64", "state"): 1e-11,
-    ("float64", "gradient"): 1e-11,
-}
-"""Largest error, relative to the largest magnitude of the expected array or to 1, by dtype and quantity."""
 
 ULPS = 4
 """Largest error of an elementary function on a compiled vector, in units in the last place of the exact result."""
@@ -142,10 +133,7 @@ def close() -> Close:
         expected = np.asarray(expected)
         assert dtype is None or actual.dtype == dtype
         assert actual.shape == expected.shape
-        if expected.size:
-            scale = max(1.0, float(np.abs(expected).max()))
-            error = float(np.abs(actual.astype(np.float64) - expected).max())
-            assert error <= TOLERANCES[actual.dtype.name, quantity] * scale
+        assert relative_error(actual, expected) <= TOLERANCES[actual.dtype.name, quantity]
 
     return check
 

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import ptxengine
 import pytest
-from conftest import TOLERANCES
 from networks import make_call
 from ptx.executor import BUDGET, Program
 from ptx.memory import span_of
@@ -21,6 +20,7 @@ from ptxmutants import with_counts, with_mutants
 
 from rnncore.registry import MODULES
 from rnncore.states import as_given
+from rnncore.verification.tolerances import TOLERANCES
 from rnncore_kernels.contract import Array
 from rnncore_kernels.cuda import launch as cuda_launch
 from rnncore_kernels.cuda import toolchain

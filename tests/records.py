@@ -76,7 +76,10 @@ def record(results: Sequence[Result], **changes: Any) -> Record:
         "versions": {"rnncore": "1.2.3", "numpy": "2.0"},
         "source": {"commit": "0123456789abcdef"},
         "machine": {"processor": "Made-up Processor", "cores": "2 usable of 2", "blas": "none"},
-        "backends": {"numba": "available", "numpy": "available"},
+        "backends": {
+            "cuda": {"available": False, "reason": "no <GPU>", "fix": "", "device": ""},
+            "numpy": {"available": True, "reason": "", "fix": "", "device": "a processor"},
+        },
     }
     fields: dict[str, Any] = {
         "command": "rnncore bench -T 10,100 -B 1,32 -H 64,256 --peer torch,onnxruntime",

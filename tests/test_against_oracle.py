@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from networks import CELLS, Call, make_call
 
-from rnncore.states import as_given, as_tuple
+from rnncore.states import as_given
+from rnncore.verification.results import results
 
 
 def check(call: Call, close: Close, *, lengths: list[int] | None = None, state: bool = True, layout: str = "") -> None:
@@ -19,33 +21,9 @@ def check(call: Call, close: Close, *, lengths: list[int] | None = None, state: 
     if not state:
         for values in call.state:
             values[...] = 0
-    expected = call.expected()
-    dtype = call.rnn.dtype
-    x, grad_output = lay_out(call.x, layout), lay_out(call.grad_output, layout)
-    given = as_given(tuple(lay_out(s, layout) for s in call.state)) if state else None
-    grad_state = as_given(tuple(lay_out(s, layout) for s in call.grad_state))
-
-    output, final = call.rnn(x, given, lengths=lengths)
-    trained, trained_final, tape = call.rnn.forward(x, given, lengths=lengths)
-    last, last_final = call.rnn(x, given, lengths=lengths, return_sequence=False)
-    for value in (output, trained):
-        close(value, expected.output, "output", dtype)
-    expected_last = np.zeros(expected.output.shape[1:])
-    for row, length in enumerate(call.lengths):
-        if length:
-            expected_last[row] = expected.output[length - 1, row]
-    close(last, expected_last, "output", dtype)
-    for states in (final, trained_final, last_final):
-        for value, value_expected in zip(as_tuple(states), expected.state, strict=True):
-            close(value, value_expected, "state", dtype)
-
-    grads = call.rnn.backward(tape, grad_output, grad_state)
-    close(grads.x, expected.grad_x, "gradient", dtype)
-    for value, value_expected in zip(as_tuple(grads.state), expected.grad_state, strict=True):
-        close(value, value_expected, "gradient", dtype)
-    assert grads.parameters.keys() == call.rnn.parameters.keys()
-    for name, value in grads.parameters.items():
-        close(value, expected.grad_parameters[name], "gradient", dtype)
+    how = partial(lay_out, layout=layout)
+    for one in results(call, call.expected(), ragged=lengths is not None, state=state, layout=how):
+        close(one.actual, one.expected, one.quantity, call.rnn.dtype)
 
 
 def lay_out(values: Array, layout: str) -> Array:

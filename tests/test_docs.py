@@ -7,27 +7,32 @@ import re
 from pathlib import Path
 from types import ModuleType
 
+import commands
 import pytest
 
 import rnncore
 from rnncore import registry
+from rnncore.cli.main import COMMANDS, main
 
 ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCKS = [
     (path.name, number, block)
-    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+    for path in PAGES
     for number, block in enumerate(re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL))
     if "..." not in block
 ]
 
 
 @pytest.mark.parametrize(("name", "number", "block"), BLOCKS, ids=[f"{name}-{number}" for name, number, _ in BLOCKS])
-def test_block_runs(name: str, number: int, block: str) -> None:
+def test_block_runs(name: str, number: int, block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Where a block may write files.
+    monkeypatch.chdir(tmp_path)
     exec(compile(block, f"{name} block {number}", "exec"), {})
 
 
 def test_there_are_blocks() -> None:
-    assert {name for name, _, _ in BLOCKS} >= {"README.md", "cells.md"}
+    assert {name for name, _, _ in BLOCKS} >= {"README.md", "cells.md", "kernels.md", "quickstart.md"}
 
 
 @pytest.mark.parametrize("module", [rnncore, registry])
@@ -37,10 +42,17 @@ def test_docstrings(module: ModuleType) -> None:
     assert outcome.failed == 0
 
 
-@pytest.mark.parametrize(
-    "path", ["README.md", "CONTRIBUTING.md", "docs/cells.md", "docs/gpu.md", "docs/performance.md"]
-)
-def test_links_lead_somewhere(path: str) -> None:
-    file = ROOT / path
-    for target in re.findall(r"\]\(([^)#:]+)\)", file.read_text()):
-        assert (file.parent / target).exists(), target
+@pytest.mark.parametrize("path", PAGES, ids=[path.name for path in PAGES])
+def test_links_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
+        assert (path.parent / target).exists(), target
+
+
+def test_every_option_is_on_the_page_of_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    page = commands.as_markdown()
+    for command in (command.__name__.rpartition(".")[2] for command in COMMANDS):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        assert f"## rnncore {command}\n" in page
+        for option in re.findall(r"^  +(-[^ ,\n]+)", capsys.readouterr().out, re.MULTILINE):
+            assert option in page or option == "-h", option

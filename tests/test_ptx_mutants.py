@@ -11,11 +11,12 @@ from functools import cache
 
 import numpy as np
 import pytest
-from conftest import TOLERANCES, Array
+from conftest import Array
 from ptx.errors import ExecutionError
 from ptxlaunches import Case, Launch, counted, mutated, record, text_of
 from ptxmutants import SYNCHRONISATION, Mutant, mutants
 
+from rnncore.verification.tolerances import TOLERANCES
 from rnncore_kernels.cuda.toolchain import Source
 
 pytest.importorskip("numba_cuda", reason="numba-cuda is not installed")

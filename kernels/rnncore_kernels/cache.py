@@ -5,12 +5,35 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import secrets
-from collections.abc import Iterable
+import stat
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from .host import cache_folders
+
+ENGINES = {".o": "numba", ".ptx": "cuda", ".cubin": "cuda"}
+"""Whose code a file is, by its suffix."""
+NAME = re.compile(r"[0-9a-f]{40}(\.o|\.ptx|\.cubin)")
+PARTIAL = re.compile(rf"\.{NAME.pattern}\.[0-9a-f]{{8}}")
+"""What `write` leaves behind where the process is killed."""
+
+
+class Kept(NamedTuple):
+    """A file that `write` made.
+
+    Attributes:
+        path: where it is.
+        engine: "numba" or "cuda", which compiled it.
+        size: in bytes.
+    """
+
+    path: Path
+    engine: str
+    size: int
 
 
 def read(name: str) -> bytes | None:
@@ -38,6 +61,24 @@ def write(name: str, content: bytes) -> None:
                 partial.unlink()
         else:
             return
+
+
+def kept(folder: Path) -> Iterator[Kept]:
+    """The files in a folder that `write` made; of a link or a folder by such a name it made neither.
+
+    Raises:
+        OSError: the folder is not there or cannot be read.
+    """
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            match = NAME.fullmatch(entry.name) or PARTIAL.fullmatch(entry.name)
+            if match is None:
+                continue
+            # Another process may have removed it.
+            with contextlib.suppress(FileNotFoundError):
+                status = entry.stat(follow_symlinks=False)
+                if stat.S_ISREG(status.st_mode):
+                    yield Kept(folder / entry.name, ENGINES[match[1]], status.st_size)
 
 
 def key(*parts: str | bytes) -> str:

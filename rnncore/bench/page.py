@@ -13,6 +13,7 @@ import re
 import string
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from . import plots
 from .ratios import geometric_means
@@ -153,5 +154,14 @@ def _warnings(record: Record) -> str:
 
 def _facts(record: Record) -> Iterator[str]:
     for section, values in record.environment.items():
-        pairs = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>" for name, value in values.items())
+        pairs = "".join(
+            f"<dt>{html.escape(name)}</dt><dd>{html.escape(_spoken(value))}</dd>" for name, value in values.items()
+        )
         yield f"<section><h3>{html.escape(section.capitalize())}</h3><dl>{pairs}</dl></section>"
+
+
+def _spoken(value: Any) -> str:
+    """Text, or a backend's fields."""
+    if not isinstance(value, dict):
+        return str(value)
+    return f"available on {value.get('device')}" if value.get("available") else f"not available: {value.get('reason')}"

@@ -21,7 +21,7 @@ def add(commands: Any) -> None:
         "compare",
         help="compare two runs",
         description="Compare what `rnncore bench -o json=FILE` measured at two times or places: for each row the "
-        "speed-up of the second, with an interval at 95 %% from the samples.",
+        "speed-up of the second, with an interval at 95 % from the samples.",
     )
     parser.add_argument("before", metavar="A.json", help="the run to compare with")
     parser.add_argument("after", metavar="B.json", help="the run to judge")

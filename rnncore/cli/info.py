@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from ..machine import configuration, show_config
+from ..machine import cache_configuration, configuration, show_config
 from .status import OK
 
 
@@ -20,7 +20,7 @@ def add(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the configuration."""
     if arguments.json:
-        print(json.dumps(configuration(), indent=2))
+        print(json.dumps(configuration() | {"cache": cache_configuration()}, indent=2))
     else:
         show_config()
     return OK

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from ..bench.children import MeasurementError
 from ..errors import BackendUnavailableError
 from ..version import __version__
-from . import bench, compare, info, plot, warmup
+from . import bench, cache, compare, info, plot, verify, warmup
 from .status import FAILED, INTERRUPTED, OK, UNAVAILABLE, USAGE, UsageError
 
-COMMANDS = (bench, compare, plot, info, warmup)
+COMMANDS = (bench, compare, plot, verify, info, warmup, cache)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,12 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
-    parser = argparse.ArgumentParser(prog="rnncore", description="Recurrent networks: how fast is this machine?")
-    parser.add_argument("--version", action="version", version=f"rnncore {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="command")
-    for command in COMMANDS:
-        command.add(commands)
-    parsed = parser.parse_args(arguments)
+    parsed = make_parser().parse_args(arguments)
     parsed.argv = sys.argv[1:] if arguments is None else list(arguments)
     try:
         status = int(parsed.run(parsed))
@@ -50,6 +45,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"not enough memory: {error}", FAILED)
     except (MeasurementError, OSError) as error:
         return _fail(error, FAILED)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; docs/command_line.md is made from it, too."""
+    parser = argparse.ArgumentParser(prog="rnncore", description="Recurrent networks: how fast is this machine?")
+    parser.add_argument("--version", action="version", version=f"rnncore {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="command")
+    for command in COMMANDS:
+        command.add(commands)
+    return parser
 
 
 def _fail(message: object, status: int) -> int:

@@ -1,6 +1,7 @@
 """The equations as scalar loops in float64, with gradients by automatic differentiation of the scalars.
 
-It shares nothing with the engines: no array operation, no hand-written backward, no sorting of rows.
+It shares nothing with the engines: no array operation, no hand-written backward, no sorting of rows, no import.
+Reverse accumulation as in A. Griewank and A. Walther, Evaluating Derivatives, SIAM 2008, chapter 3.
 """
 
 from __future__ import annotations
@@ -35,24 +36,29 @@ class Scalar:
 
 
 def one_minus(a: Scalar) -> Scalar:
+    """1 - a."""
     return Scalar(1.0 - a.value, ((a, -1.0),))
 
 
 def tanh(a: Scalar) -> Scalar:
+    """Hyperbolic tangent; its derivative 1 / cosh^2 would overflow beyond 300, where it is 0."""
     value = math.tanh(a.value)
     return Scalar(value, ((a, 1.0 / math.cosh(a.value) ** 2 if abs(a.value) < 300 else 0.0),))
 
 
 def sigmoid(a: Scalar) -> Scalar:
+    """1 / (1 + exp(-a)), whose exponential would overflow below -700, where it is 0."""
     value = 1.0 / (1.0 + math.exp(-a.value)) if a.value > -700 else 0.0
     return Scalar(value, ((a, value * (1.0 - value)),))
 
 
 def relu(a: Scalar) -> Scalar:
+    """max(a, 0), with the derivative 0 at 0."""
     return Scalar(max(a.value, 0.0), ((a, 1.0 if a.value > 0 else 0.0),))
 
 
 def identity(a: Scalar) -> Scalar:
+    """What an Elman network without an activation does."""
     return a
 
 
@@ -97,14 +103,17 @@ class Weights:
     hidden: int
 
     def products(self, gate: int, unit: int, x: Vector, h: Vector) -> tuple[Scalar, Scalar]:
+        """W_ih x + b_ih and W_hh h + b_hh of one gate and unit."""
         row = gate * self.hidden + unit
         return dot(self.ih[row], x, self.b_ih[row]), dot(self.hh[row], h, self.b_hh[row])
 
 
 Step = Callable[[Weights, Vector, tuple[Vector, ...]], tuple[Vector, ...]]
+"""A cell: the state after a step from the weights, the input and the state before."""
 
 
 def elman(activation: str) -> Step:
+    """Elman 1990: h' = act(W_ih x + b_ih + W_hh h + b_hh)."""
     act = {"tanh": tanh, "relu": relu, "sigmoid": sigmoid, "identity": identity}[activation]
 
     def step(w: Weights, x: Vector, state: tuple[Vector, ...]) -> tuple[Vector, ...]:
@@ -119,6 +128,7 @@ def elman(activation: str) -> Step:
 
 
 def lstm(w: Weights, x: Vector, state: tuple[Vector, ...]) -> tuple[Vector, ...]:
+    """Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000; gates in the order i, f, g, o."""
     h, c = state
     new_h, new_c = [], []
     for unit in range(w.hidden):
@@ -130,6 +140,12 @@ def lstm(w: Weights, x: Vector, state: tuple[Vector, ...]) -> tuple[Vector, ...]
 
 
 def gru(update: str, reset: str) -> Step:
+    """Cho et al. 2014, gates r, z, n, with either convention of the update gate z and of the place of the reset r.
+
+    update="candidate": h' = (1-z) h + z n, as in Chung et al. 2014; "carry": h' = (1-z) n + z h, as in PyTorch.
+    reset="before": n reads W_hn (r h) + b_hn; "after": r (W_hn h + b_hn).
+    """
+
     def step(w: Weights, x: Vector, state: tuple[Vector, ...]) -> tuple[Vector, ...]:
         (h,) = state
         gates = [[of_x + of_h for of_x, of_h in (w.products(g, u, x, h) for u in range(w.hidden))] for g in (0, 1)]
@@ -150,21 +166,6 @@ def gru(update: str, reset: str) -> Step:
         return (new,)
 
     return step
-
-
-def minimal_gated_unit(w: Weights, x: Vector, state: tuple[Vector, ...]) -> tuple[Vector, ...]:
-    """Zhou et al. 2016: f = sigmoid(...), n = tanh(W x + b + U (f h) + b'), h' = (1-f) h + f n."""
-    (h,) = state
-    f = []
-    for u in range(w.hidden):
-        of_x, of_h = w.products(0, u, x, h)
-        f.append(sigmoid(of_x + of_h))
-    forgotten = [f_u * h_u for f_u, h_u in zip(f, h, strict=True)]
-    new = []
-    for u in range(w.hidden):
-        of_x, of_h = w.products(1, u, x, forgotten)
-        new.append(one_minus(f[u]) * h[u] + f[u] * tanh(of_x + of_h))
-    return (new,)
 
 
 @dataclass

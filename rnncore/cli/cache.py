@@ -1,0 +1,95 @@
+"""`rnncore cache`: compiled code on disk."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rnncore_kernels.cache import ENGINES, Kept, kept
+from rnncore_kernels.host import cache_folders
+
+from .status import FAILED, OK
+
+
+def add(commands: Any) -> None:
+    """Add the command's parser."""
+    parser = commands.add_parser(
+        "cache",
+        help="show or clear the compiled code on disk",
+        description="Say where compiled code is kept and how much there is: in RNNCORE_CACHE_DIR, or the user's cache "
+        "folder. Code of another processor, an earlier version or an edited cell stays there until it is cleared.",
+    )
+    parser.add_argument("--clear", action="store_true", help="remove the files of compiled code, and no others")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Show what is there, or clear it."""
+    folder = next(iter(cache_folders()), None)
+    problem, files = _look(folder)
+    removed, refused = _remove(files) if arguments.clear else ([], [])
+    if arguments.json:
+        shown = {"folder": folder and str(folder), "problem": problem, "engines": _by_engine(files)}
+        print(json.dumps(shown | ({"removed": _by_engine(removed)} if arguments.clear else {}), indent=2))
+    else:
+        print(f"{folder}: {problem}" if folder and problem else folder or problem)
+        verb, counted = ("removed", removed) if arguments.clear else ("kept", files)
+        for engine, sums in _by_engine(counted).items():
+            print(f"  {engine}: {sums['files']} file{'s' * (sums['files'] != 1)}, {readable(sums['bytes'])} {verb}")
+    for line in refused:
+        print(f"rnncore: {line}", file=sys.stderr)
+    return FAILED if refused else OK
+
+
+def _look(folder: Path | None) -> tuple[str, list[Kept]]:
+    """What is wrong with the folder, if anything is, and its files."""
+    if folder is None:
+        return "there is no folder for compiled code: the user has no home; name one in RNNCORE_CACHE_DIR", []
+    try:
+        files = list(kept(folder))
+    except FileNotFoundError:
+        return "not there yet; the first compilation makes it", []
+    except OSError as error:
+        return f"cannot be read: {error.strerror}; name another in RNNCORE_CACHE_DIR", []
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return "cannot be written to, so what is not there is compiled in each process", files
+    return "", files
+
+
+def _remove(files: Sequence[Kept]) -> tuple[list[Kept], list[str]]:
+    """Remove files; returns those that were, and what went wrong with others."""
+    removed, refused = [], []
+    for file in files:
+        try:
+            file.path.unlink()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            refused.append(f"{file.path}: not removed: {error.strerror}")
+        else:
+            removed.append(file)
+    return removed, refused
+
+
+def _by_engine(files: Sequence[Kept]) -> dict[str, dict[str, int]]:
+    sums = {engine: {"files": 0, "bytes": 0} for engine in dict.fromkeys(ENGINES.values())}
+    for file in files:
+        sums[file.engine]["files"] += 1
+        sums[file.engine]["bytes"] += file.size
+    return sums
+
+
+def readable(count: int) -> str:
+    """A number of bytes with a unit."""
+    value, unit = float(count), "bytes"
+    for larger in ("KiB", "MiB", "GiB"):
+        if value < 1024:
+            break
+        value, unit = value / 1024, larger
+    return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"

@@ -1,0 +1,148 @@
+"""`rnncore verify`: engines against the oracle."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rnncore_kernels.cells import CELLS
+
+from ..bench.table import markdown
+from ..machine import configuration
+from ..registry import MODULES, backends, resolve
+from .status import FAILED, FAILED_CHECK, OK, UsageError
+from .terminal import show_rows
+from .values import choices
+
+if TYPE_CHECKING:
+    from ..verification.check import Outcome
+
+SHOWN = 10
+"""Lines about wrong tensors; `--json` has all."""
+
+PARAMETERS = {"W_ih": "weight_ih", "W_hh": "weight_hh", "b_ih": "bias_ih", "b_hh": "bias_hh"}
+"""Parameters of all layers and directions, by what columns call them."""
+
+
+def add(commands: Any) -> None:
+    """Add the command's parser."""
+    parser = commands.add_parser(
+        "verify",
+        help="check every engine against the float64 oracle",
+        description="Compute small networks of every variant of the cells on each backend, and compare outputs, states "
+        "and all gradients with scalar loops in float64 that are differentiated automatically. The table has the "
+        "largest error of each tensor as a share of its tolerance: above 1 is wrong.",
+    )
+    parser.add_argument(
+        "--backend",
+        type=choices(("all", "auto", *MODULES)),
+        default=["all"],
+        help=f"all that can run here (the default), auto, or {','.join(MODULES)}",
+    )
+    parser.add_argument("--cell", type=choices(tuple(CELLS)), default=["rnn", "lstm", "gru"], help="rnn,lstm,gru")
+    parser.add_argument("--dtype", type=choices(("float32", "float64")), default=["float32", "float64"])
+    parser.add_argument("--seed", type=int, default=0, help="of all random values (0)")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Check, and print what was found."""
+    if arguments.seed < 0:
+        raise UsageError(f"--seed: expected 0 or more, got {arguments.seed}")
+    # Here, as it is of no use to other commands.
+    from ..verification import networks
+    from ..verification.check import verify
+
+    wanted = tuple(CELLS[name] for name in arguments.cell)
+    cells = [name for name, (cell, _) in networks.CELLS.items() if isinstance(cell, wanted)]
+    names = _backends(arguments.backend)
+    count = len(names) * len(cells) * len(set(arguments.dtype))
+    start = time.perf_counter()
+    checked = verify(names, cells, list(dict.fromkeys(arguments.dtype)), arguments.seed)
+    outcomes = sorted(_with_progress(checked, count), key=lambda outcome: names.index(outcome.backend))
+    if arguments.json:
+        found = {"seed": arguments.seed, "outcomes": [dataclasses.asdict(outcome) for outcome in outcomes]}
+        # JSON has no NaN and no infinity.
+        found = json.loads(json.dumps(found), parse_constant=str)
+        print(json.dumps({"environment": configuration(), **found}, indent=1))
+    else:
+        _show([_row(outcome) for outcome in outcomes])
+        print(_summary(outcomes, names, time.perf_counter() - start))
+        if "all" in arguments.backend:
+            for name, probe in backends().items():
+                if not probe.available:
+                    print(f"{name}: not available: {probe.reason}. {probe.fix}")
+    return _complain(outcomes)
+
+
+def _backends(asked: Sequence[str]) -> list[str]:
+    available = [name for name, probe in backends().items() if probe.available]
+    return list(dict.fromkeys(found for name in asked for found in (available if name == "all" else [resolve(name)])))
+
+
+def _show(rows: Sequence[dict[str, str]]) -> None:
+    if sys.stdout.isatty():
+        show_rows(rows, sys.stdout)
+    else:
+        print(markdown(rows), end="\n\n")
+
+
+def _row(outcome: Outcome) -> dict[str, str]:
+    columns = {name: name for name in ("output", "state", "grad x", "grad state")}
+    columns |= {f"grad {short}": f"grad {name}" for short, name in PARAMETERS.items()}
+    return {
+        "backend": outcome.backend,
+        "cell": outcome.cell,
+        "dtype": outcome.dtype,
+        "": "FAILED" if outcome.failures else "WRONG" if outcome.wrong else "ok",
+        **{
+            column: f"{outcome.worst[group].share:.2g}" if group in outcome.worst else "-"
+            for column, group in columns.items()
+        },
+    }
+
+
+def _summary(outcomes: Sequence[Outcome], names: Sequence[str], seconds: float) -> str:
+    from ..verification.tolerances import TOLERANCES
+
+    bounds = {dtype: bound for (dtype, _), bound in TOLERANCES.items()}
+    used = [f"{bounds[dtype]:.0e} in {dtype}" for dtype in dict.fromkeys(outcome.dtype for outcome in outcomes)]
+    wrong, failed = (sum(map(bool, found)) for found in zip(*((o.wrong, o.failures) for o in outcomes), strict=True))
+    good = sum(not outcome.wrong and not outcome.failures for outcome in outcomes)
+    return (
+        f"{good} of {len(outcomes)} right on {', '.join(names)} ({wrong} wrong, {failed} failed) in {seconds:.1f} s. "
+        f"Figures: largest error by tolerance, which is {', '.join(used)} of the largest magnitude of the expected "
+        f"tensor, or of 1."
+    )
+
+
+def _complain(outcomes: Sequence[Outcome]) -> int:
+    """Name what is wrong; returns the exit status."""
+    wrong = [
+        f"{outcome.name}, {found.case}: {found.tensor}: error {found.error:.2g}, tolerance {found.tolerance:.0e}"
+        for outcome in outcomes
+        for found in outcome.wrong
+    ]
+    failed = [f"{outcome.name}, {text}" for outcome in outcomes for text in outcome.failures]
+    lines = wrong + failed
+    for line in lines[:SHOWN]:
+        print(f"rnncore: {line}", file=sys.stderr)
+    if len(lines) > SHOWN:
+        print(f"rnncore: and {len(lines) - SHOWN} more; --json lists all", file=sys.stderr)
+    return FAILED_CHECK if wrong else FAILED if failed else OK
+
+
+def _with_progress(outcomes: Iterator[Outcome], count: int) -> Iterator[Outcome]:
+    """The outcomes, with a bar on standard error, where that is a terminal."""
+    if not sys.stderr.isatty():
+        return outcomes
+    from rich.console import Console
+    from rich.progress import track
+
+    return iter(track(outcomes, "verify", total=count, console=Console(stderr=True), transient=True))

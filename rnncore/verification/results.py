@@ -1,0 +1,111 @@
+"""Everything that a network computes in a call, tensor by tensor, beside what the oracle says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from rnncore_kernels.contract import Array
+
+from ..devices import namespace_of, on_host
+from ..states import as_given, as_tuple
+from . import oracle
+from .networks import Call
+from .tolerances import TOLERANCES, relative_error
+
+
+class Compared(NamedTuple):
+    """A tensor.
+
+    Attributes:
+        name: what it is, e.g. "gradient of weight_hh_l0".
+        group: of which kind, e.g. "grad weight_hh": tables have a column for each.
+        quantity: "output", "state" or "gradient", as in the table of tolerances.
+        actual: on the host.
+        expected: float64.
+    """
+
+    name: str
+    group: str
+    quantity: str
+    actual: Array
+    expected: Array
+
+    def error(self, dtype: np.dtype) -> float:
+        """Largest error as the table of tolerances has it; infinite where shape or dtype is wrong."""
+        if (self.actual.shape, self.actual.dtype) != (self.expected.shape, dtype):
+            return float("inf")
+        return relative_error(self.actual, self.expected)
+
+    def tolerance(self, dtype: np.dtype) -> float:
+        """What the error may be."""
+        return TOLERANCES[dtype.name, self.quantity]
+
+
+def results(
+    call: Call,
+    expected: oracle.Result,
+    *,
+    ragged: bool,
+    state: bool = True,
+    layout: Callable[[Array], Array] = lambda array: array,
+) -> Iterator[Compared]:
+    """Outputs and states of inference, training and many-to-one, and all gradients.
+
+    Args:
+        call: the network and its arguments.
+        expected: what the oracle says of it.
+        ragged: whether lengths are passed at all.
+        state: whether an initial state is; without, the call's must be 0.
+        layout: how x, states and cotangents lie in memory.
+    """
+    to_device = namespace_of(call.rnn.parameters["weight_hh_l0"]).asarray
+
+    def given(array: Array) -> Array:
+        moved: Array = to_device(layout(array))
+        return moved
+
+    x, initial = given(call.x), as_given(tuple(map(given, call.state))) if state else None
+    lengths = call.lengths if ragged else None
+    output, final = call.rnn(x, initial, lengths=lengths)
+    trained, trained_final, tape = call.rnn.forward(x, initial, lengths=lengths)
+    last, last_final = call.rnn(x, initial, lengths=lengths, return_sequence=False)
+    for of, values in (("inference", output), ("training", trained)):
+        yield Compared(f"output of {of}", "output", "output", on_host(values), expected.output)
+    yield Compared("last output", "output", "output", on_host(last), _last(expected.output, call.lengths))
+    for of, states in (("inference", final), ("training", trained_final), ("many-to-one", last_final)):
+        for name, values, wanted in zip(call.rnn.cell.states, as_tuple(states), expected.state, strict=True):
+            yield Compared(f"final {name} of {of}", "state", "state", on_host(values), wanted)
+
+    grads = call.rnn.backward(tape, given(call.grad_output), as_given(tuple(map(given, call.grad_state))))
+    yield Compared("gradient of x", "grad x", "gradient", on_host(grads.x), expected.grad_x)
+    for name, values, wanted in zip(call.rnn.cell.states, as_tuple(grads.state), expected.grad_state, strict=True):
+        yield Compared(f"gradient of initial {name}", "grad state", "gradient", on_host(values), wanted)
+    if grads.parameters.keys() != expected.grad_parameters.keys():
+        raise KeyError(f"gradients: expected those of {list(expected.grad_parameters)}, got {list(grads.parameters)}")
+    for name, wanted in expected.grad_parameters.items():
+        kind = f"grad {name.partition('_l')[0]}"
+        yield Compared(f"gradient of {name}", kind, "gradient", on_host(grads.parameters[name]), wanted)
+
+
+def streamed(call: Call, expected: oracle.Result) -> Iterator[Compared]:
+    """Outputs and final states of a call in one direction that is computed step by step."""
+    to_device = namespace_of(call.rnn.parameters["weight_hh_l0"]).asarray
+    outputs, state = [], as_given(tuple(map(to_device, call.state)))
+    for x_t in call.x:
+        y_t, state = call.rnn.step(to_device(x_t), state)
+        outputs.append(on_host(y_t))
+    yield Compared("output of steps", "output", "output", np.stack(outputs), expected.output)
+    for name, values, wanted in zip(call.rnn.cell.states, as_tuple(state), expected.state, strict=True):
+        yield Compared(f"final {name} of steps", "state", "state", on_host(values), wanted)
+
+
+def _last(output: Array, lengths: list[int]) -> Array:
+    """The output of each row's last step, 0 for a row without steps."""
+    last = np.zeros(output.shape[1:])
+    for row, length in enumerate(lengths):
+        if length:
+            last[row] = output[length - 1, row]
+    return last

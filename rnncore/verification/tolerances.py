@@ -1,0 +1,26 @@
+"""The one table of tolerances, and the error that it bounds. Tests and `rnncore verify` have no other numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+TOLERANCES = {
+    ("float32", "output"): 1e-5,
+    ("float32", "state"): 1e-5,
+    ("float32", "gradient"): 1e-5,
+    ("float64", "output"): 1e-11,
+    ("float64", "state"): 1e-11,
+    ("float64", "gradient"): 1e-11,
+}
+"""Largest error, relative to the largest magnitude of the expected array or to 1, by dtype and quantity."""
+
+
+def relative_error(actual: Any, expected: Any) -> float:
+    """The error that TOLERANCES bounds, of arrays of one shape; NaN where an element is NaN, 0 without elements."""
+    expected = np.asarray(expected)
+    if not expected.size:
+        return 0.0
+    scale = max(1.0, float(np.abs(expected).max()))
+    return float(np.abs(np.asarray(actual, np.float64) - expected).max()) / scale
