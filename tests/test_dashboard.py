@@ -1,0 +1,89 @@
+"""`make dashboard`: asv's site of the committed history, in a browser, without a network."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import opened
+from conftest import require_peer, required
+
+SCRIPT = Path(__file__).parent.parent / "benchmarks" / "dashboard.py"
+
+
+@pytest.fixture
+def dashboard() -> Any:
+    spec = importlib.util.spec_from_file_location("dashboard", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@contextlib.contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """The address at which the script serves what it has made."""
+    command = [sys.executable, "-u", str(SCRIPT), "--html", str(folder / "html"), "--port", "0"]
+    with (
+        open(folder / "errors", "w+") as errors,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
+    ):
+        assert process.stdout is not None
+        try:
+            printed = []
+            while not (line := process.stdout.readline()).startswith("http://"):
+                printed.append(line)
+                if not line:
+                    errors.seek(0)
+                    pytest.fail("".join([*printed, errors.read()]))
+            yield line.split()[0]
+        finally:
+            process.kill()
+
+
+def test_grid_list_and_graph(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    require_peer(request, "asv")
+    if shutil.which("npm") is None:
+        (pytest.fail if "playwright" in required(request, "--require-peer") else pytest.skip)("npm is not installed")
+    with opened(request) as page, served(tmp_path) as address:
+        page.goto(address)
+        grid = page.locator("#summarygrid-display .benchmark-container")
+        grid.first.wait_for()
+        titles = grid.locator(".benchmark-text").all_inner_texts()
+        page.screenshot(path=tmp_path / "grid.png")
+        print(titles)
+
+        page.goto(f"{address}#sweep.Sweep.track_seconds_per_step?x-axis=commit")
+        page.wait_for_selector("#main-graph canvas")
+        page.wait_for_timeout(2000)
+        page.screenshot(path=tmp_path / "graph.png")
+
+        page.goto(f"{address}#/summarylist")
+        page.wait_for_selector("#summarylist-body table")
+        page.wait_for_timeout(2000)
+        page.screenshot(path=tmp_path / "list.png")
+
+        page.goto(f"{address}#/regressions")
+        page.wait_for_timeout(2000)
+        page.screenshot(path=tmp_path / "regressions.png")
+
+
+def test_an_asset_that_is_not_known(dashboard: Any, tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text('<script src="https://example.org/plot.js" integrity="sha256-x"></script>')
+    with pytest.raises(dashboard.DashboardError, match=r"loads what is not known here: https://example\.org/plot\.js"):
+        dashboard.take_offline(tmp_path, "npm")
+
+
+def test_without_npm(dashboard: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(sys, "argv", ["dashboard.py"])
+    assert dashboard.main() == 1
+    assert "dashboard: npm is not installed" in capsys.readouterr().err
