@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import json
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,9 @@ import pytest
 from browser import opened
 from conftest import require_peer, required
 
-SCRIPT = Path(__file__).parent.parent / "benchmarks" / "dashboard.py"
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+SCRIPT = BENCHMARKS / "dashboard.py"
+STEPS = "sweep.Sweep.track_seconds_per_step"
 
 
 @pytest.fixture
@@ -53,26 +56,31 @@ def test_grid_list_and_graph(request: pytest.FixtureRequest, tmp_path: Path) -> 
     require_peer(request, "asv")
     if shutil.which("npm") is None:
         (pytest.fail if "playwright" in required(request, "--require-peer") else pytest.skip)("npm is not installed")
+    files = list((BENCHMARKS / "results" / "reference").glob("*-*.json"))
+    measured = {name for file in files for name in json.loads(file.read_text())["results"]}
     with opened(request) as page, served(tmp_path) as address:
         page.goto(address)
-        grid = page.locator("#summarygrid-display .benchmark-container")
-        grid.first.wait_for()
-        titles = grid.locator(".benchmark-text").all_inner_texts()
+        page.locator("#summarygrid-display .benchmark-plot canvas").first.wait_for()
+        titles = page.locator(".benchmark-container:has(canvas) .benchmark-text").all_inner_texts()
+        assert {f"sweep.{title}" for title in titles} >= measured
         page.screenshot(path=tmp_path / "grid.png")
-        print(titles)
 
-        page.goto(f"{address}#sweep.Sweep.track_seconds_per_step?x-axis=commit")
-        page.wait_for_selector("#main-graph canvas")
-        page.wait_for_timeout(2000)
+        page.locator(".benchmark-container", has_text=STEPS.removeprefix("sweep.")).click()
+        legend = page.locator("#main-graph .legend table")
+        legend.wait_for()
+        assert page.locator("#title").inner_text() == STEPS
+        assert "backend-numba; cell-lstm" in legend.inner_text()
+        points = page.evaluate("$('#main-graph').data('plot').getData().map((line) => line.data.length)")
+        assert max(points) == len(files)
         page.screenshot(path=tmp_path / "graph.png")
 
         page.goto(f"{address}#/summarylist")
-        page.wait_for_selector("#summarylist-body table")
-        page.wait_for_timeout(2000)
-        page.screenshot(path=tmp_path / "list.png")
+        page.locator("#summarylist-body th", has_text="Value").click()
+        page.wait_for_url("**sort=1**")
+        assert page.locator("#summarylist-body tbody tr").count() > len(measured)
 
         page.goto(f"{address}#/regressions")
-        page.wait_for_timeout(2000)
+        page.locator("#regressions-body table").first.wait_for()
         page.screenshot(path=tmp_path / "regressions.png")
 
 

@@ -1,8 +1,8 @@
 """The gate: the benchmarks that `asv continuous` compares two commits by.
 
 On one thread, so that whatever else runs on a shared machine takes the other cores and not the samples' time. asv runs
-setup before every timed call, and times single calls where there is a setup: tasks are made once per process, and take
-milliseconds. Each round is a process of its own; `asv continuous` alternates the commits between rounds.
+setup before every timed call, and times single calls where there is a setup: what setup makes is made once per process,
+and takes milliseconds. Each round is a process of its own; `asv continuous` alternates the commits between rounds.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from collections.abc import Callable
 from asv_runner.benchmarks.mark import SkipNotImplemented
 
 import rnncore
-from rnncore.bench.workload import Workload
+
+from .calls import make_call
 
 CALLS = {"inference": 1, "training": 1, "step": 200}
 """Calls that are timed as one, by mode."""
@@ -32,18 +33,17 @@ class Call:
         probe = rnncore.backends()[backend]
         if not probe.available:
             raise SkipNotImplemented(probe.reason)
-        self.task = task(backend, cell, mode)
+        self.call = made(backend, cell, mode)
 
     def time_call(self, backend: str, cell: str, mode: str) -> None:
         for _ in range(CALLS[mode]):
-            self.task()
+            self.call()
 
 
 @functools.cache
-def task(backend: str, cell: str, mode: str) -> Callable[[], object]:
-    """What is timed, after a first call that compiles what is not in the cache."""
+def made(backend: str, cell: str, mode: str) -> Callable[[], object]:
+    """What is timed, after a first call, which compiles what is not in the cache."""
     steps, batch = (1, 1) if mode == "step" else (50, 16)
-    workload = Workload(cell, mode, steps, batch, 128, 128, "float32")
-    made = workload.task(workload.network(backend, num_threads=1))
-    made()
-    return made
+    call = make_call(backend, cell, mode, steps, batch, 128, num_threads=1)
+    call()
+    return call
