@@ -1,14 +1,13 @@
-"""What is timed, by the API that every commit has: the library's own workloads are another at each."""
+"""What is timed, by the API that every commit has; the library's own workloads change.
+
+The library is imported in the function: asv forks its processes from one that has imported all modules here.
+"""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
 from functools import partial
-
-import numpy as np
-
-from rnncore import Recurrent
 
 
 def make_call(
@@ -18,6 +17,10 @@ def make_call(
 
     `mode` is "inference", "training" (forward and backward), or "step" (a step of a stream).
     """
+    import numpy as np
+
+    from rnncore import Recurrent
+
     xp = importlib.import_module("cupy" if backend == "cuda" else "numpy")
     rnn = Recurrent(cell, size, size, backend=backend, dtype="float32", num_threads=num_threads, seed=0)
     rng = np.random.default_rng(0)

@@ -2,7 +2,6 @@
 
 asv starts a process for each parameter of each benchmark, and takes one number from it. All run in the folder that asv
 made for `setup_cache`: the first process that asks for a point of the sweep measures it, the others read what it wrote.
-The processes are forks, see asv.conf.json, of one that has imported these modules: they import nothing of the library.
 """
 
 from __future__ import annotations
@@ -37,6 +36,7 @@ FIRST_CALL = "make_call({backend!r}, 'lstm', {mode!r}, 10, 8, 64)()"
 CALLS = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
+import rnncore
 from calls import make_call
 """
 NOTHING_COMPILED = """
