@@ -4,7 +4,7 @@ BIN = $(VENV)/bin
 # A kernel forced on OpenBLAS from outside would be measured instead of this machine.
 MEASURED = env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE
 
-.PHONY: report gpu-report test lint docs clean
+.PHONY: report gpu-report dashboard test lint docs clean
 
 report: $(VENV)/.installed   ## how fast is this machine, and a model trained on it
 	$(MEASURED) $(BIN)/rnncore info
@@ -13,6 +13,9 @@ report: $(VENV)/.installed   ## how fast is this machine, and a model trained on
 
 gpu-report: $(VENV)/.installed   ## the CUDA backend beside cuDNN, which is PyTorch's where that is installed in .venv
 	$(BIN)/python benchmarks/gpu.py
+
+dashboard: $(VENV)/.installed-dev   ## asv's site of the project's history, on http://127.0.0.1:8080/
+	$(BIN)/python benchmarks/dashboard.py
 
 test: $(VENV)/.installed-test   ## the whole test suite
 	$(BIN)/python -m pytest $(PYTEST_ARGUMENTS)

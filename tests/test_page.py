@@ -117,8 +117,8 @@ def test_what_was_measured_outlives_a_page_that_fails(
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with open_browser() as opened:
+def browser(request: pytest.FixtureRequest) -> Iterator[Any]:
+    with open_browser(request) as opened:
         yield opened
 
 
