@@ -84,7 +84,7 @@ def test_grid_list_and_graph(request: pytest.FixtureRequest, tmp_path: Path) -> 
         assert page.locator("#summarylist-body tbody tr").count() > len(measured)
 
         page.goto(f"{address}#/regressions")
-        page.locator("#regressions-body table").first.wait_for()
+        page.locator("#regressions-body > *").first.wait_for()
         page.screenshot(path=tmp_path / "regressions.png")
 
 
