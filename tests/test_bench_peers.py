@@ -178,6 +178,7 @@ def test_share_of_the_roof(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, module.__name__, module)
     machine = limits.measure_limits("float32", 3, 4096, 32)
     assert machine.fma == 6e9
+    assert machine.bandwidth is not None
     assert machine.bandwidth == 3 * 4096 * 1e3
     bound = SMALL.flops() / 6e9
     assert SMALL.bytes() / machine.bandwidth > bound
