@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import itertools
 import re
+import sys
+import threading
 import time
 from functools import partial
 
@@ -48,6 +50,27 @@ def test_tasks_take_turns() -> None:
     assert order == ["a", "b"] * 3
     assert [len(samples[name]) for name in "ab"] == [3, 3]
     assert clock.take_turns({}, 3, 1) == {}
+
+
+def test_a_turn_that_had_to_wait_for_a_core_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited = itertools.accumulate([0.0, 9e9, 0.0, 1e3, 0.0, 7e9, 0.0, 6e9])
+    monkeypatch.setattr(clock, "waiting_seconds", lambda: next(waited))
+    turns = itertools.count()
+    assert clock.least_disturbed(lambda _: [next(turns)], 0.0) == [1]
+    assert next(turns) == clock.ATTEMPTS
+    monkeypatch.setattr(clock, "waiting_seconds", lambda: 3.0)
+    assert clock.least_disturbed(lambda _: [next(turns)], 0.0) == [clock.ATTEMPTS + 1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_waiting_for_a_core_is_seen() -> None:
+    before = clock.waiting_seconds()
+    threads = [threading.Thread(target=sum, args=(range(3_000_000),)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    assert clock.waiting_seconds() >= before >= 0
+    for thread in threads:
+        thread.join()
 
 
 def test_the_first_call_of_a_turn_counts_only_if_it_fills_the_turn() -> None:

@@ -147,3 +147,15 @@ def test_impl_says_how_threads_divide_the_work() -> None:
     assert large.impl(100, 64, training=True).split(", back ")[1] == "1x2"
     assert Recurrent("lstm", 8, 8, backend="numba", num_threads=1).impl(100, 1).endswith("-bit 1x1")
     assert Recurrent("lstm", 512, 512, backend="numpy").impl(100, 128) == "4 tiles of rows"
+
+
+def test_a_large_step_has_several_threads_and_the_same_bits() -> None:
+    x = np.random.default_rng(0).standard_normal((1, 512), np.float32)
+    steps = []
+    for threads in (1, 2):
+        frozen = Recurrent("lstm", 512, 512, backend="numba", num_threads=threads, seed=0).freeze()
+        output, state = frozen.step(x)
+        steps.append([output, *as_tuple(state), frozen.step(x, state)[0]])
+    for one, two in zip(*steps, strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert " 1x2" in Recurrent("lstm", 512, 512, backend="numba", num_threads=2).impl(1, 1)

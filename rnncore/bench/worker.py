@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, BinaryIO, NamedTuple
 
 from . import clock
@@ -54,7 +55,7 @@ class Worker:
     def turn(self, seconds: float) -> list[float]:
         """Seconds of each of some calls."""
         assert self._task is not None, "turn: expected to be asked after prepare"
-        return clock.sample(self._task, seconds)
+        return clock.least_disturbed(partial(clock.sample, self._task), seconds)
 
     def limits(self, dtype: str, threads: int, weight_bytes: int, size: int) -> Limits:
         """What the machine can do, or its GPU where that is what is measured here."""

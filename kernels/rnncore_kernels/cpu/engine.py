@@ -14,7 +14,7 @@ from ..contract import BackwardRun, Engine, LayerGradients, LayerWeights, Run
 from .division import ROWS_BYTES
 from .layer import make_layer
 from .packed import CpuPacked, pack
-from .plan import Job, Residuals, StepJob, backward_job, forward_job, impl
+from .plan import Job, Residuals, StepJob, backward_job, forward_division, forward_job, impl
 from .threads import POOL, Task, most_threads
 
 MAX_STEP_ROWS = 4
@@ -45,7 +45,7 @@ class NumbaEngine(Engine[CpuPacked, Residuals]):
         return impl(layer, steps, batch, self._threads, training=training)
 
     def infer(self, runs: Sequence[_Run]) -> None:
-        if len(runs) == 1 and _step(runs[0]):
+        if len(runs) == 1 and _step(runs[0], self._threads):
             return
         self._run("forward", lambda threads: [forward_job(run, threads, keep=False) for run in runs], runs)
 
@@ -88,8 +88,8 @@ def _batches(code: int, jobs: Sequence[Job], available: int) -> Iterator[list[Ta
         yield [(code, ctypes.addressof(job.words), thread) for job in together for thread in range(job.threads)]
 
 
-def _step(run: _Run) -> bool:
-    """Compute a run of one step, if it is one with nothing special about it."""
+def _step(run: _Run, threads: int) -> bool:
+    """Compute a run of one step on this thread, if it is one with nothing special about it and not worth several."""
     steps, batch, _ = run.x.shape
     if steps != 1 or run.output is None or run.last is not None or run.rows.batch_sizes is not None:
         return False
@@ -98,6 +98,8 @@ def _step(run: _Run) -> bool:
         return False
     job = packed.prepared[-1] if packed.prepared else None
     if job is None or job.batch != batch:
+        if forward_division(packed.layer, steps, batch, threads)[0].threads > 1:
+            return False
         job = StepJob(run)
         packed.prepared[:] = [job]
     if not job.busy.acquire(blocking=False):

@@ -213,12 +213,12 @@ def backward_job(run: BackwardRun[CpuPacked, Residuals], threads: int) -> Job:
 
 def impl(layer: Layer, steps: int, batch: int, threads: int, *, training: bool) -> str:
     """Width of vectors, threads by rows x by units, whether one pass computes both products; so for backward."""
-    division, separate = _forward_division(layer, steps, batch, threads)
+    division, separate = forward_division(layer, steps, batch, threads)
     words = f"{8 * layer.shape.vector_bytes}-bit {division}{'' if separate else ' fused'}"
     return f"{words}, back {_backward_division(layer, steps, batch, threads)}" if training else words
 
 
-def _forward_division(layer: Layer, steps: int, batch: int, threads: int) -> tuple[Division, bool]:
+def forward_division(layer: Layer, steps: int, batch: int, threads: int) -> tuple[Division, bool]:
     """How threads divide a run, and whether the input projection is separate."""
     step_flops, weight_bytes = 2 * batch * layer.weights, layer.weights * layer.shape.itemsize
     division = divide(threads, batch, layer.groups, steps, step_flops, weight_bytes)
@@ -263,7 +263,7 @@ def _forward_template(layer: Layer, steps: int, batch: int, count: int, most: in
     """For inference, where `count` is -1, or training with that many rows of all steps together."""
     keep = count >= 0
     row = layer.row_bytes
-    division, separate = _forward_division(layer, steps, batch, threads)
+    division, separate = forward_division(layer, steps, batch, threads)
     table_rows = max(1, batch, PROJECTION_ROWS if separate else 0)
     projected = round_up(table_rows * layer.columns_bytes) if separate else 0
     scratch = round_up(24 * table_rows + BLOCK_ROWS * layer.pre_vectors * layer.shape.vector_bytes)

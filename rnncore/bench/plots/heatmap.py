@@ -12,6 +12,7 @@ from matplotlib.patches import Rectangle
 from ..ratios import has_peers, versus_best
 from ..result import Result
 from ..table import percent, rounded
+from ..workload import Workload
 from . import PlotError, scales
 from .labels import common, varying, words
 from .panel import Panel
@@ -21,6 +22,8 @@ RATIO_EDGES = (0.5, 0.8, 0.95, 1.05, 1.25, 2.0)
 SHARE_EDGES = (0.25, 0.5, 0.75)
 MOST_LEVEL_LABELS = 5
 """Columns with names side by side; more have them upright."""
+LONG = 18
+"""Letters of a line's name from which on it has two lines."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +68,11 @@ def _scale(results: Sequence[Result]) -> Scale:
 def _panel(contender: str, rows: Sequence[Result], scale: Scale) -> Panel:
     workloads = [row.workload for row in rows]
     fields = [name for name in varying(workloads) if name not in ("cell", "mode")]
-    lines = list(dict.fromkeys(words(workload, fields) for workload in workloads))
+    lines = list(dict.fromkeys(_name(workload, fields) for workload in workloads))
+    pitch = 0.32 if any("\n" in line for line in lines) else 0.22
     columns = list(dict.fromkeys((workload.cell, workload.mode) for workload in workloads))
     shown = {
-        (lines.index(words(row.workload, fields)), columns.index((row.workload.cell, row.workload.mode))): value
+        (lines.index(_name(row.workload, fields)), columns.index((row.workload.cell, row.workload.mode))): value
         for row in rows
         if (value := scale.value(row)) is not None
     }
@@ -76,8 +80,13 @@ def _panel(contender: str, rows: Sequence[Result], scale: Scale) -> Panel:
         title=f"{contender}: {scale.name}",
         detail=common(workloads, without=("cell", "mode")),
         draw=lambda axes, theme: _draw(axes, theme, lines, columns, shown, scale),
-        height=1.3 + 0.22 * len(lines) + 0.5 * (len(columns) > MOST_LEVEL_LABELS),
+        height=1.3 + pitch * len(lines) + 0.5 * (len(columns) > MOST_LEVEL_LABELS),
     )
+
+
+def _name(workload: Workload, fields: Sequence[str]) -> str:
+    name = words(workload, fields)
+    return name.replace(" H=", "\nH=") if len(name) > LONG else name
 
 
 def _draw(

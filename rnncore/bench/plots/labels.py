@@ -15,14 +15,14 @@ SHORT: dict[str, Callable[[Workload], str]] = {
     "input_size": lambda w: f"I={w.input_size}",
     "hidden_size": lambda w: f"H={w.hidden_size}",
     "dtype": lambda w: w.dtype,
-    "num_layers": lambda w: f"{w.num_layers} layer{'s' * (w.num_layers > 1)}",
-    "bidirectional": lambda w: "bidirectional" if w.bidirectional else "one direction",
-    "ragged": lambda w: "ragged" if w.ragged else "rows of T steps",
+    "num_layers": lambda w: f"{w.num_layers} layers",
+    "bidirectional": lambda w: "bidirectional",
+    "ragged": lambda w: "ragged",
     "threads": lambda w: f"{w.threads or 'all'} thread{'s' * (w.threads != 1)}",
     "seed": lambda w: f"seed {w.seed}",
 }
 USUAL = {"num_layers": 1, "bidirectional": False, "ragged": False, "seed": 0}
-"""Not worth a word where it holds for all."""
+"""Not worth a word."""
 
 
 def varying(workloads: Sequence[Workload]) -> list[str]:
@@ -36,17 +36,18 @@ def varying(workloads: Sequence[Workload]) -> list[str]:
 
 
 def words(workload: Workload, fields: Collection[str], between: str = " ") -> str:
-    """Some of the workload's fields."""
-    return between.join(text(workload) for field, text in SHORT.items() if field in fields)
+    """Some of the workload's fields; I only where it is not H."""
+    usual = {name for name, value in USUAL.items() if getattr(workload, name) == value}
+    usual |= {"input_size"} if workload.input_size == workload.hidden_size else set()
+    return between.join(text(workload) for field, text in SHORT.items() if field in fields and field not in usual)
 
 
 def common(workloads: Sequence[Workload], without: Collection[str] = ()) -> str:
     """What holds for all."""
     first = workloads[0]
     same = {name for name in SHORT if len({getattr(workload, name) for workload in workloads}) == 1}
-    same -= {*without, *(name for name, value in USUAL.items() if getattr(first, name) == value)}
     follows = all(workload.input_size == workload.hidden_size for workload in workloads)
-    return words(first, same - ({"input_size"} if follows else set()), ", ") + (", I = H" if follows else "")
+    return words(first, same - {*without}, ", ") + (", I = H" if follows else "")
 
 
 def grouped(workloads: Sequence[Workload], fields: Collection[str]) -> list[list[Workload]]:
