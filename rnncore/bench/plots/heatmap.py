@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -22,8 +23,8 @@ RATIO_EDGES = (0.5, 0.8, 0.95, 1.05, 1.25, 2.0)
 SHARE_EDGES = (0.25, 0.5, 0.75)
 MOST_LEVEL_LABELS = 5
 """Columns with names side by side; more have them upright."""
-LONG = 18
-"""Letters of a line's name from which on it has two lines."""
+NAME_WIDTH = 13
+"""Letters of a line's name side by side at most."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def _panel(contender: str, rows: Sequence[Result], scale: Scale) -> Panel:
     workloads = [row.workload for row in rows]
     fields = [name for name in varying(workloads) if name not in ("cell", "mode")]
     lines = list(dict.fromkeys(_name(workload, fields) for workload in workloads))
-    pitch = 0.32 if any("\n" in line for line in lines) else 0.22
+    pitch = 0.1 + 0.12 * min(3, max(1 + line.count("\n") for line in lines))
     columns = list(dict.fromkeys((workload.cell, workload.mode) for workload in workloads))
     shown = {
         (lines.index(_name(row.workload, fields)), columns.index((row.workload.cell, row.workload.mode))): value
@@ -85,8 +86,7 @@ def _panel(contender: str, rows: Sequence[Result], scale: Scale) -> Panel:
 
 
 def _name(workload: Workload, fields: Sequence[str]) -> str:
-    name = words(workload, fields)
-    return name.replace(" H=", "\nH=") if len(name) > LONG else name
+    return "\n".join(textwrap.wrap(words(workload, fields), NAME_WIDTH))
 
 
 def _draw(
@@ -98,12 +98,20 @@ def _draw(
     scale: Scale,
 ) -> None:
     colours = scale.colours(theme)
+    upright = len(columns) > MOST_LEVEL_LABELS
     for (line, column), value in shown.items():
         colour = colours[bisect.bisect_right(scale.edges, value)]
         ink = theme.strong_ink if colour in (theme.slower[-1], theme.faster[-1]) else theme.ink
         axes.add_patch(Rectangle((column + 0.03, line + 0.06), 0.94, 0.88, facecolor=colour, edgecolor="none"))
-        axes.text(column + 0.5, line + 0.52, scale.text(value), ha="center", va="center", color=ink, size=8.5)
-    upright = len(columns) > MOST_LEVEL_LABELS
+        axes.text(
+            column + 0.5,
+            line + 0.52,
+            scale.text(value),
+            ha="center",
+            va="center",
+            color=ink,
+            size=7 if upright else 8.5,
+        )
     names = [f"{cell} {mode}" if upright else f"{cell}\n{mode}" for cell, mode in columns]
     axes.set(xlim=(0, len(columns)), ylim=(len(lines), 0))
     axes.set_xticks([column + 0.5 for column in range(len(columns))], names, rotation=90 if upright else 0)
