@@ -157,14 +157,14 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
         assert line in printed
 
 
-def test_a_step_without_a_check(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_step_without_a_check_in_two_passes(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--mode", "step", "--no-check", "-B", "1", "-H", "8", "-r", "2", "--min-time", "0", "--warmup", "3"]
     assert main(["bench", "--cell", "gru", "--backend", "numpy,numba", *arguments, "-o", "json"]) == 0
     content = json.loads(capsys.readouterr().out)
     assert [row["error"] for row in content["results"]] == [None, None]
     assert [len(row["samples"]) for row in content["results"]] == [2, 2]
     assert content["results"][0]["workload"]["steps"] == 1
-    assert content["settings"] == {"repeats": 2, "min_time": 0.0, "warmup": 3, "check": False}
+    assert content["settings"] == {"repeats": 2, "passes": 2, "min_time": 0.0, "warmup": 3, "check": False}
 
 
 # Outputs ---------------------------------------------------------------------------------------------------------

@@ -16,7 +16,8 @@ from records import made_up, made_up_record
 
 from rnncore.bench import clock, measure, table
 from rnncore.bench.estimate import spoken
-from rnncore.bench.result import Result
+from rnncore.bench.limits import Limits
+from rnncore.bench.result import Result, joined
 from rnncore.bench.workload import Workload
 from rnncore.cli.terminal import parts, show
 
@@ -104,6 +105,19 @@ def test_median_and_spread() -> None:
     assert row.seconds == 3
     assert row.spread == pytest.approx(2 / 3)
     assert made_up("numpy", [4.0]).spread == 0
+
+
+def test_passes_are_joined() -> None:
+    limits = Limits(1e9, 1e9, 4e9), Limits(2e9, 4e9, 1e9)
+    one = made_up("numpy", [1.0, 2.0], limits=limits[0])
+    whole = joined(one, made_up("numpy", [3.0], limits=limits[1]))
+    assert whole.samples == (1.0, 2.0, 3.0)
+    assert whole.limits == Limits(1e9, 2e9, 3e9)
+    without = joined(one, made_up("numpy", [3.0], limits=Limits(1e9)))
+    assert without.limits == Limits(1e9)
+    assert joined(one, made_up("numpy", [], "failed", "it broke")).status == "failed"
+    settings = measure.Settings(repeats=7, passes=3)
+    assert [settings.turns(number) for number in range(3)] == [2, 2, 3]
 
 
 def terminal(width: int, *results: Result) -> str:

@@ -12,7 +12,9 @@ START_SECONDS = 1.5
 CALL_SECONDS = 5e-5
 TURN_SECONDS = 0.08
 """Around a turn: asking, resting until threads sleep, measuring the machine."""
-FLOPS, REFERENCE_FLOPS = 2e10, 1e10
+PREPARE_SECONDS = 0.05
+"""To make a network."""
+FLOPS, REFERENCE_FLOPS = 5e10, 3e10
 """Of a core, in a workload and in the reference."""
 
 
@@ -21,7 +23,8 @@ def workload_seconds(workload: Workload, contenders: int, settings: Settings) ->
     call = CALL_SECONDS + workload.flops() / (FLOPS * (workload.threads or 1))
     turn = max(settings.min_time / settings.repeats, 2 * call) + TURN_SECONDS
     reference = workload.flops() / REFERENCE_FLOPS if settings.check else 0.0
-    return reference + contenders * (settings.repeats * turn + (2 + settings.warmup) * call)
+    prepared = settings.passes * (PREPARE_SECONDS + (2 + settings.warmup) * call)
+    return reference + contenders * (settings.repeats * turn + prepared)
 
 
 def total_seconds(workloads: Sequence[Workload], contenders: int, settings: Settings) -> float:

@@ -37,8 +37,8 @@ GRID: tuple[Size, ...] = (
 """Small and large, odd and even: what the library is tuned for."""
 
 PRESETS = {
-    "quick": Preset(((100, 1, 256, 256), (100, 32, 128, 128)), MODES, Settings(repeats=5, min_time=0.1)),
-    "default": Preset(((100, 1, 256, 256), (100, 32, 256, 256), (100, 64, 512, 512)), MODES, Settings()),
+    "quick": Preset(((100, 1, 256, 256), (100, 32, 128, 128)), MODES, Settings(repeats=6, passes=3, min_time=0.1)),
+    "default": Preset(((100, 1, 256, 256), (100, 32, 256, 256), (100, 64, 512, 512)), MODES, Settings(passes=2)),
     "full": Preset(
         GRID,
         (*MODES, STEP),

@@ -39,15 +39,22 @@ class Settings:
 
     Attributes:
         repeats: turns of each contender, in rounds in which each has one: so many samples.
+        passes: how often all workloads are gone through, each time with a part of the repeats. A second in which the
+            machine is slow is then not the only one that a row was measured in.
         min_time: seconds that the turns of a row take together at least.
         warmup: calls before the first turn, beside the one whose result is checked.
         check: whether results are compared with the NumPy engine in float64.
     """
 
     repeats: int = 10
+    passes: int = 1
     min_time: float = 0.5
     warmup: int = 0
     check: bool = True
+
+    def turns(self, number: int) -> int:
+        """Rounds of a pass: together as many as there are repeats."""
+        return self.repeats * (number + 1) // self.passes - self.repeats * number // self.passes
 
 
 def run(
@@ -55,29 +62,38 @@ def run(
 ) -> Generator[Result, None, None]:
     """Measure each workload on each backend and peer, and yield the results as they come.
 
-    A contender that fails at a workload is started again for the next.
+    With several passes, what a row has got in one; `result.joined` puts two together. What has no samples in one is not
+    tried again. A contender that fails at a workload is started again for the next.
 
     Raises:
         MeasurementError: the process that measures the machine failed or died.
     """
     with started([*contenders, LIMITS]) as children:
-        for workload in workloads:
-            yield from _measure(workload, contenders, children, settings or Settings())
+        settings = settings or Settings()
+        over: set[tuple[Workload, str]] = set()
+        for number in range(settings.passes):
+            for workload in workloads:
+                names = [name for name in contenders if (workload, name) not in over]
+                for result in _measure(workload, names, children, settings, number) if names else ():
+                    if not result.samples:
+                        over.add((workload, result.contender))
+                    yield result
 
 
 def _measure(
-    workload: Workload, contenders: Sequence[str], children: Mapping[str, Child], settings: Settings
+    workload: Workload, contenders: Sequence[str], children: Mapping[str, Child], settings: Settings, number: int
 ) -> list[Result]:
-    """The workload's row of each contender."""
+    """The workload's row of each contender, in the pass of that number."""
     try:
-        reference = _reference(workload) if settings.check else None
+        reference = _reference(workload) if settings.check and number == 0 else None
     except MemoryError as error:
         reason = f"not enough memory for the reference: {error}"
         return [Result(workload, contender, "failed", reason=reason) for contender in contenders]
     rows = {name: _prepare(workload, name, children[name], reference, settings.warmup) for name in contenders}
     right = [name for name, row in rows.items() if row.status == "measured"]
     if right:
-        limits, samples, failures = _time(workload, {name: children[name] for name in (*right, LIMITS)}, settings)
+        timed = {name: children[name] for name in (*right, LIMITS)}
+        limits, samples, failures = _time(workload, timed, settings, settings.turns(number))
         for name in right:
             if name in failures:
                 rows[name] = replace(rows[name], status="failed", reason=failures[name])
@@ -107,7 +123,7 @@ def _prepare(workload: Workload, name: str, child: Child, reference: Sequence[Ar
 
 
 def _time(
-    workload: Workload, children: Mapping[str, Child], settings: Settings
+    workload: Workload, children: Mapping[str, Child], settings: Settings, rounds: int
 ) -> tuple[dict[str, Limits], dict[str, list[float]], dict[str, str]]:
     """Limits of the machine, and of its GPU if that is measured; the samples of each child; why some have none."""
     found: dict[str, list[Limits]] = {name: [] for name in children if name in (GPU, LIMITS)}
@@ -128,7 +144,7 @@ def _time(
         return samples
 
     turns = {name: partial(turn, name) for name in children}
-    samples = take_turns(turns, settings.repeats, settings.min_time / settings.repeats)
+    samples = take_turns(turns, rounds, settings.min_time / settings.repeats)
     return {name: _median(values) for name, values in found.items()}, samples, failures
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from .limits import Limits
@@ -88,3 +88,20 @@ class Result:
         compute = self.workload.flops() / (self.limits.fma or self.limits.gemm)
         memory = self.workload.bytes() / self.limits.bandwidth if self.limits.bandwidth else 0.0
         return max(compute, memory) / self.seconds
+
+
+def joined(one: Result, more: Result) -> Result:
+    """The same row with the samples of both; a failure in either is one of the row."""
+    if not more.samples or one.limits is None or more.limits is None:
+        return more if not more.samples else one
+    count = len(one.samples), len(more.samples)
+
+    def mean(first: float | None, second: float | None) -> float | None:
+        return None if first is None or second is None else (first * count[0] + second * count[1]) / sum(count)
+
+    limits = Limits(
+        one.limits.gemm,
+        mean(one.limits.fma, more.limits.fma),
+        mean(one.limits.bandwidth, more.limits.bandwidth),
+    )
+    return replace(one, samples=one.samples + more.samples, limits=limits)

@@ -20,7 +20,7 @@ from ..bench.grid import PRESETS, Axes, of_preset, product
 from ..bench.measure import Settings
 from ..bench.peers import PEERS, missing, require_peers
 from ..bench.record import Record
-from ..bench.result import Result
+from ..bench.result import Result, joined
 from ..bench.table import work_cells
 from ..bench.workload import MODES, STEP, Workload
 from ..machine import configuration
@@ -76,6 +76,7 @@ def add(commands: Any) -> None:
 
     how = parser.add_argument_group("how")
     how.add_argument("-r", "--repeats", type=size, help="turns of each contender, so many samples (the preset's)")
+    how.add_argument("--passes", type=size, help="how often to go through all, with a part of the turns (the preset's)")
     how.add_argument("--min-time", type=seconds, metavar="SECONDS", help="time to spend on a row (the preset's)")
     how.add_argument("--warmup", type=int, default=0, metavar="CALLS", help="calls before the first turn (0)")
     how.add_argument(
@@ -106,17 +107,19 @@ def run(arguments: argparse.Namespace) -> int:
     outputs = Outputs(arguments.output)
     warnings = noise.before(workloads)
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    results: list[Result] = []
+    rows: dict[tuple[Workload, str], Result] = {}
     status, message = OK, ""
     try:
         with contextlib.closing(measure.run(workloads, contenders, settings)) as measured:
             for result in _with_progress(measured, workloads, contenders, settings):
-                results.append(result)
-                outputs.add(result)
+                key = result.workload, result.contender
+                rows[key] = joined(rows[key], result) if key in rows else result
+                outputs.add(rows[key])
     except KeyboardInterrupt:
         status, message = INTERRUPTED, "interrupted"
     except MeasurementError as error:
         status, message = FAILED, str(error)
+    results = list(rows.values())
     warnings += noise.after(results)
     command = shlex.join(["rnncore", *_without_outputs(arguments.argv)])
     whole = status == OK
@@ -144,8 +147,10 @@ def _settings(arguments: argparse.Namespace) -> Settings:
     preset = PRESETS[arguments.preset].settings
     if arguments.warmup < 0:
         raise UsageError(f"--warmup: expected 0 calls or more, got {arguments.warmup}")
+    repeats = arguments.repeats or preset.repeats
     return Settings(
-        repeats=arguments.repeats or preset.repeats,
+        repeats=repeats,
+        passes=min(arguments.passes or preset.passes, repeats),
         min_time=preset.min_time if arguments.min_time is None else arguments.min_time,
         warmup=arguments.warmup,
         check=arguments.check,
@@ -220,8 +225,8 @@ def _with_progress(
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(elapsed_when_finished=True))
     cost = {work: workload_seconds(work, 1, settings) for work in workloads}
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        rows = len(workloads) * len(contenders)
-        task = progress.add_task(f"0 of {rows} rows", total=sum(cost.values()) * len(contenders))
+        rows = len(workloads) * len(contenders) * settings.passes
+        task = progress.add_task(f"0 of {rows} rows", total=sum(cost.values()) * len(contenders) * settings.passes)
         for count, result in enumerate(measured, 1):
             progress.update(task, advance=cost[result.workload], description=f"{count} of {rows} rows")
             yield result

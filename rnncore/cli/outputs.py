@@ -58,9 +58,7 @@ class Outputs:
         self._kept: set[Path] = set()
 
     def add(self, result: Result) -> None:
-        """A row. Lines of JSON are written at once, so that they are there even after a power cut."""
-        if self._here == LINES:
-            print(to_json_line(result), end="", flush=True)
+        """A row, or what a further pass made of it. Lines of JSON are in their file at once, even after a power cut."""
         for output in self._files:
             if output.format == LINES and output.path is not None:
                 # What fails here fails again in `finish`, which says so.
@@ -72,7 +70,7 @@ class Outputs:
         failures = list(self._write_files(record))
         if self._here == TABLE:
             show(record, sys.stdout)
-        elif self._here is not None and self._here != LINES:
+        elif self._here is not None:
             try:
                 text = FORMATS[self._here](record)
             except Exception as error:
