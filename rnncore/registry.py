@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+from collections.abc import Iterable
 from typing import Any, cast
 
 from rnncore_kernels.contract import Engine, EngineModule, Probe
@@ -42,6 +43,13 @@ def resolve(name: str) -> str:
     if not probe.available:
         raise BackendUnavailableError(f"backend {name!r} is not available: {probe.reason}. {probe.fix}")
     return name
+
+
+def resolve_all(names: Iterable[str]) -> list[str]:
+    """The backends that some names stand for, none twice: "all" is those that can run here, others as in `resolve`."""
+    available = [name for name in MODULES if _probe(name).available]
+    found = (backend for name in names for backend in (available if name == "all" else [resolve(name)]))
+    return list(dict.fromkeys(found))
 
 
 def make_engine(name: str, num_threads: int | None) -> Engine[Any, Any]:

@@ -92,8 +92,10 @@ class Result:
 
 def joined(one: Result, more: Result) -> Result:
     """The same row with the samples of both; a failure in either is one of the row."""
-    if not more.samples or one.limits is None or more.limits is None:
-        return more if not more.samples else one
+    if not more.samples:
+        return more
+    assert one.limits is not None
+    assert more.limits is not None
     count = len(one.samples), len(more.samples)
 
     def mean(first: float | None, second: float | None) -> float | None:

@@ -24,7 +24,7 @@ from ..bench.result import Result, joined
 from ..bench.table import work_cells
 from ..bench.workload import MODES, STEP, Workload
 from ..machine import configuration
-from ..registry import MODULES, backends, resolve
+from ..registry import MODULES, backends, resolve_all
 from .outputs import Outputs, parse
 from .status import FAILED, FAILED_CHECK, INTERRUPTED, OK, UsageError
 from .terminal import show_rows
@@ -99,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure, and write down what was measured, whatever happens."""
     if arguments.list:
         return _list()
-    contenders = _contenders(arguments)
+    contenders = list(dict.fromkeys([*resolve_all(arguments.backend), *arguments.peer]))
     workloads, settings = _workloads(arguments), _settings(arguments)
     if arguments.dry_run:
         return _dry_run(workloads, contenders, settings)
@@ -133,14 +133,6 @@ def run(arguments: argparse.Namespace) -> int:
 def _status(results: Sequence[Result]) -> int:
     statuses = {result.status for result in results}
     return FAILED_CHECK if "wrong" in statuses else FAILED if "failed" in statuses else OK
-
-
-def _contenders(arguments: argparse.Namespace) -> list[str]:
-    names: list[str] = []
-    for name in arguments.backend:
-        available = [backend for backend, probe in backends().items() if probe.available]
-        names += available if name == "all" else [resolve(name)]
-    return list(dict.fromkeys([*names, *arguments.peer]))
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:

@@ -14,7 +14,7 @@ from rnncore_kernels.cells import CELLS
 
 from ..bench.table import markdown
 from ..machine import configuration
-from ..registry import MODULES, backends, resolve
+from ..registry import MODULES, backends, resolve_all
 from .status import FAILED, FAILED_CHECK, OK, UsageError
 from .terminal import show_rows
 from .values import choices
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     wanted = tuple(CELLS[name] for name in arguments.cell)
     cells = [name for name, (cell, _) in networks.CELLS.items() if isinstance(cell, wanted)]
-    names = _backends(arguments.backend)
+    names = resolve_all(arguments.backend)
     count = len(names) * len(cells) * len(set(arguments.dtype))
     start = time.perf_counter()
     checked = verify(names, cells, list(dict.fromkeys(arguments.dtype)), arguments.seed)
@@ -79,11 +79,6 @@ def run(arguments: argparse.Namespace) -> int:
                 if not probe.available:
                     print(f"{name}: not available: {probe.reason}. {probe.fix}")
     return _complain(outcomes)
-
-
-def _backends(asked: Sequence[str]) -> list[str]:
-    available = [name for name, probe in backends().items() if probe.available]
-    return list(dict.fromkeys(found for name in asked for found in (available if name == "all" else [resolve(name)])))
 
 
 def _show(rows: Sequence[dict[str, str]]) -> None:
