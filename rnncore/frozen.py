@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from rnncore_kernels.contract import Array, Run
+from rnncore_kernels.contract import Array
 
 from .arguments import read_sequence, read_states, read_step
 from .devices import as_array, is_on_gpu
 from .errors import describe
-from .rows import DENSE
+from .plain_step import PlainStep
 from .stack import Stack
 
 
@@ -41,50 +41,22 @@ class Frozen:
 
     def step(self, x_t: Array, state: Any = None) -> tuple[Array, Any]:
         """Compute one step: arguments, results and errors as in `Recurrent.step`."""
-        stack = self._stack
-        if (result := self._plain_step(x_t, state)) is not None:
+        if (plain := self._plain_step) is not None and (result := plain(x_t, state)) is not None:
             return result
+        stack = self._stack
         layout, x = read_step(stack.architecture, stack.engine.xp, x_t)
         states = layout.new_states(read_states(layout, state))
         output = layout.empty_sequence(stack.architecture.output_size)
         stack.infer(x, states, layout.rows, output, None)
         return layout.step_out(output[0]), layout.states_out(states)
 
-    def _plain_step(self, x_t: Any, state: Any) -> tuple[Array, Any] | None:
-        """The step of one layer, where the arguments are right and as the engine wants them; else None.
-
-        All that `step` promises, in a few microseconds.
-        """
-        if (plain := self._plain) is None:
-            return None
-        kind, dtype, inputs, hidden, count, packed, engine = plain
-        states = state if type(state) is tuple else (state,)
-        if type(x_t) is not kind or x_t.dtype is not dtype or not x_t.flags.carray or len(states) != count:
-            return None
-        *rows, width = x_t.shape or (None,)
-        if width != inputs or len(rows) > 1:
-            return None
-        batch, out, wanted = rows[0] if rows else 1, (*rows, hidden), (1, *rows, hidden)
-        new, flat = [], []
-        for array in states:
-            if type(array) is not kind or array.dtype is not dtype or array.shape != wanted:
-                return None
-            copy = array.copy()
-            new.append(copy)
-            flat.append(copy.reshape(batch, hidden))
-        output = engine.xp.empty(out, dtype)
-        x, above = x_t.reshape(1, batch, inputs), output.reshape(1, batch, hidden)
-        engine.infer((Run(packed, x, tuple(flat), above, None, DENSE, False),))
-        return output, tuple(new) if count > 1 else new[0]
-
     @functools.cached_property
-    def _plain(self) -> tuple[Any, ...] | None:
-        """What `_plain_step` needs to know; None unless the network is of one layer, in one direction, on the host."""
+    def _plain_step(self) -> PlainStep | None:
+        """None unless the network is of one layer, in one direction, on the host."""
         arch, engine = self._stack.architecture, self._stack.engine
         if arch.num_layers > 1 or arch.bidirectional or engine.xp is not np:
             return None
-        sizes = arch.input_size, arch.hidden_size, len(arch.cell.states)
-        return engine.xp.ndarray, arch.dtype, *sizes, self._stack.packed[0], engine
+        return PlainStep(arch, engine, self._stack.packed[0])
 
     def generate(
         self, x_0: Array, steps: int, state: Any = None, feedback: Callable[[Array], Array] | None = None

@@ -22,10 +22,10 @@ CELLS: dict[str, str | Cell] = {"rnn": "rnn", "lstm": "lstm", "gru": "gru", "gru
 @pytest.fixture(autouse=True)
 def fresh_templates() -> Iterator[None]:
     """What is remembered of sizes does not outlive a change of how they are divided."""
-    for template in (plan._forward_template, plan._backward_template):
+    for template in (plan.forward_template, plan.backward_template):
         template.cache_clear()
     yield
-    for template in (plan._forward_template, plan._backward_template):
+    for template in (plan.forward_template, plan.backward_template):
         template.cache_clear()
 
 
@@ -55,8 +55,8 @@ def test_same_bits_however_threads_divide_the_work(
     sizes = (9, 7, 5, 83)
     monkeypatch.setattr(plan, "divide", lambda *_: Division(1, 1))
     expected = everything("numba", cell, sizes, num_threads=1)
-    plan._forward_template.cache_clear()
-    plan._backward_template.cache_clear()
+    plan.forward_template.cache_clear()
+    plan.backward_template.cache_clear()
     monkeypatch.setattr(plan, "divide", lambda threads, *_: Division(*grid) if threads > 1 else Division(1, 1))
     monkeypatch.setattr(plan, "is_separate", lambda *_: separate)
     monkeypatch.setattr(plan, "PROJECTION_ROWS", 11)

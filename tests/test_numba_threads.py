@@ -41,7 +41,7 @@ def divided(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def forget_templates() -> None:
-    for template in (plan._forward_template, plan._backward_template):
+    for template in (plan.forward_template, plan.backward_template):
         template.cache_clear()
 
 

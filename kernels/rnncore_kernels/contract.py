@@ -100,6 +100,20 @@ class BackwardRun(NamedTuple, Generic[Packed, Residuals]):
     grad_state: State
 
 
+class Stepper(Protocol):
+    """Steps of inference of one layer for a batch, see `Engine.stepper`."""
+
+    def __call__(self, x: Array, state: Sequence[Array], output: Array) -> bool:
+        """Compute a step; False, with nothing done, if another thread is computing one.
+
+        Args:
+            x: (B, I).
+            state: the cell's states, (B, H) each, overwritten.
+            output: (B, H), written. All are contiguous; axes of one element may be more or missing.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Probe:
     """Whether a backend can run here.
@@ -141,6 +155,10 @@ class Engine(Protocol, Generic[Packed, Residuals]):
     def infer(self, runs: Sequence[Run[Packed]]) -> None:
         """Compute the runs and keep nothing. Beyond the results it allocates memory in proportion to B*H, not to T."""
         ...
+
+    def stepper(self, packed: Packed, batch: int) -> Stepper | None:
+        """What computes single steps of one run faster than `infer`; None where nothing does."""
+        return None
 
     def forward(self, runs: Sequence[Run[Packed]]) -> list[Residuals]:
         """Compute the runs and return what `backward` needs of each. It may refer to x, which will not change."""

@@ -12,9 +12,10 @@ import numpy as np
 from ..cells import Cell
 from ..contract import BackwardRun, Engine, LayerGradients, LayerWeights, Run
 from .division import ROWS_BYTES
+from .jobs import Job, Residuals, StepJob, backward_job, forward_job
 from .layer import make_layer
 from .packed import CpuPacked, pack
-from .plan import Job, Residuals, StepJob, backward_job, forward_division, forward_job, impl
+from .plan import forward_division, impl
 from .threads import POOL, Task, most_threads
 
 MAX_STEP_ROWS = 4
@@ -45,9 +46,11 @@ class NumbaEngine(Engine[CpuPacked, Residuals]):
         return impl(layer, steps, batch, self._threads, training=training)
 
     def infer(self, runs: Sequence[_Run]) -> None:
-        if len(runs) == 1 and _step(runs[0], self._threads):
-            return
         self._run("forward", lambda threads: [forward_job(run, threads, keep=False) for run in runs], runs)
+
+    def stepper(self, packed: CpuPacked, batch: int) -> StepJob | None:
+        several = forward_division(packed.layer, 1, batch, self._threads)[0].threads > 1
+        return None if several or batch > MAX_STEP_ROWS else StepJob(packed, batch)
 
     def forward(self, runs: Sequence[_Run]) -> list[Residuals]:
         return self._run("forward", lambda threads: [forward_job(run, threads, keep=True) for run in runs], runs)
@@ -86,26 +89,3 @@ def _batches(code: int, jobs: Sequence[Job], available: int) -> Iterator[list[Ta
         while waiting and sum(job.threads for job in together) + waiting[0].threads <= available:
             together.append(waiting.pop(0))
         yield [(code, ctypes.addressof(job.words), thread) for job in together for thread in range(job.threads)]
-
-
-def _step(run: _Run, threads: int) -> bool:
-    """Compute a run of one step on this thread, if it is one with nothing special about it and not worth several."""
-    steps, batch, _ = run.x.shape
-    if steps != 1 or run.output is None or run.last is not None or run.rows.batch_sizes is not None:
-        return False
-    packed = run.packed
-    if batch > MAX_STEP_ROWS:
-        return False
-    job = packed.prepared[-1] if packed.prepared else None
-    if job is None or job.batch != batch:
-        if forward_division(packed.layer, steps, batch, threads)[0].threads > 1:
-            return False
-        job = StepJob(run)
-        packed.prepared[:] = [job]
-    if not job.busy.acquire(blocking=False):
-        return False
-    try:
-        job.run(run, packed.layer.forward_kernels.functions["forward"])
-    finally:
-        job.busy.release()
-    return True

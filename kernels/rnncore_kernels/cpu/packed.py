@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -47,7 +47,6 @@ class CpuPacked(NamedTuple):
         w_x, w_h, bias: addresses of those of the forward pass.
         w_h_back, w_x_back: of the backward pass; 0 where they are for inference alone.
         has_bias: whether there are biases.
-        prepared: for `engine`, the last `plan.StepJob` of these weights.
     """
 
     layer: Layer
@@ -58,7 +57,6 @@ class CpuPacked(NamedTuple):
     w_h_back: int
     w_x_back: int
     has_bias: bool
-    prepared: list[Any]
 
 
 def pack(cell: Cell, weights: LayerWeights, *, backward: bool, threads: int = 1) -> CpuPacked:
@@ -99,4 +97,4 @@ def pack(cell: Cell, weights: LayerWeights, *, backward: bool, threads: int = 1)
     run(layer.forward_kernels, "pack", words, threads)
     if backward:
         run(layer.backward_kernels, "pack_back", words, threads)
-    return CpuPacked(layer, memory, w_x, w_h, bias, w_h_back, w_x_back, b_ih is not None, [])
+    return CpuPacked(layer, memory, w_x, w_h, bias, w_h_back, w_x_back, b_ih is not None)

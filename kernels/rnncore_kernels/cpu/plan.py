@@ -1,19 +1,14 @@
-"""From a run to the words that its kernel is called with, and the memory that these refer to.
+"""What the words of a call and its memory are made from: all that follows from sizes alone.
 
-What follows from sizes alone is a template, kept for the next call: a step should take microseconds.
+Kept for the next call of these sizes: a step should take microseconds.
 """
 
 from __future__ import annotations
 
-import ctypes
 import functools
-import threading
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple
 
-import numpy as np
-
-from ..contract import Array, BackwardRun, LayerGradients, LayerWeights, Rows, Run
 from .division import Division, divide, is_separate
 from .fields.run import (
     BACKWARD_WORDS,
@@ -25,21 +20,13 @@ from .fields.run import (
     CARRY_VALUE,
     CHUNK_ROWS,
     FORWARD_WORDS,
-    GRAD_OUT,
     GRAD_VALUE,
-    GRAD_W_IH,
-    GRAD_X,
     GRADS,
     HIDDEN,
     INPUT,
-    KEPT,
     KEPT_ROW,
-    LAST,
     OPERAND_VALUE,
     OPERANDS,
-    ORDER,
-    OUT,
-    OUT_ROW,
     PAIR,
     PANEL_ROWS,
     PRE,
@@ -48,7 +35,6 @@ from .fields.run import (
     PROJECTED_ROW,
     PROJECTED_ROWS,
     PROJECTED_SIZE,
-    REVERSE,
     ROW_THREADS,
     ROWS,
     SCRATCH,
@@ -56,23 +42,15 @@ from .fields.run import (
     SCRATCH_SIZE,
     STAGE_TABLE,
     STAGES,
-    STATE_ARRAYS,
     STATE_ROWS,
     STATE_VALUE,
     STATES,
     STEPS,
     UNIT_THREADS,
     UNITS,
-    W_H_BACK,
-    W_X,
-    X_ROW,
-    X,
 )
 from .layer import Layer
-from .memory import Words, address, make_words, round_up
-from .packed import CpuPacked
-from .recycling import Memory
-from .toolchain import Kernel
+from .memory import round_up
 
 PROJECTION_ROWS = 192
 """Rows of x that are multiplied together where the input projection is a product of its own."""
@@ -82,26 +60,6 @@ CHUNK_BYTES = 1 << 20
 
 CHUNK_LEAST, CHUNK_MOST = 256, 1024
 """Rows of all steps of a chunk, whatever they need; the rows of one step if these are more."""
-
-
-class Residuals(NamedTuple):
-    """What the backward pass reads.
-
-    Attributes:
-        x: (T, B, I), the caller's.
-        rows, reverse: as in `Run`.
-        total: rows of all steps together.
-        memory: the states before each step and after the last, what later stages multiplied W_hh with, and what the
-            stages kept, at `operands` and `kept` bytes.
-    """
-
-    x: Array
-    rows: Rows
-    reverse: bool
-    total: int
-    memory: Memory
-    operands: int
-    kept: int
 
 
 class Template(NamedTuple):
@@ -124,93 +82,6 @@ class Template(NamedTuple):
     residuals: tuple[int, int, int]
 
 
-class Job(NamedTuple):
-    """A run, ready for its kernel.
-
-    Attributes:
-        words: what the kernel is called with.
-        threads: how many threads it expects, all at once.
-        memory: what the words refer to.
-        result: what the caller gets of it.
-    """
-
-    words: Words
-    threads: int
-    memory: Any
-    result: Any
-
-
-def forward_job(run: Run[CpuPacked], threads: int, *, keep: bool) -> Job:
-    """The job of `Engine.infer`, or with `keep` of `Engine.forward`, whose result is Residuals."""
-    packed, x, state, output, last, rows, reverse = run
-    layer = packed.layer
-    steps, batch, _ = x.shape
-    count, most = _count(rows, steps, batch)
-    template = _forward_template(layer, steps, batch, count if keep else -1, most, threads)
-    words, memory = _begin(template)
-    residuals = None
-    if keep:
-        size, operands, kept = template.residuals
-        residuals = Residuals(x, rows, reverse, count, Memory(size), operands, kept)
-        _set_residuals(words, residuals)
-    words[REVERSE] = int(reverse)
-    words[W_X : W_X + 3] = packed.w_x, packed.w_h, packed.bias
-    arrays = _set_inputs(words, x, rows, state)
-    if output is not None:
-        words[OUT : OUT + 3] = address(output), *output.strides[:2]
-    if last is not None:
-        words[LAST : LAST + 2] = address(last), last.strides[0]
-    return Job(make_words(words), template.threads, (memory, arrays, run), residuals)
-
-
-class StepJob:
-    """One step of inference, ready to be called again with other arrays: its words and memory stay.
-
-    Attributes:
-        batch: B.
-        busy: held by the call that uses it.
-    """
-
-    def __init__(self, run: Run[CpuPacked]) -> None:
-        self.batch = run.x.shape[1]
-        self.busy = threading.Lock()
-        job = forward_job(run._replace(reverse=False), 1, keep=False)
-        self._words, (_, self._states, _) = job.words, job.memory
-        self._memory = job.memory
-        self._address = ctypes.addressof(job.words)
-
-    def run(self, run: Run[CpuPacked], kernel: Kernel) -> None:
-        """Compute a run of one step of the same batch, all rows and an output."""
-        words, x, output = self._words, run.x, run.output
-        assert output is not None
-        words[X], words[OUT] = address(x), address(output)
-        words[X_ROW], words[OUT_ROW] = x.strides[1], output.strides[1]
-        states = self._states
-        for index, state in enumerate(run.state):
-            states[index] = address(state)
-        kernel(self._address, 0)
-
-
-def backward_job(run: BackwardRun[CpuPacked, Residuals], threads: int) -> Job:
-    """The job of `Engine.backward`, whose result is LayerGradients."""
-    packed, residuals, grad_output, grad_state = run
-    layer = packed.layer
-    x, rows, reverse, count = residuals[:4]
-    steps, batch, _ = x.shape
-    gradients = _empty_gradients(packed, x, rows)
-    template = _backward_template(layer, steps, batch, count, _count(rows, steps, batch)[1], threads)
-    words, memory = _begin(template)
-    _set_residuals(words, residuals)
-    words[REVERSE] = int(reverse)
-    arrays = _set_inputs(words, x, rows, grad_state)
-    if grad_output is not None:
-        words[GRAD_OUT : GRAD_OUT + 3] = address(grad_output), *grad_output.strides[:2]
-    words[W_H_BACK : W_H_BACK + 2] = packed.w_h_back, packed.w_x_back
-    words[GRAD_X : GRAD_X + 3] = address(gradients.x), *gradients.x.strides[:2]
-    words[GRAD_W_IH : GRAD_W_IH + 4] = [0 if w is None else address(w) for w in gradients.weights]
-    return Job(make_words(words), template.threads, (memory, arrays, run), gradients)
-
-
 def impl(layer: Layer, steps: int, batch: int, threads: int, *, training: bool) -> str:
     """Width of vectors, threads by rows x by units, whether one pass computes both products; so for backward."""
     division, separate = forward_division(layer, steps, batch, threads)
@@ -230,36 +101,8 @@ def _backward_division(layer: Layer, steps: int, batch: int, threads: int) -> Di
     return divide(threads, batch, layer.back_groups, steps, step_flops, layer.recurrent_bytes)
 
 
-def _begin(template: Template) -> tuple[list[int], Memory]:
-    """The words of a call so far, and its memory."""
-    memory = Memory(template.size)
-    start = address(memory.array)
-    words = template.words.copy()
-    for place in template.local:
-        words[place] += start
-    if template.threads > 1:
-        first, size = template.barriers
-        memory.array[first : first + size] = 0
-    return words, memory
-
-
-def _set_residuals(words: list[int], residuals: Residuals) -> None:
-    start = address(residuals.memory.array)
-    words[BLOCKS], words[OPERANDS], words[KEPT] = start, start + residuals.operands, start + residuals.kept
-
-
-def _set_inputs(words: list[int], x: Array, rows: Rows, state: Sequence[Array]) -> Words:
-    words[X : X + 3] = address(x), *x.strides[:2]
-    if rows.batch_sizes is not None:
-        words[ORDER] = 0 if rows.order is None else address(rows.order)
-        words[ORDER + 1] = address(rows.batch_sizes)
-    arrays = make_words([address(s) for s in state])
-    words[STATE_ARRAYS] = ctypes.addressof(arrays)
-    return arrays
-
-
 @functools.lru_cache(maxsize=4096)
-def _forward_template(layer: Layer, steps: int, batch: int, count: int, most: int, threads: int) -> Template:
+def forward_template(layer: Layer, steps: int, batch: int, count: int, most: int, threads: int) -> Template:
     """For inference, where `count` is -1, or training with that many rows of all steps together."""
     keep = count >= 0
     row = layer.row_bytes
@@ -299,7 +142,7 @@ def _forward_template(layer: Layer, steps: int, batch: int, count: int, most: in
 
 
 @functools.lru_cache(maxsize=4096)
-def _backward_template(layer: Layer, steps: int, batch: int, count: int, most: int, threads: int) -> Template:
+def backward_template(layer: Layer, steps: int, batch: int, count: int, most: int, threads: int) -> Template:
     row, vectors = layer.row_bytes, layer.shape.columns * layer.shape.vector_bytes
     division = _backward_division(layer, steps, batch, threads)
     chunk = max(CHUNK_LEAST, min(CHUNK_MOST, CHUNK_BYTES // max(1, layer.columns_bytes)))
@@ -357,20 +200,3 @@ def _common(layer: Layer, steps: int, batch: int, division: Division) -> dict[in
         STATES: layer.program.states,
         KEPT_ROW: layer.kept_row,
     }
-
-
-def _empty_gradients(packed: CpuPacked, x: Array, rows: Rows) -> LayerGradients:
-    layer = packed.layer
-    gates, dtype = layer.program.gates * layer.hidden, layer.shape.dtype
-    grad_x = np.empty(x.shape, dtype) if rows.batch_sizes is None else np.zeros(x.shape, dtype)
-    make = np.empty if x.shape[0] * x.shape[1] else np.zeros
-    bias = [make(gates, dtype) if packed.has_bias else None for _ in range(2)]
-    weights = LayerWeights(make((gates, layer.inputs), dtype), make((gates, layer.hidden), dtype), *bias)
-    return LayerGradients(grad_x, weights)
-
-
-def _count(rows: Rows, steps: int, batch: int) -> tuple[int, int]:
-    """Rows of all steps together, and the most of one step."""
-    if rows.batch_sizes is None:
-        return steps * batch, batch
-    return int(rows.batch_sizes.sum()), int(rows.batch_sizes.max(initial=0))

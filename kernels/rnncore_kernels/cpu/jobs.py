@@ -1,0 +1,184 @@
+"""From a run to the words that its kernel is called with, and the memory that these refer to."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..contract import Array, BackwardRun, LayerGradients, LayerWeights, Rows, Run
+from .fields.run import (
+    BLOCKS,
+    GRAD_OUT,
+    GRAD_W_IH,
+    GRAD_X,
+    KEPT,
+    LAST,
+    OPERANDS,
+    ORDER,
+    OUT,
+    REVERSE,
+    STATE_ARRAYS,
+    W_H_BACK,
+    W_X,
+    X,
+)
+from .memory import Words, address, make_words
+from .packed import CpuPacked
+from .plan import Template, backward_template, forward_template
+from .recycling import Memory
+
+
+class Residuals(NamedTuple):
+    """What the backward pass reads.
+
+    Attributes:
+        x: (T, B, I), the caller's.
+        rows, reverse: as in `Run`.
+        total: rows of all steps together.
+        memory: the states before each step and after the last, what later stages multiplied W_hh with, and what the
+            stages kept, at `operands` and `kept` bytes.
+    """
+
+    x: Array
+    rows: Rows
+    reverse: bool
+    total: int
+    memory: Memory
+    operands: int
+    kept: int
+
+
+class Job(NamedTuple):
+    """A run, ready for its kernel.
+
+    Attributes:
+        words: what the kernel is called with.
+        threads: how many threads it expects, all at once.
+        memory: what the words refer to.
+        result: what the caller gets of it.
+    """
+
+    words: Words
+    threads: int
+    memory: Any
+    result: Any
+
+
+def forward_job(run: Run[CpuPacked], threads: int, *, keep: bool) -> Job:
+    """The job of `Engine.infer`, or with `keep` of `Engine.forward`, whose result is Residuals."""
+    packed, x, state, output, last, rows, reverse = run
+    layer = packed.layer
+    steps, batch, _ = x.shape
+    count, most = _count(rows, steps, batch)
+    template = forward_template(layer, steps, batch, count if keep else -1, most, threads)
+    words, memory = _begin(template)
+    residuals = None
+    if keep:
+        size, operands, kept = template.residuals
+        residuals = Residuals(x, rows, reverse, count, Memory(size), operands, kept)
+        _set_residuals(words, residuals)
+    words[REVERSE] = int(reverse)
+    words[W_X : W_X + 3] = packed.w_x, packed.w_h, packed.bias
+    arrays = _set_inputs(words, x, rows, state)
+    if output is not None:
+        words[OUT : OUT + 3] = address(output), *output.strides[:2]
+    if last is not None:
+        words[LAST : LAST + 2] = address(last), last.strides[0]
+    return Job(make_words(words), template.threads, (memory, arrays, run), residuals)
+
+
+class StepJob:
+    """Steps of inference on one thread, see `contract.Stepper`: words and memory stay from one to the next."""
+
+    def __init__(self, packed: CpuPacked, batch: int) -> None:
+        layer, dtype = packed.layer, packed.layer.shape.dtype
+        x, output = (np.empty((1, batch, width), dtype) for width in (layer.inputs, layer.hidden))
+        state = tuple(np.empty((batch, layer.hidden), dtype) for _ in range(layer.program.states))
+        job = forward_job(Run(packed, x, state, output, None, Rows(), False), 1, keep=False)
+        self._words, (_, self._states, _) = job.words, job.memory
+        self._memory = job.memory
+        self._address = ctypes.addressof(job.words)
+        self._kernel = layer.forward_kernels.functions["forward"]
+        self._busy = threading.Lock()
+
+    def __call__(self, x: Array, state: Sequence[Array], output: Array) -> bool:
+        if not self._busy.acquire(blocking=False):
+            return False
+        try:
+            words, states = self._words, self._states
+            words[X], words[OUT] = address(x), address(output)
+            for index, array in enumerate(state):
+                states[index] = address(array)
+            self._kernel(self._address, 0)
+        finally:
+            self._busy.release()
+        return True
+
+
+def backward_job(run: BackwardRun[CpuPacked, Residuals], threads: int) -> Job:
+    """The job of `Engine.backward`, whose result is LayerGradients."""
+    packed, residuals, grad_output, grad_state = run
+    layer = packed.layer
+    x, rows, reverse, count = residuals[:4]
+    steps, batch, _ = x.shape
+    gradients = _empty_gradients(packed, x, rows)
+    template = backward_template(layer, steps, batch, count, _count(rows, steps, batch)[1], threads)
+    words, memory = _begin(template)
+    _set_residuals(words, residuals)
+    words[REVERSE] = int(reverse)
+    arrays = _set_inputs(words, x, rows, grad_state)
+    if grad_output is not None:
+        words[GRAD_OUT : GRAD_OUT + 3] = address(grad_output), *grad_output.strides[:2]
+    words[W_H_BACK : W_H_BACK + 2] = packed.w_h_back, packed.w_x_back
+    words[GRAD_X : GRAD_X + 3] = address(gradients.x), *gradients.x.strides[:2]
+    words[GRAD_W_IH : GRAD_W_IH + 4] = [0 if w is None else address(w) for w in gradients.weights]
+    return Job(make_words(words), template.threads, (memory, arrays, run), gradients)
+
+
+def _begin(template: Template) -> tuple[list[int], Memory]:
+    """The words of a call so far, and its memory."""
+    memory = Memory(template.size)
+    start = address(memory.array)
+    words = template.words.copy()
+    for place in template.local:
+        words[place] += start
+    if template.threads > 1:
+        first, size = template.barriers
+        memory.array[first : first + size] = 0
+    return words, memory
+
+
+def _set_residuals(words: list[int], residuals: Residuals) -> None:
+    start = address(residuals.memory.array)
+    words[BLOCKS], words[OPERANDS], words[KEPT] = start, start + residuals.operands, start + residuals.kept
+
+
+def _set_inputs(words: list[int], x: Array, rows: Rows, state: Sequence[Array]) -> Words:
+    words[X : X + 3] = address(x), *x.strides[:2]
+    if rows.batch_sizes is not None:
+        words[ORDER] = 0 if rows.order is None else address(rows.order)
+        words[ORDER + 1] = address(rows.batch_sizes)
+    arrays = make_words([address(s) for s in state])
+    words[STATE_ARRAYS] = ctypes.addressof(arrays)
+    return arrays
+
+
+def _empty_gradients(packed: CpuPacked, x: Array, rows: Rows) -> LayerGradients:
+    layer = packed.layer
+    gates, dtype = layer.program.gates * layer.hidden, layer.shape.dtype
+    grad_x = np.empty(x.shape, dtype) if rows.batch_sizes is None else np.zeros(x.shape, dtype)
+    make = np.empty if x.shape[0] * x.shape[1] else np.zeros
+    bias = [make(gates, dtype) if packed.has_bias else None for _ in range(2)]
+    weights = LayerWeights(make((gates, layer.inputs), dtype), make((gates, layer.hidden), dtype), *bias)
+    return LayerGradients(grad_x, weights)
+
+
+def _count(rows: Rows, steps: int, batch: int) -> tuple[int, int]:
+    """Rows of all steps together, and the most of one step."""
+    if rows.batch_sizes is None:
+        return steps * batch, batch
+    return int(rows.batch_sizes.sum()), int(rows.batch_sizes.max(initial=0))

@@ -1,0 +1,62 @@
+"""One step of inference in a few microseconds, where there is nothing special about it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from rnncore_kernels.contract import Array, Engine, Run, Stepper
+
+from .architecture import Architecture
+from .rows import DENSE
+
+
+class PlainStep:
+    """Steps of a network of one layer in one direction, on NumPy's arrays.
+
+    Everything that follows from a batch is kept for the next step of the same one.
+    """
+
+    __slots__ = ("_count", "_dtype", "_engine", "_hidden", "_inputs", "_packed", "_prepared")
+
+    def __init__(self, architecture: Architecture, engine: Engine[Any, Any], packed: Any) -> None:
+        self._engine, self._packed = engine, packed
+        self._dtype, self._count = architecture.dtype, len(architecture.cell.states)
+        self._inputs, self._hidden = architecture.input_size, architecture.hidden_size
+        self._prepared: tuple[Any, ...] = (None,)
+
+    def __call__(self, x_t: Any, state: Any) -> tuple[Array, Any] | None:
+        """As `Frozen.step`, where the arguments are right and as the engine wants them; else None."""
+        dtype, states = self._dtype, state if type(state) is tuple else (state,)
+        if type(x_t) is not np.ndarray or x_t.dtype is not dtype or len(states) != self._count:
+            return None
+        prepared = self._prepared
+        if x_t.shape != prepared[0]:
+            if len(x_t.shape) not in (1, 2) or x_t.shape[-1] != self._inputs:
+                return None
+            prepared = self._prepared = self._prepare(x_t.shape)
+        _, wanted, shape, step = prepared
+        if not x_t.flags.carray:
+            return None
+        new = []
+        for array in states:
+            if type(array) is not np.ndarray or array.dtype is not dtype or array.shape != wanted:
+                return None
+            new.append(array.copy())
+        output = np.empty(shape, dtype)
+        if step is None or not step(x_t, new, output):
+            self._infer(x_t, new, output)
+        return output, tuple(new) if len(new) > 1 else new[0]
+
+    def _prepare(self, shape: tuple[int, ...]) -> tuple[Any, ...]:
+        """Shapes of the input, of a state and of the output, and what computes a step."""
+        rows = shape[:-1]
+        step: Stepper | None = self._engine.stepper(self._packed, *rows or (1,))
+        return shape, (1, *rows, self._hidden), (*rows, self._hidden), step
+
+    def _infer(self, x_t: Array, states: list[Array], output: Array) -> None:
+        batch = len(x_t) if x_t.ndim > 1 else 1
+        above, below = output.reshape(1, batch, self._hidden), x_t.reshape(1, batch, self._inputs)
+        flat = tuple(state.reshape(batch, self._hidden) for state in states)
+        self._engine.infer((Run(self._packed, below, flat, above, None, DENSE, False),))
