@@ -6,18 +6,18 @@ that function calls, and needs Numba itself (0.4 s of imports) to load what it h
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import functools
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import llvmlite
 import llvmlite.binding as llvm
 
 from .. import cache
+from ..codegen.front_end import remembered_operators
 from .code.ir import PREFIX, Definition
 from .target import Target
 
@@ -39,9 +39,6 @@ FLAGS = {
 """Numba's: no reference counts, no wrappers for Python and C, no linking, and no exception on division by zero."""
 
 _lock = threading.RLock()
-
-_operators: dict[Any, Any] = {}
-"""Signatures of operators by types, see `_remembered_operators`."""
 
 
 class Library:
@@ -112,9 +109,7 @@ def _compile(target: Target, names: Sequence[str], definitions: Mapping[str, Def
             continue
         done.add(name)
         definition = definitions[name]
-        for text in (
-            (str(definition.emit(target.triple)),) if definition.python is None else _compile_python(definition)
-        ):
+        for text in _text(definition, target.triple):
             part = llvm.parse_assembly(text)
             part.triple, part.data_layout = module.triple, module.data_layout
             wanted += [f.name for f in part.functions if f.is_declaration and f.name.startswith(PREFIX)]
@@ -134,30 +129,45 @@ def _compile(target: Target, names: Sequence[str], definitions: Mapping[str, Def
     return bytes(machine.emit_object(module))
 
 
-@contextlib.contextmanager
-def _remembered_operators(typing: Any) -> Iterator[None]:
-    """Let Numba's typing context look up an operator once for its types, and not at each place: a fifth of the time."""
-    resolve = typing.resolve_function_type
-
-    def remember(function: Any, arguments: Any, named: Any) -> Any:
-        key = getattr(function, "typing_key", None)
-        if named or getattr(key, "__module__", None) != "_operator":
-            return resolve(function, arguments, named)
-        place = key, tuple(arguments)
-        if place not in _operators:
-            _operators[place] = resolve(function, arguments, named)
-        return _operators[place]
-
-    typing.resolve_function_type = remember
-    try:
-        yield
-    finally:
-        del typing.resolve_function_type
-
-
 def _is_known(name: str) -> bool:
     """Whether a function that code calls is LLVM's own or the C library's."""
     return name.startswith("llvm.") or name in EXTERNAL
+
+
+@functools.cache
+def _text(definition: Definition, triple: str) -> tuple[str, ...]:
+    """LLVM's text of a function; remembered, as several libraries have the same ones."""
+    return (str(definition.emit(triple)),) if definition.python is None else _compile_python(definition)
+
+
+@functools.cache
+def _pipeline() -> Any:
+    """Numba's passes, as far as loops over integers need them: a sixth of the time goes into the others."""
+    from numba.core import typed_passes, untyped_passes
+    from numba.core.compiler import CompilerBase
+    from numba.core.compiler_machinery import PassManager
+
+    passes = (
+        *(
+            getattr(untyped_passes, name)
+            for name in ("TranslateByteCode", "FixupArgs", "IRProcessing", "ReconstructSSA")
+        ),
+        typed_passes.NopythonTypeInference,
+        typed_passes.PreLowerStripPhis,
+        typed_passes.IRLegalization,
+        typed_passes.NativeLowering,
+        typed_passes.NoPythonBackend,
+    )
+
+    class Pipeline(CompilerBase):  # type: ignore[misc]
+        def define_pipelines(self) -> list[Any]:
+            manager = PassManager("integers")
+            for each in passes:
+                manager.add_pass(each, each.__name__)
+            manager.finalize()
+            return [manager]
+
+    return Pipeline
 
 
 def _compile_python(definition: Definition) -> tuple[str, ...]:
@@ -174,8 +184,10 @@ def _compile_python(definition: Definition) -> tuple[str, ...]:
     result = types.int64 if definition.returns else types.void
     arguments = (types.int64,) * definition.arity
     typing, target = cpu_target.typing_context, cpu_target.target_context
-    with global_compiler_lock, _remembered_operators(typing):
-        compiled = compile_extra(typing, target, definition.python, arguments, result, flags, {})
+    with global_compiler_lock, remembered_operators(typing):
+        compiled = compile_extra(
+            typing, target, definition.python, arguments, result, flags, {}, pipeline_class=_pipeline()
+        )
         # Numba would link, optimise and load the function at once; here all are linked first.
         # What it calls comes after it: the linker drops a function that nobody has called yet.
         parts = [compiled.library._final_module]

@@ -19,6 +19,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from .. import cache
+from ..codegen.front_end import remembered_operators
 
 Capability = tuple[int, int]
 """Compute capability, e.g. (9, 0)."""
@@ -129,7 +130,8 @@ def _compile(source: Source, capability: Capability) -> str:
     cuda: Any = importlib.import_module("numba.cuda")
     of_run = types.NamedUniTuple(types.int64, len(source.fields), _run_type(source.fields))
     signature = types.void(of_run, types.UniTuple(types.int64, source.ends))
-    with _without_driver(capability), _remembered_operators():
+    typing: Any = importlib.import_module("numba.cuda.descriptor").cuda_target.typing_context
+    with _without_driver(capability), remembered_operators(typing):
         text, _ = cuda.compile(
             _function(source),
             signature,
@@ -166,29 +168,3 @@ def _without_driver(capability: Capability) -> Iterator[None]:
         yield
     finally:
         dispatcher.get_current_device = real
-
-
-_operators: dict[Any, Any] = {}
-"""Signatures of operators by types, see `_remembered_operators`."""
-
-
-@contextlib.contextmanager
-def _remembered_operators() -> Iterator[None]:
-    """Let numba-cuda's typing context look up an operator once for its types, and not at each place."""
-    typing: Any = importlib.import_module("numba.cuda.descriptor").cuda_target.typing_context
-    resolve = typing.resolve_function_type
-
-    def remember(function: Any, arguments: Any, named: Any) -> Any:
-        key = getattr(function, "typing_key", None)
-        if named or getattr(key, "__module__", None) != "_operator":
-            return resolve(function, arguments, named)
-        place = key, tuple(arguments)
-        if place not in _operators:
-            _operators[place] = resolve(function, arguments, named)
-        return _operators[place]
-
-    typing.resolve_function_type = remember
-    try:
-        yield
-    finally:
-        del typing.resolve_function_type

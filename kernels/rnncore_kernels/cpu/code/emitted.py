@@ -7,6 +7,7 @@ arguments, and optimise it again with each caller.
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypeVar
@@ -14,6 +15,8 @@ from typing import Any, ParamSpec, TypeVar
 from numba.core import types
 from numba.extending import intrinsic
 
+from ...codegen.front_end import named
+from ..shape import Shape
 from .ir import PREFIX, Body, Definition, call_address
 
 P = ParamSpec("P")
@@ -21,6 +24,23 @@ R = TypeVar("R")
 
 DEFINITIONS: dict[str, Definition] = {}
 """What was defined last under each name."""
+
+
+def once_for_shape(make: Callable[[Shape], R]) -> Callable[[Shape], R]:
+    """Decorator: what defines functions for a shape does so once, and these are the last under their names again."""
+    made: dict[Shape, tuple[R, dict[str, Definition]]] = {}
+
+    @functools.wraps(make)
+    def make_once(shape: Shape) -> R:
+        if shape not in made:
+            before = {**DEFINITIONS}
+            result = make(shape)
+            made[shape] = result, {name: new for name, new in DEFINITIONS.items() if before.get(name) is not new}
+        result, definitions = made[shape]
+        DEFINITIONS.update(definitions)
+        return result
+
+    return make_once
 
 
 def compiled(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -78,8 +98,4 @@ def _callable(definition: Definition, parameters: Sequence[str], inline: bool = 
 
         return signature, generate
 
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    names = ["context", *parameters]
-    typing_of.__signature__ = inspect.Signature([inspect.Parameter(n, kind) for n in names])  # type: ignore[attr-defined]
-    typing_of.__name__ = typing_of.__qualname__ = definition.name.removeprefix(PREFIX)
-    return intrinsic(typing_of)
+    return intrinsic(named(typing_of, definition.name.removeprefix(PREFIX), parameters))

@@ -12,9 +12,9 @@ from llvmlite import ir
 
 from ..shape import Shape
 from ..vector import ELEMENTS, Vector
-from .emitted import compiled, emitted
+from .emitted import compiled, emitted, once_for_shape
 from .ir import I64, pointer, word_pointer
-from .tiles import height_of, heights, make_choice, sum_products, tallest_heights
+from .tiles import even_height_of, even_heights, height_of, heights, make_choice, sum_products, tallest_heights
 
 BLOCK_BYTES = 32 * 1024
 """Of packed weights: the block that stays in the first-level cache while all rows pass over it."""
@@ -22,6 +22,7 @@ BLOCK_BYTES = 32 * 1024
 TILE = ("rows", "k0", "depth", "w", "w_group", "start", "start_row", "start_group", "c", "c_row", "c_group")
 
 
+@once_for_shape
 def make_multiply(shape: Shape) -> Any:
     """`multiply(columns, rows, n, depth, w, start, start_row, c, c_row, groups, w_group, start_group, c_group)`.
 
@@ -62,7 +63,7 @@ def make_multiply(shape: Shape) -> Any:
                     s, s_row, s_group = c + first, c_row, c_group
                 i = 0
                 while i < n:
-                    height = height_of(n - i, tallest)
+                    height = even_height_of(n - i, tallest) if width >= 3 else height_of(n - i, tallest)
                     g = 0
                     while g < groups:
                         together = 1
@@ -91,7 +92,7 @@ def _make_tiles(shape: Shape) -> Any:
     sizes = [
         (width, height, groups)
         for width in range(1, shape.columns + 1)
-        for height in heights(shape, width)
+        for height in (even_heights(shape, width) if width >= 3 else heights(shape, width))
         for groups in sorted({1, {1: 4, 2: 2}.get(height, 1)})
     ]
     tiles = {size: _tile(shape, *size) for size in sizes}

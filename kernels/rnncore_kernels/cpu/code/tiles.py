@@ -26,9 +26,23 @@ def height_of(left: int, tallest: int) -> int:
     return 4 if left >= 4 else 2 if left >= 2 else 1
 
 
+@compiled("even_height_of")
+def even_height_of(left: int, tallest: int) -> int:
+    """The same where tiles have any height: tiles as high as each other, if more are needed than one."""
+    if left > 2 * tallest:
+        return tallest
+    height = left if left <= tallest else (left + 1) // 2
+    return 4 if height == 7 else height
+
+
 def heights(shape: Shape, width: int) -> list[int]:
     """Of the tiles of that many vectors."""
     return sorted({shape.rows(width), 4, 2, 1})
+
+
+def even_heights(shape: Shape, width: int) -> list[int]:
+    """Those of `even_height_of`."""
+    return [height for height in range(1, shape.rows(width) + 1) if height != 7]
 
 
 def tallest_heights(shape: Shape) -> list[int]:

@@ -5,7 +5,6 @@ An address in global memory is an int64, one in a block's shared memory an int64
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -14,6 +13,8 @@ from llvmlite import ir
 from numba import cuda
 from numba.core import types
 from numba.cuda.extending import intrinsic
+
+from ...codegen.front_end import named
 
 GLOBAL, SHARED = 1, 3
 """Numbers of NVVM's address spaces."""
@@ -65,11 +66,7 @@ def emitted(name: str, arguments: Sequence[Any], result: Any, body: Body) -> Any
 
         return (types.void if result is None else result)(*arguments), generate
 
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    names = ["context", *(f"a{i}" for i in range(len(arguments)))]
-    typing_of.__signature__ = inspect.Signature([inspect.Parameter(n, kind) for n in names])  # type: ignore[attr-defined]
-    typing_of.__name__ = typing_of.__qualname__ = name
-    return intrinsic(typing_of)
+    return intrinsic(named(typing_of, name, [f"a{i}" for i in range(len(arguments))]))
 
 
 def _unpacked(builder: Any, numba_type: Any, value: Any) -> Any:
