@@ -48,6 +48,8 @@ from .fields.run import (
     STEPS,
     UNIT_THREADS,
     UNITS,
+    WEIGHT_GROUPS,
+    block_units,
 )
 from .layer import Layer
 from .memory import round_up
@@ -148,7 +150,8 @@ def backward_template(layer: Layer, steps: int, batch: int, count: int, most: in
     chunk = max(CHUNK_LEAST, min(CHUNK_MOST, CHUNK_BYTES // max(1, layer.columns_bytes)))
     rows = max(chunk, batch)
     tables = 8 * (2 + len(layer.program.stages) + 1) * rows
-    scratch = round_up(tables + max(8 * batch, PANEL_ROWS * vectors, 8 * BLOCK_ROWS + (BLOCK_ROWS + 1) * vectors))
+    panels = PANEL_ROWS * (WEIGHT_GROUPS * vectors + block_units(layer.shape.lanes) * layer.shape.vector_bytes)
+    scratch = round_up(tables + max(8 * batch, panels, 8 * BLOCK_ROWS + (BLOCK_ROWS + 1) * vectors))
     values = _common(layer, steps, batch, division) | {
         STAGE_TABLE: layer.keep_table,
         STATE_VALUE: (count + most) * row,

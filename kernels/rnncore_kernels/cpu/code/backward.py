@@ -54,9 +54,11 @@ from ..fields.run import (
     UNITS,
     W_H_BACK,
     W_X_BACK,
+    WEIGHT_GROUPS,
     X_ROW,
     X_STEP,
     X,
+    block_units,
 )
 from ..fields.stage import BACKWARD as CELL
 from ..fields.stage import COLUMN, GATES, GATES_BEFORE, GRADS_IN, GRADS_OUT, H_GATES, SPLIT, STAGE_BYTES, X_GATES
@@ -64,7 +66,7 @@ from ..shape import Shape
 from .cellcode import BACKWARD as CELL_ARGUMENTS
 from .emitted import compiled, make_caller
 from .memory import clear, meet, word
-from .moves import make_gather, make_scatter, make_sum_rows
+from .moves import make_copy, make_gather, make_scatter, make_sum_rows
 from .multiply import make_multiply
 from .outer import make_outer
 from .rows import (
@@ -252,7 +254,8 @@ def _make_input(shape: Shape, multiply: Any) -> Any:
 def _make_weights(shape: Shape) -> Any:
     """`weights_back(...)`: what the chunk adds to the gradient of a stage's rows of W_ih or W_hh and its bias."""
     vector, lanes, item, most = shape.vector_bytes, shape.lanes, shape.itemsize, shape.columns
-    outer, gather, sum_rows = make_outer(shape), make_gather(shape), make_sum_rows(shape)
+    outer, gather, sum_rows, copy_rows = make_outer(shape), make_gather(shape), make_sum_rows(shape), make_copy(shape)
+    together = block_units(lanes)
 
     @compiled("weights_back")
     def weights_back(
@@ -265,24 +268,37 @@ def _make_weights(shape: Shape) -> Any:
         vectors = (width + lanes - 1) // lanes
         groups = (vectors + most - 1) // most
         first, last = gates * units * thread // threads, gates * units * (thread + 1) // threads
+        panel = PANEL_ROWS * vector
+        left, panels = scratch, scratch + together * panel
         r = 0
         while True:
             n = min(PANEL_ROWS, count - r)
             base = word(args, PRE) + r * pre_row + column * row_bytes
-            for group in range(groups):
-                v = unit_offset(group, groups, vectors)
-                wide = unit_offset(group + 1, groups, vectors) - v
-                gather(rows + 8 * r, n, v * vector, width - v * lanes, scratch, wide)
+            group = 0
+            while group < groups:
+                # As many groups of columns as stay in the cache while all units pass over them.
+                first_group, v0 = group, unit_offset(group, groups, vectors)
+                group = min(groups, group + WEIGHT_GROUPS)
+                for g in range(first_group, group):
+                    v = unit_offset(g, groups, vectors)
+                    wide = unit_offset(g + 1, groups, vectors) - v
+                    gather(
+                        rows + 8 * r, n, v * vector, width - v * lanes, panels + (v - v0) * PANEL_ROWS * vector, wide
+                    )
                 unit = first
                 while unit < last:
-                    # The units of one gate are rows of the gradient that stand together.
+                    # Units of one gate are rows of the gradient that stand together.
                     start = unit % units
-                    stop = min(units, start + last - unit)
+                    here = min(together, units - start, last - unit)
                     row = word(gate_number, unit // units) * hidden + start * lanes
-                    here = min(stop * lanes, hidden) - start * lanes
-                    outer(wide, here, n, base + unit * vector, pre_row, scratch,
-                          grad_w + row * grad_w_row + v * vector, grad_w_row, width - v * lanes, add)  # fmt: skip
-                    unit += stop - start
+                    columns = min((start + here) * lanes, hidden) - start * lanes
+                    copy_rows(base + unit * vector, pre_row, n, left, here)
+                    for g in range(first_group, group):
+                        v = unit_offset(g, groups, vectors)
+                        wide = unit_offset(g + 1, groups, vectors) - v
+                        outer(wide, columns, n, left, here * vector, panels + (v - v0) * panel,
+                              grad_w + row * grad_w_row + v * vector, grad_w_row, width - v * lanes, add)  # fmt: skip
+                    unit += here
             if grad_b != 0:
                 for unit in range(first, last):
                     start = unit % units * lanes

@@ -45,6 +45,19 @@ def make_scatter(shape: Shape) -> Any:
     return emitted(f"scatter_{shape.dtype.name}", names, body)
 
 
+def make_copy(shape: Shape) -> Any:
+    """`copy_rows(source, row, n, target, vectors)`: n rows of that many vectors, at a distance, to rows without gaps."""
+    size = shape.vector_bytes
+
+    def body(b: Any, source: Any, row: Any, n: Any, target: Any, vectors: Any) -> None:
+        with loop(b, n) as turn, loop(b, vectors) as j:
+            at = b.add(b.add(source, b.mul(turn, row)), b.mul(j, I64(size)))
+            to = b.add(target, b.mul(b.add(b.mul(turn, vectors), j), I64(size)))
+            Vector.load(b, shape.target, shape.dtype, pointer(b, at)).store(pointer(b, to))
+
+    return emitted(f"copy_rows_{shape.dtype.name}", ("source", "row", "n", "target", "vectors"), body)
+
+
 def make_add(shape: Shape) -> Any:
     """`add(left, right, count, target)`: one vector of `count` elements, zeros behind; an address of 0 is zeros."""
 

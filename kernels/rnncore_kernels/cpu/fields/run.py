@@ -6,6 +6,15 @@ BLOCK_ROWS = 48
 PANEL_ROWS = 256
 """Rows summed in registers before they are added to a gradient of weights: sums of sums err less than one long sum."""
 
+WEIGHT_GROUPS = 8
+"""Groups of columns of a gradient of weights whose panels are kept in the second-level cache."""
+
+
+def block_units(lanes: int) -> int:
+    """Vectors of hidden units whose rows of such a gradient are computed together: of 16 units, or one vector."""
+    return max(1, 16 // lanes)
+
+
 COMMON_WORDS = 26
 (
     STEPS, BATCH, HIDDEN, INPUT, UNITS, REVERSE,
