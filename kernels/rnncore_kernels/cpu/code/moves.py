@@ -46,7 +46,7 @@ def make_scatter(shape: Shape) -> Any:
 
 
 def make_copy(shape: Shape) -> Any:
-    """`copy_rows(source, row, n, target, vectors)`: n rows of that many vectors, at a distance, to rows without gaps."""
+    """`copy_rows(source, row, n, target, vectors)`: n rows of vectors, at a distance, to rows without gaps."""
     size = shape.vector_bytes
 
     def body(b: Any, source: Any, row: Any, n: Any, target: Any, vectors: Any) -> None:

@@ -13,13 +13,15 @@ from llvmlite import ir
 from ..shape import Shape
 from ..vector import ELEMENTS, Vector
 from .emitted import compiled, emitted, once_for_shape
-from .ir import I64, pointer, word_pointer
+from .ir import I64, pointer, prefetch, word_pointer
 from .tiles import even_height_of, even_heights, height_of, heights, make_choice, sum_products, tallest_heights
 
 BLOCK_BYTES = 32 * 1024
 """Of packed weights: the block that stays in the first-level cache while all rows pass over it."""
 
-TILE = ("rows", "k0", "depth", "w", "w_group", "start", "start_row", "start_group", "c", "c_row", "c_group")
+LINE_BYTES = 64
+
+TILE = ("rows", "k0", "depth", "w", "w_group", "start", "start_row", "start_group", "c", "c_row", "c_group", "ahead")
 
 
 @once_for_shape
@@ -62,6 +64,8 @@ def make_multiply(shape: Shape) -> Any:
                 if k > 0:
                     s, s_row, s_group = c + first, c_row, c_group
                 i = 0
+                # While rows pass over a block, a line at each k, the next one is fetched: it lies behind this one.
+                ahead = w + first * depth + (k + here) * k_bytes
                 while i < n:
                     height = even_height_of(n - i, tallest) if width >= 3 else height_of(n - i, tallest)
                     g = 0
@@ -75,10 +79,11 @@ def make_multiply(shape: Shape) -> Any:
                             width, height, together, rows + 8 * i, k, here,
                             w + first * depth + k * k_bytes + g * w_group, w_group,
                             s + s_row * i + g * s_group, s_row, s_group,
-                            c + first + c_row * i + g * c_group, c_row, c_group,
+                            c + first + c_row * i + g * c_group, c_row, c_group, ahead,
                         )  # fmt: skip
                         g += together
                     i += height
+                    ahead += here * LINE_BYTES
                 k += here
                 if k >= depth:
                     break
@@ -100,11 +105,13 @@ def _make_tiles(shape: Shape) -> Any:
 
 
 def _tile(shape: Shape, vectors: int, height: int, groups: int) -> Any:
-    """C = start + A[:, k0:k0+depth] W for one tile; `w` is where k0's vectors are."""
+    """C = start + A[:, k0:k0+depth] W for one tile; `w` is where k0's vectors are, `ahead` what will be read later."""
     size = shape.vector_bytes
     element = ELEMENTS[shape.dtype]
     kind = ir.VectorType(element, shape.lanes)
     places = [(g, m, j) for g in range(groups) for m in range(height) for j in range(vectors)]
+    # Large tiles are where weights come from far away and have time to.
+    asks_ahead = groups == 1 and height >= 4 and vectors >= 3
 
     def load(b: Any, at: Any) -> Vector:
         return Vector.load(b, shape.target, shape.dtype, at)
@@ -122,6 +129,8 @@ def _tile(shape: Shape, vectors: int, height: int, groups: int) -> Any:
 
         def factors(k: Any) -> list[tuple[Vector, Vector]]:
             first = b.mul(k, I64(vectors))
+            if asks_ahead:
+                prefetch(b, pointer(b, a["ahead"], b.mul(k, I64(LINE_BYTES))))
             weights = [
                 [load(b, b.gep(p, [b.add(first, I64(j))], source_etype=kind)) for j in range(vectors)] for p in panel
             ]
