@@ -66,6 +66,7 @@ def make_multiply(shape: Shape) -> Any:
                 i = 0
                 # While rows pass over a block, a line at each k, the next one is fetched: it lies behind this one.
                 ahead = w + first * depth + (k + here) * k_bytes
+                last_ahead = ahead + here * (k_bytes - LINE_BYTES)
                 while i < n:
                     height = even_height_of(n - i, tallest) if width >= 3 else height_of(n - i, tallest)
                     g = 0
@@ -83,7 +84,7 @@ def make_multiply(shape: Shape) -> Any:
                         )  # fmt: skip
                         g += together
                     i += height
-                    ahead += here * LINE_BYTES
+                    ahead = min(ahead + here * LINE_BYTES, last_ahead)
                 k += here
                 if k >= depth:
                     break
