@@ -9,7 +9,7 @@ from llvmlite import ir
 from ..shape import Shape
 from ..vector import ELEMENTS, Vector
 from .emitted import compiled, emitted
-from .ir import I64, clamped, pointer
+from .ir import I64, clamped, pointer, prefetch
 from .tiles import height_of, heights, make_choice, sum_products, tallest_heights
 
 TILE = ("depth", "a", "a_row", "b", "c", "c_row", "count", "add")
@@ -66,6 +66,9 @@ def _tile(shape: Shape, vectors: int, height: int) -> Any:
                 left.append(Vector.splat(b, shape.target, value))
             return [(left[m], right[j]) for m, j in places]
 
+        # What is added to at the end, from farther away than what is multiplied.
+        for m, j in places:
+            prefetch(b, pointer(b, b.add(a["c"], b.mul(a["c_row"], I64(m))), j * size))
         zero = Vector(b, ir.Constant(ir.VectorType(element, shape.lanes), None), shape.target)
         results = sum_products(b, a["depth"], [zero] * len(places), factors)
         adding = b.icmp_signed("!=", a["add"], I64(0))
