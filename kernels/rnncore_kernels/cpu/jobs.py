@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ from .fields.run import (
     OUT,
     REVERSE,
     STATE_ARRAYS,
+    TURN,
     W_H_BACK,
     W_X,
     X,
@@ -30,6 +32,9 @@ from .memory import Words, address, make_words
 from .packed import CpuPacked
 from .plan import Template, backward_template, forward_template
 from .recycling import Memory
+
+_turns = itertools.count()
+"""Calls of one step, which follow one another like the steps of one call."""
 
 
 class Residuals(NamedTuple):
@@ -82,6 +87,8 @@ def forward_job(run: Run[CpuPacked], threads: int, *, keep: bool) -> Job:
         residuals = Residuals(x, rows, reverse, count, Memory(size), operands, kept)
         _set_residuals(words, residuals)
     words[REVERSE] = int(reverse)
+    if steps == 1:
+        words[TURN] = next(_turns)
     words[W_X : W_X + 3] = packed.w_x, packed.w_h, packed.bias
     arrays = _set_inputs(words, x, rows, state)
     if output is not None:
@@ -113,6 +120,7 @@ class StepJob:
             words[X], words[OUT] = address(x), address(output)
             for index, array in enumerate(state):
                 states[index] = address(array)
+            words[TURN] += 1
             self._kernel(self._address, 0)
         finally:
             self._busy.release()

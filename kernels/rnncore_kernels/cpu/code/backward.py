@@ -145,7 +145,7 @@ def make_backward(shape: Shape) -> None:
                     arrivals = step_back(
                         args, stages - 1 - turn, i, first_group, last_group, mine, before, after,
                         word(args, KEPT) + (row_index + i) * kept_row, word(args, PRE) + (count + i) * pre_row,
-                        out_rows if grad_out != 0 else 0, scratch, barrier, arrivals,
+                        out_rows if grad_out != 0 else 0, scratch, barrier, arrivals, s & 1,
                     )  # fmt: skip
                 for value in range(word(args, STATES)):
                     leave(word(args, GRADS) + value * word(args, GRAD_VALUE), row_bytes,
@@ -176,7 +176,7 @@ def _make_stage(shape: Shape, multiply: Any) -> Any:
     @compiled("step_back")
     def step_back(
         args: int, number: int, i: int, first_group: int, last_group: int, n: int, before: int, after: int, kept: int,
-        pre: int, out_rows: int, scratch: int, barrier: int, arrivals: int,
+        pre: int, out_rows: int, scratch: int, barrier: int, arrivals: int, down: int,
     ) -> int:  # fmt: skip
         stage = word(args, STAGE_TABLE) + number * STAGE_BYTES
         units, hidden, threads = word(args, UNITS), word(args, HIDDEN), word(args, ROW_THREADS)
@@ -199,15 +199,17 @@ def _make_stage(shape: Shape, multiply: Any) -> Any:
         depth = word(stage, GATES) * units * lanes
         w = word(args, W_H_BACK) + word(stage, GATES_BEFORE) * units * lanes * units * vector
         base, more = units // groups, units % groups
-        group, u = first_group, unit_offset(first_group, groups, units)
-        while group < last_group:
-            wide = base + (1 if group < more else 0)
-            together = groups_together(group, last_group, groups, more, n)
+        while first_group < last_group:
+            together = groups_together(first_group, last_group, groups, more, n, down)
+            group = last_group - together if down != 0 else first_group
+            u, wide = group * base + min(group, more), base + (1 if group < more else 0)
             c = carry_in + u * vector
             multiply(wide, scratch, n, depth, w + u * depth * vector, c, row, c, row, together, wide * depth * vector,
                      wide * vector, wide * vector)  # fmt: skip
-            group += together
-            u += together * wide
+            if down != 0:
+                last_group -= together
+            else:
+                first_group += together
         return arrivals
 
     return step_back

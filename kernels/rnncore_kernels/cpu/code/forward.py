@@ -2,6 +2,9 @@
 
 Each thread computes some rows and some groups of hidden units at every step. Threads that share rows meet after each
 stage, since the next product needs all units; threads that do not never wait for each other.
+
+Every second step goes through the groups backwards. Where weights are larger than the cache, what a step read last is
+still there when the next one begins; in the same order again, each part would be gone just before it is needed.
 """
 
 from __future__ import annotations
@@ -45,6 +48,7 @@ from ..fields.run import (
     STATE_VALUE,
     STATES,
     STEPS,
+    TURN,
     UNIT_THREADS,
     UNITS,
     W_H,
@@ -170,7 +174,7 @@ def make_forward(shape: Shape) -> None:
                              u0, u1, hidden, vector, item)  # fmt: skip
             for number in range(stages):
                 compute(args, number, i, j, mine, row_index, x_rows, pre, projected_row, before, after, operand_rows,
-                        out_rows if out != 0 else 0, scratch)  # fmt: skip
+                        out_rows if out != 0 else 0, scratch, (s + word(args, TURN)) & 1)  # fmt: skip
                 if number < stages - 1:
                     arrivals = meet(barrier, arrivals, unit_threads)
             row_index += 0 if pair else n
@@ -225,6 +229,7 @@ def _make_stage(shape: Shape, multiply: Any) -> Any:
     def compute(
         args: int, number: int, i: int, j: int, n: int, row_index: int, x_rows: int, projected: int,
         projected_row: int, before: int, after: int, operand_rows: int, out_rows: int, scratch: int,
+        down: int,
     ) -> None:  # fmt: skip
         stage = word(args, STAGE_TABLE) + number * STAGE_BYTES
         gates, split = word(stage, GATES), word(stage, SPLIT)
@@ -261,11 +266,11 @@ def _make_stage(shape: Shape, multiply: Any) -> Any:
         w_x = word(args, W_X) + word(stage, GATES_BEFORE) * units * vector * width
         w_h = word(args, W_H) + word(stage, GATES_BEFORE) * units * vector * hidden
         bias = word(args, BIAS) + column * units * vector
-        group, last_group = part_start(groups, j, unit_threads), part_start(groups, j + 1, unit_threads)
-        u = group * base + min(group, more)
-        while group < last_group:
-            wide = base + (1 if group < more else 0)
-            together = groups_together(group, last_group, groups, more, n)
+        first_group, last_group = part_start(groups, j, unit_threads), part_start(groups, j + 1, unit_threads)
+        while first_group < last_group:
+            together = groups_together(first_group, last_group, groups, more, n, down)
+            group = last_group - together if down != 0 else first_group
+            u, wide = group * base + min(group, more), base + (1 if group < more else 0)
             group_bytes = columns * wide * vector
             pre_row = together * group_bytes
             behind = split * wide * vector
@@ -300,7 +305,9 @@ def _make_stage(shape: Shape, multiply: Any) -> Any:
                         unit += 1
                     inside += group_bytes
                 r += m
-            group += together
-            u += together * wide
+            if down != 0:
+                last_group -= together
+            else:
+                first_group += together
 
     return compute

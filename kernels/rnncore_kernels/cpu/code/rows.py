@@ -63,12 +63,16 @@ def unit_offset(group: int, groups: int, units: int) -> int:
 
 
 @compiled("groups_together")
-def groups_together(group: int, last: int, groups: int, more: int, n: int) -> int:
-    """How many groups of one size, from `group` and before `last`, to multiply at once for n rows.
+def groups_together(first: int, last: int, groups: int, more: int, n: int, down: int) -> int:
+    """How many groups of one size to multiply at once for n rows, of those from `first` and before `last`.
 
-    The first `more` of the groups have one unit vector more than the others.
+    They are the first, or with `down` the last. The first `more` of all have one unit vector more than the others.
     """
-    return min(4, min(last, more if group < more else groups) - group) if n <= FEW_ROWS else 1
+    if n > FEW_ROWS:
+        return 1
+    if down != 0:
+        return min(4, last - (max(first, more) if last > more else first))
+    return min(4, min(last, more if first < more else groups) - first)
 
 
 @compiled("copy_units")

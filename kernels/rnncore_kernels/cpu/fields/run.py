@@ -43,7 +43,7 @@ COMMON_WORDS = 26
     SCRATCH, SCRATCH_SIZE       for each thread: tables of addresses, then rows
 """
 
-FORWARD_WORDS = COMMON_WORDS + 16
+FORWARD_WORDS = COMMON_WORDS + 17
 (
     OUT, OUT_STEP, OUT_ROW, LAST, LAST_ROW,
     W_X, W_H, BIAS,
@@ -51,6 +51,7 @@ FORWARD_WORDS = COMMON_WORDS + 16
     CARRIES, CARRY_VALUE,
     PROJECTED, PROJECTED_ROW, PROJECTED_ROWS, PROJECTED_SIZE,
     SCRATCH_ROWS,
+    TURN,
 ) = range(COMMON_WORDS, FORWARD_WORDS)  # fmt: skip
 """Of the forward kernel.
 
@@ -58,6 +59,7 @@ FORWARD_WORDS = COMMON_WORDS + 16
     CARRIES, CARRY_VALUE            what else the stages pass on, beside operands, for the rows of one step
     PROJECTED, ..._ROWS, ..._SIZE   for each row thread, W_ih x + bias of that many rows, in that many bytes
     SCRATCH_ROWS                    rows that the tables of addresses have room for
+    TURN                            number of the first step, for the order in which weights are read
 """
 
 BACKWARD_WORDS = COMMON_WORDS + 19
