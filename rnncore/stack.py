@@ -5,6 +5,7 @@ Arrays here have the engine's form: sequences (T, B, ...), states (L*D, B, H).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -70,6 +71,9 @@ class Stack:
             last: (B, D*H), the output at each row's last step, written for rows that have one; None likewise.
         """
         arch, block_steps = self.architecture, self._block_steps(x)
+        if arch.num_layers == 1 and len(x) <= block_steps:
+            self.engine.infer(self._runs(0, x, states, output, last, rows))
+            return
         blocks = [slice(first, first + block_steps) for first in range(0, len(x), block_steps)]
         top = arch.num_layers - 1
         outputs: list[Any] = [None] * arch.num_layers
@@ -154,13 +158,18 @@ class Stack:
         steps, batch = max(1, int(x.shape[0])), max(1, int(x.shape[1]))
         if arch.bidirectional:
             return steps
-        weights = len(arch.cell.gates) * arch.hidden_size * (arch.input_size + arch.hidden_size)
-        step_flops = 2 * batch * weights
+        step_flops = 2 * batch * self._weights
         if arch.num_layers == 1:
             return max(self.engine.min_block_steps, LONG_CALL // step_flops)
         step_bytes = batch * arch.output_size * arch.dtype.itemsize
         wanted = max(-(-steps // BLOCKS), SHORT_CALL // step_flops)
         return max(self.engine.min_block_steps, min(BLOCK_BYTES // step_bytes, wanted))
+
+    @functools.cached_property
+    def _weights(self) -> int:
+        """Number of weights of the first layer."""
+        arch = self.architecture
+        return len(arch.cell.gates) * arch.hidden_size * (arch.input_size + arch.hidden_size)
 
     def _empty(self, below: Array) -> Array:
         arch = self.architecture
@@ -168,6 +177,8 @@ class Stack:
         return empty
 
     def _part(self, array: Array, direction: int) -> Array:
+        if not self.architecture.bidirectional:
+            return array
         hidden = self.architecture.hidden_size
         return array[..., direction * hidden : (direction + 1) * hidden]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import platform
 from collections.abc import Callable, Iterator
@@ -21,7 +20,7 @@ from rnncore.cells import Cell, Stage, Values, tanh
 from rnncore_kernels import cache
 from rnncore_kernels.cpu import toolchain
 from rnncore_kernels.cpu.code.ir import I64, PREFIX, Definition, call_external, word_pointer
-from rnncore_kernels.cpu.memory import make_words
+from rnncore_kernels.cpu.memory import make_words, words_address
 from rnncore_kernels.cpu.target import Target, host_target, target
 from rnncore_kernels.host import cache_folders
 
@@ -186,7 +185,7 @@ def load(key: str = "test", value: int = 7, chosen: Target | None = None) -> int
     """The number that the kernel of a key writes, which is `value` if it was compiled just now."""
     library = toolchain.load(chosen or host_target(), key, (NAME,), lambda: {PREFIX + NAME: writes(value)})
     words = make_words([0])
-    library.functions[NAME](ctypes.addressof(words), 0)
+    library.functions[NAME](words_address(words), 0)
     return words[0]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 from typing import Any
@@ -14,6 +13,7 @@ from ..contract import BackwardRun, Engine, LayerGradients, LayerWeights, Run
 from .division import ROWS_BYTES
 from .jobs import Job, Residuals, StepJob, backward_job, forward_job
 from .layer import make_layer
+from .memory import words_address
 from .packed import CpuPacked, pack
 from .plan import forward_division, impl
 from .threads import POOL, Task, most_threads
@@ -77,7 +77,7 @@ class NumbaEngine(Engine[CpuPacked, Residuals]):
             if threads > 1:
                 jobs = make(1)
         for job in jobs:
-            library.functions[kernel](ctypes.addressof(job.words), 0)
+            library.functions[kernel](words_address(job.words), 0)
         return [job.result for job in jobs]
 
 
@@ -88,4 +88,4 @@ def _batches(code: int, jobs: Sequence[Job], available: int) -> Iterator[list[Ta
         together = [waiting.pop(0)]
         while waiting and sum(job.threads for job in together) + waiting[0].threads <= available:
             together.append(waiting.pop(0))
-        yield [(code, ctypes.addressof(job.words), thread) for job in together for thread in range(job.threads)]
+        yield [(code, words_address(job.words), thread) for job in together for thread in range(job.threads)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import itertools
 import threading
 from collections.abc import Sequence
@@ -28,7 +27,7 @@ from .fields.run import (
     W_X,
     X,
 )
-from .memory import Words, address, make_words
+from .memory import Words, address, make_words, words_address
 from .packed import CpuPacked
 from .plan import Template, backward_template, forward_template
 from .recycling import Memory
@@ -108,7 +107,7 @@ class StepJob:
         job = forward_job(Run(packed, x, state, output, None, Rows(), False), 1, keep=False)
         self._words, (_, self._states, _) = job.words, job.memory
         self._memory = job.memory
-        self._address = ctypes.addressof(job.words)
+        self._address = words_address(job.words)
         self._kernel = layer.forward_kernels.functions["forward"]
         self._busy = threading.Lock()
 
@@ -171,7 +170,7 @@ def _set_inputs(words: list[int], x: Array, rows: Rows, state: Sequence[Array]) 
         words[ORDER] = 0 if rows.order is None else address(rows.order)
         words[ORDER + 1] = address(rows.batch_sizes)
     arrays = make_words([address(s) for s in state])
-    words[STATE_ARRAYS] = ctypes.addressof(arrays)
+    words[STATE_ARRAYS] = words_address(arrays)
     return arrays
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import functools
 from itertools import accumulate
 from typing import Any
@@ -28,7 +27,7 @@ from .fields.stage import (
     STAGE_WORDS,
     X_GATES,
 )
-from .memory import Words, make_words, spread
+from .memory import Words, make_words, spread, words_address
 from .shape import Shape
 from .toolchain import Library
 
@@ -107,8 +106,8 @@ def _tables(shape: Shape, program: Program) -> tuple[int, int, tuple[list[Words]
             COLUMNS: stage.columns,
             COLUMN: stage.column,
             GATES_BEFORE: before[number],
-            X_GATES: ctypes.addressof(x_gates),
-            H_GATES: ctypes.addressof(h_gates),
+            X_GATES: words_address(x_gates),
+            H_GATES: words_address(h_gates),
             CARRY_IN: carry_in,
             CARRY_OUT: carry_in + (0 if first else stage.inputs - 1),
             GRADS_IN: 0 if first else program.states + sum(inputs[1:number]),
@@ -119,4 +118,4 @@ def _tables(shape: Shape, program: Program) -> tuple[int, int, tuple[list[Words]
             values[FORWARD] = library.addresses[kind.format(number)]
             table += [values[place] for place in range(STAGE_WORDS)]
     tables = [make_words(infer), make_words(keep)]
-    return ctypes.addressof(tables[0]), ctypes.addressof(tables[1]), (memory + tables, library)
+    return words_address(tables[0]), words_address(tables[1]), (memory + tables, library)

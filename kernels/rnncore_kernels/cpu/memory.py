@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import array
 import ctypes
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import numpy as np
 
 from ..contract import Array
 
-Words = ctypes.Array[ctypes.c_int64]
+Words: TypeAlias = "array.array[int]"
 
 
 def _find_address() -> Callable[[Array], int]:
@@ -31,8 +33,13 @@ address = _find_address()
 
 
 def make_words(values: Sequence[int]) -> Words:
-    """Words for a kernel, at the address that `ctypes.addressof` gives."""
-    return (ctypes.c_int64 * len(values))(*values)
+    """Words for a kernel. ctypes has such arrays too, but takes five times as long to make one."""
+    return array.array("q", values)
+
+
+def words_address(words: Words) -> int:
+    """Where the first word is."""
+    return words.buffer_info()[0]
 
 
 def aligned(size: int) -> Array:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +11,7 @@ import numpy as np
 from . import toolchain
 from .code.ir import Definition
 from .kernels import host_shape
-from .memory import address, aligned, make_words
+from .memory import address, aligned, make_words, words_address
 from .shape import Shape
 from .threads import POOL
 
@@ -63,7 +62,7 @@ def _turns_per_second(shape: Shape, kernel: str, words: Callable[[int, int], Seq
         arguments = make_words(words(turns, address(places)))
         with POOL.busy:
             start = time.perf_counter()
-            POOL.run([(code, ctypes.addressof(arguments), thread) for thread in range(threads)])
+            POOL.run([(code, words_address(arguments), thread) for thread in range(threads)])
             return time.perf_counter() - start
 
     turns = 1

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from ..host import usable_cores
 from . import kernels, toolchain
 from .fields.mailbox import MAILBOX_WORDS, READ_END, WRITE_END
+from .memory import Words, make_words, words_address
 from .target import host_target
 
 Task = tuple[int, int, int]
@@ -46,9 +47,9 @@ class Pool:
             self._start(library.functions["serve"])
         words = [workers, *(word for task in tasks for word in task)]
         words += [ctypes.addressof(mailbox) for mailbox in self._mailboxes[:workers]]
-        job = (ctypes.c_int64 * len(words))(*words)
+        job = make_words(words)
         # Post, work and wait in one call: an interruption in between would leave workers with arrays that are gone.
-        library.functions["dispatch"](ctypes.addressof(job), 0)
+        library.functions["dispatch"](words_address(job), 0)
 
     def try_run(self, batches: Iterable[Sequence[Task]]) -> bool:
         """Run the tasks of each batch at once, batch after batch; False, with nothing run, if another call is here."""
@@ -85,9 +86,9 @@ POOL = Pool()
 """The process's pool."""
 
 
-def run(library: toolchain.Library, kernel: str, words: ctypes.Array[ctypes.c_int64], threads: int) -> None:
+def run(library: toolchain.Library, kernel: str, words: Words, threads: int) -> None:
     """Run a kernel whose threads need not run at once: one after the other if another call has the pool."""
-    address = ctypes.addressof(words)
+    address = words_address(words)
     tasks = [(library.addresses[kernel], address, thread) for thread in range(threads)]
     if threads == 1 or not POOL.try_run([tasks]):
         for thread in range(threads):
