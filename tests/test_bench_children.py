@@ -99,7 +99,12 @@ def test_a_child_ends_with_its_parent() -> None:
 def test_interrupted_from_the_terminal() -> None:
     command = [sys.executable, "-m", "rnncore", "bench", "--backend", "numpy", "--min-time", "60"]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, **pipes, env=environment(), start_new_session=True) as process:
+
+    def listen() -> None:
+        # What a shell starts in the background ignores interruptions, and so would what it starts.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    with subprocess.Popen(command, **pipes, env=environment(), start_new_session=True, preexec_fn=listen) as process:
         assert wait_until(lambda: len(group_of(process.pid)) == 3)
         time.sleep(0.5)
         os.killpg(process.pid, signal.SIGINT)

@@ -148,10 +148,10 @@ def _pipeline() -> Any:
     from numba.core.compiler_machinery import PassManager
 
     passes = (
-        *(
-            getattr(untyped_passes, name)
-            for name in ("TranslateByteCode", "FixupArgs", "IRProcessing", "ReconstructSSA")
-        ),
+        untyped_passes.TranslateByteCode,
+        untyped_passes.FixupArgs,
+        untyped_passes.IRProcessing,
+        untyped_passes.ReconstructSSA,
         typed_passes.NopythonTypeInference,
         typed_passes.PreLowerStripPhis,
         typed_passes.IRLegalization,
