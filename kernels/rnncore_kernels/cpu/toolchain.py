@@ -134,7 +134,7 @@ def _is_known(name: str) -> bool:
     return name.startswith("llvm.") or name in EXTERNAL
 
 
-@functools.cache
+@functools.lru_cache(maxsize=256)
 def _text(definition: Definition, triple: str) -> tuple[str, ...]:
     """LLVM's text of a function; remembered, as several libraries have the same ones."""
     return (str(definition.emit(triple)),) if definition.python is None else _compile_python(definition)
