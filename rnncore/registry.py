@@ -47,8 +47,9 @@ def resolve(name: str) -> str:
 
 def resolve_all(names: Iterable[str]) -> list[str]:
     """The backends that some names stand for, none twice: "all" is those that can run here, others as in `resolve`."""
-    available = [name for name in MODULES if _probe(name).available]
-    found = (backend for name in names for backend in (available if name == "all" else [resolve(name)]))
+    found: list[str] = []
+    for name in names:
+        found += [each for each in MODULES if _probe(each).available] if name == "all" else [resolve(name)]
     return list(dict.fromkeys(found))
 
 

@@ -136,9 +136,9 @@ def test_division_of_threads() -> None:
 
 def test_peaks_of_the_machine() -> None:
     for dtype in ("float32", "float64"):
-        assert 0 < peak.fma_peak(dtype, 2) < 1e15
+        assert 1e8 < peak.fma_peak(dtype, 2) < 1e14
     for size in (1, 1000, 1 << 20):
-        assert 0 < peak.read_bandwidth(size, 2) < 1e15
+        assert 1e7 < peak.read_bandwidth(size, 2) < 1e14
 
 
 def test_impl_says_how_threads_divide_the_work() -> None:

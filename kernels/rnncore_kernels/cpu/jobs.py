@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -31,9 +30,6 @@ from .memory import Words, address, make_words, words_address
 from .packed import CpuPacked
 from .plan import Template, backward_template, forward_template
 from .recycling import Memory
-
-_turns = itertools.count()
-"""Calls of one step, which follow one another like the steps of one call."""
 
 
 class Residuals(NamedTuple):
@@ -87,7 +83,7 @@ def forward_job(run: Run[CpuPacked], threads: int, *, keep: bool) -> Job:
         _set_residuals(words, residuals)
     words[REVERSE] = int(reverse)
     if steps == 1:
-        words[TURN] = next(_turns)
+        words[TURN] = next(packed.turns)
     words[W_X : W_X + 3] = packed.w_x, packed.w_h, packed.bias
     arrays = _set_inputs(words, x, rows, state)
     if output is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -47,6 +49,7 @@ class CpuPacked(NamedTuple):
         w_x, w_h, bias: addresses of those of the forward pass.
         w_h_back, w_x_back: of the backward pass; 0 where they are for inference alone.
         has_bias: whether there are biases.
+        turns: counts calls of one step, which follow one another like the steps of one call, see `code.forward`.
     """
 
     layer: Layer
@@ -57,6 +60,7 @@ class CpuPacked(NamedTuple):
     w_h_back: int
     w_x_back: int
     has_bias: bool
+    turns: Iterator[int]
 
 
 def pack(cell: Cell, weights: LayerWeights, *, backward: bool, threads: int = 1) -> CpuPacked:
@@ -97,4 +101,4 @@ def pack(cell: Cell, weights: LayerWeights, *, backward: bool, threads: int = 1)
     run(layer.forward_kernels, "pack", words, threads)
     if backward:
         run(layer.backward_kernels, "pack_back", words, threads)
-    return CpuPacked(layer, memory, w_x, w_h, bias, w_h_back, w_x_back, b_ih is not None)
+    return CpuPacked(layer, memory, w_x, w_h, bias, w_h_back, w_x_back, b_ih is not None, itertools.count())

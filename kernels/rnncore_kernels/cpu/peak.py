@@ -67,10 +67,10 @@ def _turns_per_second(shape: Shape, kernel: str, words: Callable[[int, int], Seq
 
     turns = 1
     seconds(turns)  # wakes the threads
-    # The shorter of two: one alone may be long because something else ran meanwhile.
-    while (shorter := min(seconds(turns), seconds(turns))) < SECONDS / REPEATS:
+    # The shortest of some: each alone may be long because something else ran meanwhile.
+    while (shortest := min(seconds(turns) for _ in range(REPEATS))) < SECONDS / REPEATS:
         turns *= 2
-    return turns / min(shorter, *(seconds(turns) for _ in range(REPEATS)))
+    return turns / shortest
 
 
 @functools.cache

@@ -150,7 +150,9 @@ def backward_template(layer: Layer, steps: int, batch: int, count: int, most: in
     chunk = max(CHUNK_LEAST, min(CHUNK_MOST, CHUNK_BYTES // max(1, layer.columns_bytes)))
     rows = max(chunk, batch)
     tables = 8 * (2 + len(layer.program.stages) + 1) * rows
-    panels = PANEL_ROWS * (WEIGHT_GROUPS * vectors + block_units(layer.shape.lanes) * layer.shape.vector_bytes)
+    widest = -(-max(layer.inputs, layer.hidden) // (layer.shape.columns * layer.shape.lanes))
+    panel_vectors = min(WEIGHT_GROUPS, widest) * layer.shape.columns + block_units(layer.shape.lanes)
+    panels = PANEL_ROWS * panel_vectors * layer.shape.vector_bytes
     scratch = round_up(tables + max(8 * batch, panels, 8 * BLOCK_ROWS + (BLOCK_ROWS + 1) * vectors))
     values = _common(layer, steps, batch, division) | {
         STAGE_TABLE: layer.keep_table,

@@ -21,12 +21,7 @@ from ..fields.run import (
     WEIGHT_GROUPS,
     block_units,
 )
-from ..fields.stage import (
-    COLUMN,
-    GATES,
-    GATES_BEFORE,
-    STAGE_BYTES,
-)
+from ..fields.stage import COLUMN, GATES, GATES_BEFORE, STAGE_BYTES
 from ..shape import Shape
 from .emitted import compiled
 from .memory import clear, word

@@ -21,6 +21,9 @@ BLOCK_BYTES = 32 * 1024
 
 LINE_BYTES = 64
 
+WIDE = 3
+"""Vectors of a tile from which on it has any height: narrow ones are rare, and each tile takes time to compile."""
+
 TILE = ("rows", "k0", "depth", "w", "w_group", "start", "start_row", "start_group", "c", "c_row", "c_group", "ahead")
 
 
@@ -68,7 +71,7 @@ def make_multiply(shape: Shape) -> Any:
                 ahead = w + first * depth + (k + here) * k_bytes
                 last_ahead = ahead + here * (k_bytes - LINE_BYTES)
                 while i < n:
-                    height = even_height_of(n - i, tallest) if width >= 3 else height_of(n - i, tallest)
+                    height = even_height_of(n - i, tallest) if width >= WIDE else height_of(n - i, tallest)
                     g = 0
                     while g < groups:
                         together = 1
@@ -98,7 +101,7 @@ def _make_tiles(shape: Shape) -> Any:
     sizes = [
         (width, height, groups)
         for width in range(1, shape.columns + 1)
-        for height in (even_heights(shape, width) if width >= 3 else heights(shape, width))
+        for height in (even_heights(shape, width) if width >= WIDE else heights(shape, width))
         for groups in sorted({1, {1: 4, 2: 2}.get(height, 1)})
     ]
     tiles = {size: _tile(shape, *size) for size in sizes}
@@ -112,7 +115,7 @@ def _tile(shape: Shape, vectors: int, height: int, groups: int) -> Any:
     kind = ir.VectorType(element, shape.lanes)
     places = [(g, m, j) for g in range(groups) for m in range(height) for j in range(vectors)]
     # Large tiles are where weights come from far away and have time to.
-    asks_ahead = groups == 1 and height >= 4 and vectors >= 3
+    asks_ahead = groups == 1 and height >= 4 and vectors >= WIDE
 
     def load(b: Any, at: Any) -> Vector:
         return Vector.load(b, shape.target, shape.dtype, at)
