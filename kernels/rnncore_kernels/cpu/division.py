@@ -40,7 +40,9 @@ class Division:
         return f"{self.row_threads}x{self.unit_threads}"
 
 
-def divide(threads: int, batch: int, groups: int, steps: int, step_flops: int, weight_bytes: int) -> Division:
+def divide(
+    threads: int, batch: int, groups: int, steps: int, step_flops: int, weight_bytes: int, row_tile: int = 1
+) -> Division:
     """The grid for a run.
 
     Args:
@@ -50,11 +52,14 @@ def divide(threads: int, batch: int, groups: int, steps: int, step_flops: int, w
         steps: T.
         step_flops: operations of all products of a step.
         weight_bytes: of the weights that every step reads.
+        row_tile: rows that take as long as one.
     """
     if threads <= 1 or step_flops * steps < MIN_FLOPS:
         return Division(1, 1)
-    by_rows = min(threads, (batch + 1) // 2)
+    by_rows = min(threads, (batch + 1) // 2 if row_tile == 1 else -(-batch // row_tile))
     by_units = min(threads, groups) if step_flops >= MIN_STEP_FLOPS else 1
+    if row_tile > 1 and -(-batch // row_tile) % by_rows:
+        by_rows = 1  # threads with different numbers of tiles would wait for one another
     if weight_bytes <= (MANY_ROWS_BYTES if batch // by_rows >= MANY_ROWS else ROWS_BYTES):
         return Division(by_rows, max(1, min(by_units, threads // by_rows)))
     return Division(max(1, min(by_rows, threads // by_units)), by_units)

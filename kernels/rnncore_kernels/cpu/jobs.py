@@ -10,6 +10,7 @@ import numpy as np
 
 from ..contract import Array, BackwardRun, LayerGradients, LayerWeights, Rows, Run
 from .fields.run import (
+    BF16_ROWS,
     BLOCKS,
     GRAD_OUT,
     GRAD_W_IH,
@@ -23,11 +24,13 @@ from .fields.run import (
     STATE_ARRAYS,
     TURN,
     W_H_BACK,
+    W_H_BACK_BF16,
     W_X,
+    W_X_BF16,
     X,
 )
 from .memory import Words, address, make_words, words_address
-from .packed import CpuPacked
+from .packed import CpuPacked, bf16_weights
 from .plan import Template, backward_template, forward_template
 from .recycling import Memory
 
@@ -85,12 +88,16 @@ def forward_job(run: Run[CpuPacked], threads: int, *, keep: bool) -> Job:
     if steps == 1:
         words[TURN] = next(packed.turns)
     words[W_X : W_X + 3] = packed.w_x, packed.w_h, packed.bias
+    bf16 = None
+    if words[BF16_ROWS]:
+        bf16 = bf16_weights(packed, threads)
+        words[W_X_BF16 : W_X_BF16 + 2] = bf16.w_x, bf16.w_h
     arrays = _set_inputs(words, x, rows, state)
     if output is not None:
         words[OUT : OUT + 3] = address(output), *output.strides[:2]
     if last is not None:
         words[LAST : LAST + 2] = address(last), last.strides[0]
-    return Job(make_words(words), template.threads, (memory, arrays, run), residuals)
+    return Job(make_words(words), template.threads, (memory, arrays, run, bf16), residuals)
 
 
 class StepJob:
@@ -101,7 +108,7 @@ class StepJob:
         x, output = (np.empty((1, batch, width), dtype) for width in (layer.inputs, layer.hidden))
         state = tuple(np.empty((batch, layer.hidden), dtype) for _ in range(layer.program.states))
         job = forward_job(Run(packed, x, state, output, None, Rows(), False), 1, keep=False)
-        self._words, (_, self._states, _) = job.words, job.memory
+        self._words, (_, self._states, *_) = job.words, job.memory
         self._memory = job.memory
         self._address = words_address(job.words)
         self._kernel = layer.forward_kernels.functions["forward"]
@@ -137,9 +144,13 @@ def backward_job(run: BackwardRun[CpuPacked, Residuals], threads: int) -> Job:
     if grad_output is not None:
         words[GRAD_OUT : GRAD_OUT + 3] = address(grad_output), *grad_output.strides[:2]
     words[W_H_BACK : W_H_BACK + 2] = packed.w_h_back, packed.w_x_back
+    bf16 = None
+    if words[BF16_ROWS]:
+        bf16 = bf16_weights(packed, threads)
+        words[W_H_BACK_BF16 : W_H_BACK_BF16 + 2] = bf16.w_h_back, bf16.w_x_back
     words[GRAD_X : GRAD_X + 3] = address(gradients.x), *gradients.x.strides[:2]
     words[GRAD_W_IH : GRAD_W_IH + 4] = [0 if w is None else address(w) for w in gradients.weights]
-    return Job(make_words(words), template.threads, (memory, arrays, run), gradients)
+    return Job(make_words(words), template.threads, (memory, arrays, run, bf16), gradients)
 
 
 def _begin(template: Template) -> tuple[list[int], Memory]:

@@ -19,6 +19,7 @@ from .shape import Shape
 from .target import Target, host_target
 
 FORWARD, BACKWARD, THREADS = ("pack", "forward"), ("pack_back", "backward"), ("serve", "dispatch")
+SPLIT = ("convert", "convert_back")
 
 
 def host_shape(dtype: np.dtype[Any]) -> Shape:
@@ -52,6 +53,19 @@ def backward_kernels(shape: Shape) -> toolchain.Library:
         return emitted.DEFINITIONS
 
     return toolchain.load(shape.target, f"backward {shape.dtype.name}", BACKWARD, define)
+
+
+@functools.cache
+def conversion_kernels(shape: Shape) -> toolchain.Library:
+    """`convert` and `convert_back`."""
+
+    def define() -> Mapping[str, Definition]:
+        from .code import emitted, packing
+
+        packing.make_convert(shape)
+        return emitted.DEFINITIONS
+
+    return toolchain.load(shape.target, f"split {shape.dtype.name}", SPLIT, define)
 
 
 @functools.cache

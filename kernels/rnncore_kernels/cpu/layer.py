@@ -11,6 +11,8 @@ import numpy as np
 from ..cells import Cell
 from ..codegen.program import Program, make_program
 from . import kernels
+from .fields.bf16x3 import BLOCK_BYTES
+from .fields.bf16x3 import column_bytes as bf16_column_bytes
 from .fields.stage import (
     BACKWARD,
     CARRY_IN,
@@ -43,6 +45,7 @@ class Layer:
         back_groups: the same in the backward pass.
         carries: values that stages pass on, beside operands; `carried` with these.
         sizes: bytes of the packed W_ih, W_hh, bias, and for the backward pass W_hh and W_ih.
+        bf16_sizes: bytes of W_ih, W_hh, and for the backward pass W_hh and W_ih, in three parts, see `code.bf16x3`.
         forward_kernels: `pack` and `forward`.
         infer_table, keep_table: addresses of the words of the stages, see `fields.stage`.
     """
@@ -67,11 +70,19 @@ class Layer:
         depth = program.gates * self.units * shape.lanes
         inputs_row = -(-inputs // shape.lanes) * vector
         self.sizes = (gate_row * inputs, gate_row * hidden, self.columns_bytes, depth * row, depth * inputs_row)
+        self.bf16_sizes = self._bf16_sizes()
         self.weights = program.gates * hidden * (hidden + inputs)
         self.recurrent_weights = program.gates * hidden * hidden
         self.recurrent_bytes = self.recurrent_weights * shape.itemsize
         self.infer_table, self.keep_table, self._memory = _tables(shape, program)
         self.forward_kernels = kernels.forward_kernels(shape)
+
+    def _bf16_sizes(self) -> tuple[int, int, int, int]:
+        lanes, gates = self.shape.lanes, self.program.gates
+        # Each stage's gates begin with a block of their own.
+        back = bf16_column_bytes(gates * self.units * lanes) + len(self.program.stages) * BLOCK_BYTES
+        of_x, of_h = (gates * self.units * bf16_column_bytes(depth) for depth in (self.inputs, self.hidden))
+        return of_x, of_h, back * self.units, back * -(-self.inputs // lanes)
 
     @functools.cached_property
     def backward_kernels(self) -> Library:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from ..cells import Cell
 from ..contract import LayerWeights
+from . import kernels
 from .fields.pack import (
     B_HH,
     B_IH,
@@ -24,12 +25,16 @@ from .fields.pack import (
     UNITS,
     W_H,
     W_H_BACK,
+    W_H_BACK_BF16,
+    W_H_BF16,
     W_HH,
     W_HH_ROW,
     W_IH,
     W_IH_ROW,
     W_X,
     W_X_BACK,
+    W_X_BACK_BF16,
+    W_X_BF16,
 )
 from .layer import Layer, make_layer
 from .memory import address, make_words, round_up
@@ -38,6 +43,22 @@ from .threads import run
 
 THREADS_BYTES = 4 << 20
 """Least packed weights for which several threads pack."""
+
+
+class Bf16Weights(NamedTuple):
+    """Weights in three parts, see `code.bf16x3`.
+
+    Attributes:
+        memory: the weights.
+        w_x, w_h: addresses of those of the forward pass.
+        w_h_back, w_x_back: of the backward pass, or 0.
+    """
+
+    memory: Memory
+    w_x: int
+    w_h: int
+    w_h_back: int
+    w_x_back: int
 
 
 class CpuPacked(NamedTuple):
@@ -50,6 +71,7 @@ class CpuPacked(NamedTuple):
         w_h_back, w_x_back: of the backward pass; 0 where they are for inference alone.
         has_bias: whether there are biases.
         turns: counts calls of one step, which follow one another like the steps of one call, see `code.forward`.
+        bf16: of `bf16_weights`.
     """
 
     layer: Layer
@@ -61,16 +83,14 @@ class CpuPacked(NamedTuple):
     w_x_back: int
     has_bias: bool
     turns: Iterator[int]
+    bf16: list[Bf16Weights]
 
 
 def pack(cell: Cell, weights: LayerWeights, *, backward: bool, threads: int = 1) -> CpuPacked:
     """See `contract.Engine.pack`; the result never shares memory with `weights`."""
     w_ih, w_hh, b_ih, b_hh = weights
     layer = make_layer(cell, w_hh.dtype, w_hh.shape[1], w_ih.shape[1])
-    places, total = [], 0
-    for size in layer.sizes if backward else layer.sizes[:3]:
-        places.append(total)
-        total += round_up(size)
+    places, total = _places(layer.sizes if backward else layer.sizes[:3])
     memory = Memory(total)
     start = address(memory.array)
     threads = threads if total >= THREADS_BYTES else 1
@@ -97,8 +117,52 @@ def pack(cell: Cell, weights: LayerWeights, *, backward: bool, threads: int = 1)
         W_X_BACK: w_x_back,
         SCRATCH: address(table),
     }
-    words = make_words([values[place] for place in range(PACK_WORDS)])
+    words = make_words([values.get(place, 0) for place in range(PACK_WORDS)])
     run(layer.forward_kernels, "pack", words, threads)
     if backward:
         run(layer.backward_kernels, "pack_back", words, threads)
-    return CpuPacked(layer, memory, w_x, w_h, bias, w_h_back, w_x_back, b_ih is not None, itertools.count())
+    return CpuPacked(layer, memory, w_x, w_h, bias, w_h_back, w_x_back, b_ih is not None, itertools.count(), [])
+
+
+def bf16_weights(packed: CpuPacked, threads: int) -> Bf16Weights:
+    """The packed weights in three parts: made when they are first needed, then kept with the packed ones."""
+    if packed.bf16:
+        return packed.bf16[0]
+    layer, backward = packed.layer, packed.w_h_back != 0
+    starts, total = _places(layer.bf16_sizes if backward else layer.bf16_sizes[:2])
+    memory = Memory(total)
+    start = address(memory.array)
+    w_x, w_h, *back = (start + place for place in starts)
+    w_h_back, w_x_back = back or (0, 0)
+    threads = threads if total >= THREADS_BYTES else 1
+    values = {
+        HIDDEN: layer.hidden,
+        INPUT: layer.inputs,
+        UNITS: layer.units,
+        THREADS: threads,
+        STAGES: len(layer.program.stages),
+        STAGE_TABLE: layer.infer_table,
+        W_X: packed.w_x,
+        W_H: packed.w_h,
+        W_H_BACK: packed.w_h_back,
+        W_X_BACK: packed.w_x_back,
+        W_X_BF16: w_x,
+        W_H_BF16: w_h,
+        W_H_BACK_BF16: w_h_back,
+        W_X_BACK_BF16: w_x_back,
+    }
+    words = make_words([values.get(place, 0) for place in range(PACK_WORDS)])
+    library = kernels.conversion_kernels(layer.shape)
+    run(library, "convert", words, threads)
+    if backward:
+        run(library, "convert_back", words, threads)
+    bf16 = Bf16Weights(memory, w_x, w_h, w_h_back, w_x_back)
+    # Two threads may come here at once: each has its own, and what is kept is one of them.
+    packed.bf16[:] = [bf16]
+    return bf16
+
+
+def _places(sizes: Sequence[int]) -> tuple[list[int], int]:
+    """Offsets of arrays of these sizes, one after the other at cache lines, and the size of all."""
+    *places, total = itertools.accumulate((round_up(size) for size in sizes), initial=0)
+    return places, total

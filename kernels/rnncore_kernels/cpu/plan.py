@@ -10,10 +10,17 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from .division import Division, divide, is_separate
+from .fields.bf16x3 import ROWS as TILE_ROWS
+from .fields.bf16x3 import column_bytes as bf16_column_bytes
+from .fields.bf16x3 import filled
+from .fields.bf16x3 import rows_bytes as bf16_rows_bytes
 from .fields.run import (
     BACKWARD_WORDS,
     BARRIERS,
     BATCH,
+    BF16_BLOCK_ROWS,
+    BF16_ROWS,
+    BF16_SIZE,
     BLOCK_ROWS,
     BLOCKS,
     CARRIES,
@@ -32,7 +39,6 @@ from .fields.run import (
     PRE,
     PRE_ROW,
     PROJECTED,
-    PROJECTED_ROW,
     PROJECTED_ROWS,
     PROJECTED_SIZE,
     ROW_THREADS,
@@ -56,6 +62,9 @@ from .memory import round_up
 
 PROJECTION_ROWS = 192
 """Rows of x that are multiplied together where the input projection is a product of its own."""
+
+LEAST_FILLED = 0.65
+"""Least share of the tile registers that rows and sums fill if products are computed there."""
 
 CHUNK_BYTES = 1 << 20
 """Cotangents of pre-activations that the backward pass keeps before it turns to the products over all steps."""
@@ -87,20 +96,32 @@ class Template(NamedTuple):
 def impl(layer: Layer, steps: int, batch: int, threads: int, *, training: bool) -> str:
     """Width of vectors, threads by rows x by units, whether one pass computes both products; so for backward."""
     division, separate = forward_division(layer, steps, batch, threads)
-    words = f"{8 * layer.shape.vector_bytes}-bit {division}{'' if separate else ' fused'}"
+    unit = "AMX" if uses_tile_registers(layer, batch) else f"{8 * layer.shape.vector_bytes}-bit"
+    words = f"{unit} {division}{'' if separate else ' fused'}"
     return f"{words}, back {_backward_division(layer, steps, batch, threads)}" if training else words
+
+
+def uses_tile_registers(layer: Layer, batch: int) -> bool:
+    """Whether products are computed on tile registers: the same for any number of threads, as bits depend on it."""
+    return layer.shape.matrix and filled(batch, (layer.inputs, layer.hidden)) >= LEAST_FILLED
 
 
 def forward_division(layer: Layer, steps: int, batch: int, threads: int) -> tuple[Division, bool]:
     """How threads divide a run, and whether the input projection is separate."""
     step_flops, weight_bytes = 2 * batch * layer.weights, layer.weights * layer.shape.itemsize
-    division = divide(threads, batch, layer.groups, steps, step_flops, weight_bytes)
-    return division, is_separate(division, steps, batch, weight_bytes)
+    division = divide(threads, batch, layer.groups, steps, step_flops, weight_bytes, _row_tile(layer, batch))
+    separate = is_separate(division, steps, batch, weight_bytes)
+    return division, separate or uses_tile_registers(layer, batch)
 
 
 def _backward_division(layer: Layer, steps: int, batch: int, threads: int) -> Division:
     step_flops = 2 * batch * layer.recurrent_weights
-    return divide(threads, batch, layer.back_groups, steps, step_flops, layer.recurrent_bytes)
+    return divide(threads, batch, layer.back_groups, steps, step_flops, layer.recurrent_bytes, _row_tile(layer, batch))
+
+
+def _row_tile(layer: Layer, batch: int) -> int:
+    """Rows that take as long as one: two tiles of rows are multiplied at once."""
+    return 2 * TILE_ROWS if uses_tile_registers(layer, batch) else 1
 
 
 @functools.lru_cache(maxsize=4096)
@@ -110,7 +131,14 @@ def forward_template(layer: Layer, steps: int, batch: int, count: int, most: int
     row = layer.row_bytes
     division, separate = forward_division(layer, steps, batch, threads)
     table_rows = max(1, batch, PROJECTION_ROWS if separate else 0)
-    projected = round_up(table_rows * layer.columns_bytes) if separate else 0
+    tiled, bf16_size = uses_tile_registers(layer, batch), 0
+    projected_rows = table_rows
+    if tiled:
+        # Whole tiles of rows are read and written, from any row on.
+        table_rows = -(-table_rows // TILE_ROWS) * TILE_ROWS
+        projected_rows = table_rows + TILE_ROWS
+        bf16_size = max(bf16_rows_bytes(table_rows, layer.inputs), bf16_rows_bytes(batch, layer.hidden))
+    projected = round_up(projected_rows * layer.columns_bytes) if separate else 0
     scratch = round_up(24 * table_rows + BLOCK_ROWS * layer.pre_vectors * layer.shape.vector_bytes)
     block_rows = count + most if keep else 2 * batch
     operand_rows = count if keep else batch
@@ -122,13 +150,14 @@ def forward_template(layer: Layer, steps: int, batch: int, count: int, most: int
         PAIR: 0 if keep else 1,
         OPERAND_VALUE: operand_rows * row,
         CARRY_VALUE: batch * row,
-        PROJECTED_ROW: layer.columns_bytes,
         PROJECTED_ROWS: table_rows,
         PROJECTED_SIZE: projected,
         SCRATCH_SIZE: scratch,
         SCRATCH_ROWS: table_rows,
+        BF16_SIZE: bf16_size,
     }
     sizes = {
+        BF16_ROWS: division.threads * bf16_size,
         CARRIES: layer.carries * batch * row,
         PROJECTED: division.row_threads * projected,
         SCRATCH: division.threads * scratch,
@@ -147,31 +176,55 @@ def forward_template(layer: Layer, steps: int, batch: int, count: int, most: int
 def backward_template(layer: Layer, steps: int, batch: int, count: int, most: int, threads: int) -> Template:
     row, vectors = layer.row_bytes, layer.shape.columns * layer.shape.vector_bytes
     division = _backward_division(layer, steps, batch, threads)
+    tiled = uses_tile_registers(layer, batch)
+    block_rows, grad_rows, bf16_size = BLOCK_ROWS, batch, 0
+    if tiled:
+        # Whole tiles of rows are read and written.
+        row_tiles = -(-batch // (division.row_threads * TILE_ROWS))
+        block_rows, grad_rows = BF16_BLOCK_ROWS, row_tiles * TILE_ROWS * division.row_threads
+        bf16_size = _backward_bf16(layer, row_tiles)
     chunk = max(CHUNK_LEAST, min(CHUNK_MOST, CHUNK_BYTES // max(1, layer.columns_bytes)))
     rows = max(chunk, batch)
     tables = 8 * (2 + len(layer.program.stages) + 1) * rows
-    widest = -(-max(layer.inputs, layer.hidden) // (layer.shape.columns * layer.shape.lanes))
-    panel_vectors = min(WEIGHT_GROUPS, widest) * layer.shape.columns + block_units(layer.shape.lanes)
+    panel_vectors = min(WEIGHT_GROUPS, _weight_groups(layer)) * layer.shape.columns + block_units(layer.shape.lanes)
     panels = PANEL_ROWS * panel_vectors * layer.shape.vector_bytes
-    scratch = round_up(tables + max(8 * batch, panels, 8 * BLOCK_ROWS + (BLOCK_ROWS + 1) * vectors))
+    scratch = round_up(tables + max(8 * batch, panels, 8 * block_rows + (block_rows + 1) * vectors))
     values = _common(layer, steps, batch, division) | {
         STAGE_TABLE: layer.keep_table,
         STATE_VALUE: (count + most) * row,
         OPERAND_VALUE: count * row,
-        GRAD_VALUE: batch * row,
+        GRAD_VALUE: grad_rows * row,
         PRE_ROW: layer.pre_row,
         CHUNK_ROWS: chunk,
         ROWS: count,
         STATE_ROWS: count + most,
         SCRATCH_SIZE: scratch,
+        BF16_SIZE: bf16_size,
     }
     sizes = {
-        GRADS: (layer.program.states + layer.carried) * batch * row,
+        BF16_ROWS: division.threads * bf16_size,
+        GRADS: (layer.program.states + layer.carried) * grad_rows * row,
         PRE: rows * layer.pre_row,
         SCRATCH: division.threads * scratch,
         BARRIERS: 64 * (division.row_threads + 1),
     }
     return _template(values, sizes, BACKWARD_WORDS, division.threads, (0, 0, 0))
+
+
+def _weight_groups(layer: Layer) -> int:
+    """Groups of columns of the gradients of both matrices of weights."""
+    columns = layer.shape.columns * layer.shape.lanes
+    return -(-layer.inputs // columns) + -(-layer.hidden // columns)
+
+
+def _backward_bf16(layer: Layer, row_tiles: int) -> int:
+    """Bytes of rows and columns in three parts that a thread has at once in the backward pass."""
+    lanes = layer.shape.lanes
+    depths = [len(stage.gates) * layer.units * lanes for stage in layer.program.stages]
+    of_step = bf16_rows_bytes(row_tiles * TILE_ROWS, max(depths))
+    of_x = sum(bf16_rows_bytes(BF16_BLOCK_ROWS, depth) for depth in depths)
+    columns = min(WEIGHT_GROUPS, _weight_groups(layer)) * layer.shape.columns
+    return max(of_step, of_x, (2 + columns) * bf16_column_bytes(PANEL_ROWS))
 
 
 def _template(

@@ -42,6 +42,11 @@ class Shape:
         """Most vectors side by side in a tile."""
         return 4 if self.target.registers >= 32 else 3
 
+    @property
+    def matrix(self) -> bool:
+        """Whether many rows are multiplied on tile registers, see `code.tile_registers`."""
+        return self.target.matrix and self.dtype == np.float32
+
     def rows(self, vectors: int) -> int:
         """Height of the highest tile of that many vectors: 8, 6 or 4, so that accumulators, vectors and a splat fit."""
         fit = (self.target.registers - vectors - 1) // vectors

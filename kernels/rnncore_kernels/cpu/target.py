@@ -15,6 +15,8 @@ from typing import Any
 import llvmlite.binding as llvm
 import numpy as np
 
+from . import amx
+
 # Sandy Bridge, Ivy Bridge and "nocona", for which Numba turns AVX off by default.
 NUMBA_WITHOUT_AVX = frozenset({"corei7-avx", "core-avx-i", "sandybridge", "ivybridge", "nocona"})
 
@@ -38,6 +40,7 @@ class Target:
         vector_bytes: size of a SIMD register; of one float32 where there are none or unknown ones.
         registers: number of SIMD registers.
         fma: whether a multiplication and an addition are one instruction.
+        matrix: whether tile registers can be used, those of AMX for bfloat16.
     """
 
     triple: str
@@ -46,6 +49,7 @@ class Target:
     vector_bytes: int
     registers: int
     fma: bool
+    matrix: bool = False
 
     @property
     def avx512(self) -> bool:
@@ -81,7 +85,9 @@ def target(triple: str, cpu: str, features: str) -> Target:
     llvm.initialize_native_asmprinter()
     machine = llvm.Target.from_triple(triple).create_target_machine(cpu=cpu, features=features, opt=1)
     assembly = machine.emit_assembly(llvm.parse_assembly(PROBE))
-    return Target(triple, cpu, features, *_registers(triple.partition("-")[0], assembly))
+    size, registers, fma = _registers(triple.partition("-")[0], assembly)
+    matrix = size == 64 and {"+amx-tile", "+amx-bf16"} <= {*features.split(",")} and amx.is_permitted()
+    return Target(triple, cpu, features, size, registers, fma, matrix)
 
 
 def _registers(architecture: str, assembly: str) -> tuple[int, int, bool]:

@@ -88,6 +88,7 @@ def _numba_version() -> str:
 def _machine(target: Target) -> Any:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
+    llvm.initialize_native_asmparser()
     chosen = llvm.Target.from_triple(target.triple)
     # Absolute addresses of any size, as it is not known now where the code will be; what Numba's own code has.
     reloc = "static" if target.triple.startswith("x86_64") else "default"

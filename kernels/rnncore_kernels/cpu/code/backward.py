@@ -9,25 +9,23 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..fields.bf16x3 import BLOCK_BYTES, DEPTH
 from ..fields.run import (
     BARRIERS,
     BATCH,
+    BF16_ROWS,
+    BF16_SIZE,
     BLOCKS,
     CHUNK_ROWS,
-    GRAD_B_HH,
-    GRAD_B_IH,
     GRAD_OUT,
     GRAD_OUT_ROW,
     GRAD_OUT_STEP,
     GRAD_VALUE,
-    GRAD_W_HH,
-    GRAD_W_IH,
     GRAD_X,
     GRAD_X_ROW,
     GRAD_X_STEP,
     GRADS,
     HIDDEN,
-    INPUT,
     KEPT,
     KEPT_ROW,
     OPERAND_VALUE,
@@ -51,13 +49,15 @@ from ..fields.run import (
     UNIT_THREADS,
     UNITS,
     W_H_BACK,
+    W_H_BACK_BF16,
     X_ROW,
     X_STEP,
     X,
 )
 from ..fields.stage import BACKWARD as CELL
-from ..fields.stage import COLUMN, GATES, GATES_BEFORE, GRADS_IN, GRADS_OUT, H_GATES, SPLIT, STAGE_BYTES, X_GATES
+from ..fields.stage import COLUMN, GATES, GATES_BEFORE, GRADS_IN, GRADS_OUT, SPLIT, STAGE_BYTES
 from ..shape import Shape
+from .bf16x3 import back_blocks
 from .cellcode import BACKWARD as CELL_ARGUMENTS
 from .emitted import compiled, make_caller
 from .gradients import make_input_back, make_weights_back
@@ -74,13 +74,15 @@ from .rows import (
     share,
     unit_offset,
 )
+from .tile_registers import TileRegisters, make_tile_registers
 
 
 def make_backward(shape: Shape) -> None:
     """Define the kernel `backward(args, thread)`; args is the address of the words named in `fields.run`."""
-    multiply = make_multiply(shape)
-    step_back, input_back = _make_stage(shape, multiply), make_input_back(shape, multiply)
-    weights_back = make_weights_back(shape)
+    tile_registers = make_tile_registers(shape)
+    configure, release = tile_registers.configure, tile_registers.release
+    step_back, input_back = _make_stage(shape, tile_registers), make_input_back(shape, tile_registers)
+    weights_back = make_weights_back(shape, tile_registers)
     vector, item, most = shape.vector_bytes, shape.itemsize, shape.columns
 
     @compiled("backward")
@@ -102,6 +104,10 @@ def make_backward(shape: Shape) -> None:
         x_rows, grad_x_rows, operand_rows = tables, tables + 8 * chunk_most, tables + 16 * chunk_most
         out_rows = tables + 8 * (2 + stages) * chunk_most
         scratch = out_rows + 8 * chunk_most
+        bf16 = 0
+        if word(args, BF16_ROWS) != 0:
+            bf16 = word(args, BF16_ROWS) + thread * word(args, BF16_SIZE)
+            configure()
         groups = (units + most - 1) // most
         first_group, last_group = part_start(groups, j, unit_threads), part_start(groups, j + 1, unit_threads)
         u0, u1 = unit_offset(first_group, groups, units), unit_offset(last_group, groups, units)
@@ -139,7 +145,7 @@ def make_backward(shape: Shape) -> None:
                     arrivals = step_back(
                         args, stages - 1 - turn, i, first_group, last_group, mine, before, after,
                         word(args, KEPT) + (row_index + i) * kept_row, word(args, PRE) + (count + i) * pre_row,
-                        out_rows if grad_out != 0 else 0, scratch, barrier, arrivals, s & 1,
+                        out_rows if grad_out != 0 else 0, scratch, bf16, barrier, arrivals, s & 1,
                     )  # fmt: skip
                 for value in range(word(args, STATES)):
                     leave(word(args, GRADS) + value * word(args, GRAD_VALUE), row_bytes,
@@ -148,29 +154,30 @@ def make_backward(shape: Shape) -> None:
                 count += n
                 after, following, n = before, n, earlier
             arrivals_all = meet(barrier_all, arrivals_all, all_threads)
-            input_back(args, thread, all_threads, grad_x_rows, count, scratch)
+            input_back(args, thread, all_threads, grad_x_rows, count, scratch, bf16)
             for number in range(stages):
                 stage = word(args, STAGE_TABLE) + number * STAGE_BYTES
-                operands, gates = operand_rows + 8 * number * chunk_most, word(stage, GATES)
-                weights_back(args, thread, all_threads, x_rows, word(args, INPUT), word(args, GRAD_W_IH),
-                             word(args, GRAD_B_IH), word(stage, X_GATES), gates, word(stage, COLUMN), count, scratch,
-                             add)  # fmt: skip
-                weights_back(args, thread, all_threads, operands, hidden, word(args, GRAD_W_HH), word(args, GRAD_B_HH),
-                             word(stage, H_GATES), gates, word(stage, COLUMN) + word(stage, SPLIT), count, scratch,
-                             add)  # fmt: skip
+                weights_back(args, thread, all_threads, stage, x_rows, operand_rows + 8 * number * chunk_most, count,
+                             scratch, bf16, add)  # fmt: skip
             add = 1
             arrivals_all = meet(barrier_all, arrivals_all, all_threads)
+        if bf16 != 0:
+            release()
 
 
-def _make_stage(shape: Shape, multiply: Any) -> Any:
-    """`step_back(...)`: one stage of one step, for the thread's rows and groups of units."""
+def _make_stage(shape: Shape, tile_registers: TileRegisters) -> Any:
+    """`step_back(...)`: one stage of one step, for the thread's rows and groups of units.
+
+    With `bf16`, room for rows in three parts, the product is computed on tile registers.
+    """
     vector, lanes, most = shape.vector_bytes, shape.lanes, shape.columns
+    multiply, multiply_bf16, to_bf16 = make_multiply(shape), tile_registers.multiply, tile_registers.bf16_rows
     cell = make_caller(CELL_ARGUMENTS)
 
     @compiled("step_back")
     def step_back(
         args: int, number: int, i: int, first_group: int, last_group: int, n: int, before: int, after: int, kept: int,
-        pre: int, out_rows: int, scratch: int, barrier: int, arrivals: int, down: int,
+        pre: int, out_rows: int, scratch: int, bf16: int, barrier: int, arrivals: int, down: int,
     ) -> int:  # fmt: skip
         stage = word(args, STAGE_TABLE) + number * STAGE_BYTES
         units, hidden, threads = word(args, UNITS), word(args, HIDDEN), word(args, ROW_THREADS)
@@ -191,15 +198,23 @@ def _make_stage(shape: Shape, multiply: Any) -> Any:
         # The recurrent product, into the cotangent of the operand.
         fill_table(scratch, n, pre + (word(stage, COLUMN) + word(stage, SPLIT)) * row_bytes, threads * pre_row)
         depth = word(stage, GATES) * units * lanes
-        w = word(args, W_H_BACK) + word(stage, GATES_BEFORE) * units * lanes * units * vector
+        w, w_column = word(args, W_H_BACK) + word(stage, GATES_BEFORE) * units * lanes * units * vector, depth * vector
+        blocks = (depth + DEPTH - 1) // DEPTH
+        if bf16 != 0:
+            w_column = blocks * BLOCK_BYTES
+            w = word(args, W_H_BACK_BF16) + units * back_blocks(word(stage, GATES_BEFORE) * units, number) * BLOCK_BYTES
+            to_bf16(scratch, n, depth, bf16)
         base, more = units // groups, units % groups
         while first_group < last_group:
-            together = groups_together(first_group, last_group, groups, more, n, down)
+            together = groups_together(first_group, last_group, groups, more, n, down) if bf16 == 0 else 1
             group = last_group - together if down != 0 else first_group
             u, wide = group * base + min(group, more), base + (1 if group < more else 0)
             c = carry_in + u * vector
-            multiply(wide, scratch, n, depth, w + u * depth * vector, c, row, c, row, together, wide * depth * vector,
-                     wide * vector, wide * vector)  # fmt: skip
+            if bf16 != 0:
+                multiply_bf16(wide, bf16, n, blocks, w + u * w_column, c, row, c, row)
+            else:
+                multiply(wide, scratch, n, depth, w + u * w_column, c, row, c, row, together, wide * w_column,
+                         wide * vector, wide * vector)  # fmt: skip
             if down != 0:
                 last_group -= together
             else:

@@ -9,31 +9,22 @@ still there when the next one begins; in the same order again, each part would b
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..fields.run import (
     BARRIERS,
     BATCH,
-    BIAS,
-    BLOCK_ROWS,
+    BF16_ROWS,
+    BF16_SIZE,
     BLOCKS,
-    CARRIES,
-    CARRY_VALUE,
     HIDDEN,
     INPUT,
-    KEPT,
-    KEPT_ROW,
     LAST,
     LAST_ROW,
-    OPERAND_VALUE,
-    OPERANDS,
     ORDER,
     OUT,
     OUT_ROW,
     OUT_STEP,
     PAIR,
     PROJECTED,
-    PROJECTED_ROW,
     PROJECTED_ROWS,
     PROJECTED_SIZE,
     REVERSE,
@@ -51,49 +42,24 @@ from ..fields.run import (
     TURN,
     UNIT_THREADS,
     UNITS,
-    W_H,
-    W_X,
     X_ROW,
     X_STEP,
     X,
 )
-from ..fields.stage import CARRY_IN, CARRY_OUT, COLUMN, COLUMNS, GATES, GATES_BEFORE, SPLIT, STAGE_BYTES
-from ..fields.stage import FORWARD as CELL
+from ..fields.stage import GATES, STAGE_BYTES
 from ..shape import Shape
-from .cellcode import FORWARD as CELL_ARGUMENTS
-from .emitted import compiled, make_caller
+from .emitted import compiled
 from .memory import meet, word
-from .multiply import make_multiply
-from .rows import (
-    active,
-    clear_output,
-    enter,
-    fill_table,
-    fill_table_placed,
-    groups_together,
-    leave,
-    part_start,
-    share,
-    unit_offset,
-)
-
-
-def make_most_per_group(shape: Shape) -> Any:
-    """`most_per_group(gates)`: most unit vectors that share a tile, as many as fill its columns."""
-    most = shape.columns
-
-    @compiled("most_per_group")
-    def most_per_group(gates: int) -> int:
-        return most if gates == 1 else max(1, most // gates)
-
-    return most_per_group
+from .rows import active, clear_output, enter, fill_table_placed, leave, part_start, share, unit_offset
+from .stages import make_most_per_group, make_projection, make_stage
+from .tile_registers import make_tile_registers
 
 
 def make_forward(shape: Shape) -> None:
     """Define the kernel `forward(args, thread)`; args is the address of the words named in `fields.run`."""
-    multiply = make_multiply(shape)
-    project = _make_projection(shape, multiply)
-    compute = _make_stage(shape, multiply)
+    tile_registers = make_tile_registers(shape)
+    configure, release, bf16_rows = tile_registers.configure, tile_registers.release, tile_registers.bf16_rows
+    project, compute = make_projection(shape, tile_registers), make_stage(shape, tile_registers)
     vector, item, most_per_group = shape.vector_bytes, shape.itemsize, make_most_per_group(shape)
 
     @compiled("bring")
@@ -128,9 +94,13 @@ def make_forward(shape: Shape) -> None:
         table_bytes = 8 * word(args, SCRATCH_ROWS)
         operand_rows, x_rows, out_rows = tables, tables + table_bytes, tables + 2 * table_bytes
         scratch = tables + 3 * table_bytes
+        tile_rows = 0
+        if word(args, BF16_ROWS) != 0:
+            tile_rows = word(args, BF16_ROWS) + thread * word(args, BF16_SIZE)
+            configure()
         separate = word(args, PROJECTED) != 0
         projected = word(args, PROJECTED) + i * word(args, PROJECTED_SIZE)
-        projected_row, stages = word(args, PROJECTED_ROW), word(args, STAGES)
+        stages = word(args, STAGES)
         most_units = most_per_group(word(word(args, STAGE_TABLE) + (stages - 1) * STAGE_BYTES, GATES))
         groups = (units + most_units - 1) // most_units
         u0 = unit_offset(part_start(groups, j, unit_threads), groups, units)
@@ -147,7 +117,7 @@ def make_forward(shape: Shape) -> None:
             t = steps - 1 - s if reverse else s
             mine = share(n, i, threads)
             after = blocks + ((s + 1) & 1) * batch * row_bytes if pair else before + max(before_n, n) * row_bytes
-            pre = 0
+            pre_row = 0
             if separate:
                 if s == projected_steps:
                     # The input projection of as many steps as there is room for.
@@ -161,10 +131,12 @@ def make_forward(shape: Shape) -> None:
                         fill_table_placed(table, there, x + t_there * x_step, x_row, order, i, threads)
                         count += there
                         projected_steps += 1
+                    if tile_rows != 0:
+                        bf16_rows(x_rows, count, word(args, INPUT), tile_rows)
                     for number in range(stages):
                         stage = word(args, STAGE_TABLE) + number * STAGE_BYTES
-                        project(args, stage, x_rows, count, projected, projected_row, j)
-                pre = projected + projected_taken * projected_row
+                        project(args, stage, x_rows, count, projected, j, tile_rows)
+                pre_row = projected_taken
                 projected_taken += mine
             else:
                 fill_table_placed(x_rows, mine, x + t * x_step, x_row, order, i, threads)
@@ -173,8 +145,9 @@ def make_forward(shape: Shape) -> None:
                 clear_output(out + t * out_step, out_row, mine, share(batch, i, threads), order, i, threads,
                              u0, u1, hidden, vector, item)  # fmt: skip
             for number in range(stages):
-                compute(args, number, i, j, mine, row_index, x_rows, pre, projected_row, before, after, operand_rows,
-                        out_rows if out != 0 else 0, scratch, (s + word(args, TURN)) & 1)  # fmt: skip
+                compute(args, number, i, j, mine, row_index, x_rows, projected if separate else 0, pre_row, before,
+                        after, operand_rows, out_rows if out != 0 else 0, scratch, (s + word(args, TURN)) & 1,
+                        tile_rows)  # fmt: skip
                 if number < stages - 1:
                     arrivals = meet(barrier, arrivals, unit_threads)
             row_index += 0 if pair else n
@@ -192,122 +165,5 @@ def make_forward(shape: Shape) -> None:
             bring(args, after, mine, stay, i, u0, u1)
             arrivals = meet(barrier, arrivals, unit_threads)
             before, before_n, n = after, n, following
-
-
-def _make_projection(shape: Shape, multiply: Any) -> Any:
-    """`project(...)`: the thread's columns of W_ih x + bias of a stage, for n rows."""
-    vector, most_per_group = shape.vector_bytes, make_most_per_group(shape)
-
-    @compiled("project")
-    def project(args: int, stage: int, x_rows: int, n: int, projected: int, projected_row: int, j: int) -> None:
-        units, width, unit_threads = word(args, UNITS), word(args, INPUT), word(args, UNIT_THREADS)
-        gates, split = word(stage, GATES), word(stage, SPLIT)
-        columns, column = word(stage, COLUMNS), word(stage, COLUMN)
-        most_units = most_per_group(gates)
-        groups = (units + most_units - 1) // most_units
-        w = word(args, W_X) + word(stage, GATES_BEFORE) * units * vector * width
-        for group in range(groups * j // unit_threads, groups * (j + 1) // unit_threads):
-            u = unit_offset(group, groups, units)
-            wide = unit_offset(group + 1, groups, units) - u
-            place = (column * units + u * columns) * vector
-            start, c = word(args, BIAS) + place, projected + place
-            multiply(gates * wide, x_rows, n, width, w + u * gates * vector * width, start, 0, c, projected_row,
-                     1, 0, 0, 0)  # fmt: skip
-            if split > 0:
-                behind = gates * wide * vector
-                multiply(split * wide, x_rows, n, 0, 0, start + behind, 0, c + behind, projected_row, 1, 0, 0, 0)
-
-    return project
-
-
-def _make_stage(shape: Shape, multiply: Any) -> Any:
-    """`compute(...)`: one stage of one step, for the thread's rows and groups."""
-    vector, lanes, most_per_group = shape.vector_bytes, shape.lanes, make_most_per_group(shape)
-    cell = make_caller(CELL_ARGUMENTS)
-
-    @compiled("compute")
-    def compute(
-        args: int, number: int, i: int, j: int, n: int, row_index: int, x_rows: int, projected: int,
-        projected_row: int, before: int, after: int, operand_rows: int, out_rows: int, scratch: int,
-        down: int,
-    ) -> None:  # fmt: skip
-        stage = word(args, STAGE_TABLE) + number * STAGE_BYTES
-        gates, split = word(stage, GATES), word(stage, SPLIT)
-        columns, column = word(stage, COLUMNS), word(stage, COLUMN)
-        units, hidden, width = word(args, UNITS), word(args, HIDDEN), word(args, INPUT)
-        threads, unit_threads = word(args, ROW_THREADS), word(args, UNIT_THREADS)
-        unit_row = units * vector
-        row = threads * unit_row
-        state_value, carry_value = word(args, STATE_VALUE), word(args, CARRY_VALUE)
-        operands = word(args, OPERANDS) + (row_index + i) * unit_row
-        carries = word(args, CARRIES) + i * unit_row
-        if number == 0:
-            operand = before + i * unit_row
-            rest, rest_value = operand + state_value, state_value
-        else:
-            operand = operands + (number - 1) * word(args, OPERAND_VALUE)
-            rest, rest_value = carries + word(stage, CARRY_IN) * carry_value, carry_value
-        if number == word(args, STAGES) - 1:
-            following = after + i * unit_row
-            following_rest, following_value = following + state_value, state_value
-        else:
-            following = operands + number * word(args, OPERAND_VALUE)
-            following_rest, following_value = carries + word(stage, CARRY_OUT) * carry_value, carry_value
-        fill_table(operand_rows, n, operand, row)
-        address = word(stage, CELL)
-        kept_row = word(args, KEPT_ROW)
-        kept = word(args, KEPT) + (row_index + i) * kept_row
-
-        most_units = most_per_group(gates)
-        groups = (units + most_units - 1) // most_units if most_units > 1 else units
-        base, more = 1, 0
-        if groups < units:
-            base, more = units // groups, units % groups
-        w_x = word(args, W_X) + word(stage, GATES_BEFORE) * units * vector * width
-        w_h = word(args, W_H) + word(stage, GATES_BEFORE) * units * vector * hidden
-        bias = word(args, BIAS) + column * units * vector
-        first_group, last_group = part_start(groups, j, unit_threads), part_start(groups, j + 1, unit_threads)
-        while first_group < last_group:
-            together = groups_together(first_group, last_group, groups, more, n, down)
-            group = last_group - together if down != 0 else first_group
-            u, wide = group * base + min(group, more), base + (1 if group < more else 0)
-            group_bytes = columns * wide * vector
-            pre_row = together * group_bytes
-            behind = split * wide * vector
-            r = 0
-            while r < n:
-                m = min(BLOCK_ROWS, n - r)
-                of_x, of_x_row = scratch, pre_row
-                if projected == 0:
-                    start = bias + u * columns * vector
-                    multiply(gates * wide, x_rows + 8 * r, m, width, w_x + u * gates * vector * width, start, 0,
-                             scratch, pre_row, together, gates * wide * vector * width, group_bytes,
-                             group_bytes)  # fmt: skip
-                    if split > 0:
-                        first = gates * wide * vector
-                        multiply(split * wide, x_rows, m, 0, 0, start + first, 0, scratch + first, pre_row, together,
-                                 0, group_bytes, group_bytes)  # fmt: skip
-                else:
-                    of_x = projected + r * projected_row + (column * units + u * columns) * vector
-                    of_x_row = projected_row
-                multiply(gates * wide, operand_rows + 8 * r, m, hidden, w_h + u * gates * vector * hidden,
-                         of_x + behind, of_x_row, scratch + behind, pre_row, together,
-                         gates * wide * vector * hidden, group_bytes, group_bytes)  # fmt: skip
-                unit, inside = u, 0
-                for _ in range(together):
-                    for k in range(wide):
-                        at = r * row + unit * vector
-                        cell(address, m, of_x + inside + k * vector, of_x_row, scratch + inside + k * vector, pre_row,
-                             wide * vector, operand + at, rest + at, rest_value, following + at, following_rest + at,
-                             following_value, row, kept + r * threads * kept_row + unit * vector, threads * kept_row,
-                             unit_row, out_rows + 8 * r if out_rows != 0 else 0, unit * vector,
-                             hidden - unit * lanes)  # fmt: skip
-                        unit += 1
-                    inside += group_bytes
-                r += m
-            if down != 0:
-                last_group -= together
-            else:
-                first_group += together
-
-    return compute
+        if tile_rows != 0:
+            release()

@@ -7,8 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..fields.bf16x3 import BLOCK_BYTES, DEPTH, ROWS
 from ..fields.run import (
+    BF16_BLOCK_ROWS,
     BLOCK_ROWS,
+    GRAD_B_HH,
+    GRAD_B_IH,
+    GRAD_W_HH,
+    GRAD_W_IH,
     HIDDEN,
     INPUT,
     PANEL_ROWS,
@@ -18,107 +24,170 @@ from ..fields.run import (
     STAGES,
     UNITS,
     W_X_BACK,
+    W_X_BACK_BF16,
     WEIGHT_GROUPS,
     block_units,
 )
-from ..fields.stage import COLUMN, GATES, GATES_BEFORE, STAGE_BYTES
+from ..fields.stage import COLUMN, COLUMNS, GATES, GATES_BEFORE, H_GATES, SPLIT, STAGE_BYTES, X_GATES
 from ..shape import Shape
+from .bf16x3 import back_blocks
 from .emitted import compiled
 from .memory import clear, word
-from .moves import make_copy, make_gather, make_scatter, make_sum_rows
+from .moves import make_add_rows, make_copy, make_gather, make_scatter, make_sum_rows
+from .multiply import make_multiply
 from .outer import make_outer
 from .rows import fill_table, unit_offset
+from .tile_registers import TileRegisters
 
 
-def make_input_back(shape: Shape, multiply: Any) -> Any:
-    """`input_back(args, thread, threads, grad_x_rows, count, scratch)`: cotangents of x of the chunk's rows."""
+def make_input_back(shape: Shape, tile_registers: TileRegisters) -> Any:
+    """`input_back(args, thread, threads, grad_x_rows, count, scratch, bf16)`: cotangents of x of the chunk's rows.
+
+    With `bf16`, room for rows in three parts, products are computed on tile registers.
+    """
     vector, lanes, most = shape.vector_bytes, shape.lanes, shape.columns
+    multiply, multiply_bf16, to_bf16 = make_multiply(shape), tile_registers.multiply, tile_registers.bf16_rows
     scatter = make_scatter(shape)
 
     @compiled("input_back")
-    def input_back(args: int, thread: int, threads: int, grad_x_rows: int, count: int, scratch: int) -> None:
+    def input_back(args: int, thread: int, threads: int, grad_x_rows: int, count: int, scratch: int, bf16: int) -> None:
         units, width = word(args, UNITS), word(args, INPUT)
         row_bytes = units * vector
         pre_row = word(args, PRE_ROW)
         vectors = (width + lanes - 1) // lanes
         groups = (vectors + most - 1) // most
-        nothing, sums = scratch + 8 * BLOCK_ROWS, scratch + 8 * BLOCK_ROWS + most * vector
+        most_rows = BLOCK_ROWS if bf16 == 0 else BF16_BLOCK_ROWS
+        nothing, sums = scratch + 8 * most_rows, scratch + 8 * most_rows + most * vector
         clear(nothing, most * vector)
         r, last = count * thread // threads, count * (thread + 1) // threads
         while r < last:
-            n = min(BLOCK_ROWS, last - r)
-            for group in range(groups):
-                v = unit_offset(group, groups, vectors)
-                wide = unit_offset(group + 1, groups, vectors) - v
+            n = min(most_rows, last - r)
+            if bf16 != 0:
+                target = bf16
                 for number in range(word(args, STAGES)):
                     stage = word(args, STAGE_TABLE) + number * STAGE_BYTES
                     fill_table(scratch, n, word(args, PRE) + r * pre_row + word(stage, COLUMN) * row_bytes, pre_row)
                     depth = word(stage, GATES) * units * lanes
-                    w = (
-                        word(args, W_X_BACK)
-                        + (word(stage, GATES_BEFORE) * units * lanes * vectors + v * depth) * vector
-                    )
+                    to_bf16(scratch, n, depth, target)
+                    target += (n + ROWS - 1) // ROWS * ((depth + DEPTH - 1) // DEPTH) * BLOCK_BYTES
+            for group in range(groups):
+                v = unit_offset(group, groups, vectors)
+                wide = unit_offset(group + 1, groups, vectors) - v
+                rows = bf16
+                for number in range(word(args, STAGES)):
+                    stage = word(args, STAGE_TABLE) + number * STAGE_BYTES
+                    depth = word(stage, GATES) * units * lanes
                     start, start_row = nothing, 0
                     if number > 0:
                         start, start_row = sums, wide * vector
-                    multiply(wide, scratch, n, depth, w, start, start_row, sums, wide * vector, 1, 0, 0, 0)
+                    if bf16 != 0:
+                        blocks = (depth + DEPTH - 1) // DEPTH
+                        before = vectors * back_blocks(word(stage, GATES_BEFORE) * units, number)
+                        w = word(args, W_X_BACK_BF16) + (before + v * blocks) * BLOCK_BYTES
+                        multiply_bf16(wide, rows, n, blocks, w, start, start_row, sums, wide * vector)
+                        rows += (n + ROWS - 1) // ROWS * blocks * BLOCK_BYTES
+                    else:
+                        fill_table(scratch, n, word(args, PRE) + r * pre_row + word(stage, COLUMN) * row_bytes, pre_row)
+                        w = word(args, W_X_BACK) + word(stage, GATES_BEFORE) * units * lanes * vectors * vector
+                        multiply(wide, scratch, n, depth, w + v * depth * vector, start, start_row, sums,
+                                 wide * vector, 1, 0, 0, 0)  # fmt: skip
                 scatter(grad_x_rows + 8 * r, n, v * vector, width - v * lanes, sums, wide)
             r += n
 
     return input_back
 
 
-def make_weights_back(shape: Shape) -> Any:
-    """`weights_back(...)`: what the chunk adds to the gradient of a stage's rows of W_ih or W_hh and its bias."""
+def make_weights_back(shape: Shape, tile_registers: TileRegisters) -> Any:
+    """`weights_back(...)`: what the chunk adds to the gradients of a stage's rows of W_ih, W_hh and the biases.
+
+    `operands` is the table of what W_hh was multiplied with. With `bf16`, room for both factors in three parts,
+    products are computed on tile registers.
+    """
     vector, lanes, item, most = shape.vector_bytes, shape.lanes, shape.itemsize, shape.columns
     outer, gather, sum_rows, copy_rows = make_outer(shape), make_gather(shape), make_sum_rows(shape), make_copy(shape)
-    together = block_units(lanes)
+    add_rows, multiply = make_add_rows(shape), tile_registers.multiply
+    gather_bf16, transpose_bf16 = tile_registers.bf16_gathered, tile_registers.bf16_transposed
+    vector_units = block_units(lanes)
 
     @compiled("weights_back")
     def weights_back(
-        args: int, thread: int, threads: int, rows: int, width: int, grad_w: int, grad_b: int, gate_number: int,
-        gates: int, column: int, count: int, scratch: int, add: int,
+        args: int, thread: int, threads: int, stage: int, x_rows: int, operands: int, count: int, scratch: int,
+        bf16: int, add: int,
     ) -> None:  # fmt: skip
-        units, hidden = word(args, UNITS), word(args, HIDDEN)
-        row_bytes = units * vector
-        pre_row, grad_w_row = word(args, PRE_ROW), width * item
-        vectors = (width + lanes - 1) // lanes
-        groups = (vectors + most - 1) // most
-        first, last = gates * units * thread // threads, gates * units * (thread + 1) // threads
-        panel = PANEL_ROWS * vector
-        left, panels = scratch, scratch + together * panel
+        units, hidden, inputs = word(args, UNITS), word(args, HIDDEN), word(args, INPUT)
+        gates, split, columns = word(stage, GATES), word(stage, SPLIT), word(stage, COLUMNS)
+        row_bytes, pre_row = units * vector, word(args, PRE_ROW)
+        x_vectors = (inputs + lanes - 1) // lanes
+        x_groups, h_groups = (x_vectors + most - 1) // most, (units + most - 1) // most
+        first, last = columns * units * thread // threads, columns * units * (thread + 1) // threads
+        nothing, sums = scratch, scratch + most * vector
+        if bf16 != 0:
+            clear(nothing, most * vector)
         r = 0
         while True:
             n = min(PANEL_ROWS, count - r)
-            base = word(args, PRE) + r * pre_row + column * row_bytes
+            blocks = (n + DEPTH - 1) // DEPTH
+            # Of a vector of units or columns, all rows.
+            together, left, panel = vector_units, scratch, PANEL_ROWS * vector
+            if bf16 != 0:
+                together, left, panel = 2, bf16, blocks * BLOCK_BYTES
+            panels = left + together * panel
+            base = word(args, PRE) + r * pre_row + word(stage, COLUMN) * row_bytes
             group = 0
-            while group < groups:
-                # As many groups of columns as stay in the cache while all units pass over them.
-                first_group, v0 = group, unit_offset(group, groups, vectors)
-                group = min(groups, group + WEIGHT_GROUPS)
+            while group < x_groups + h_groups:
+                # As many groups of columns of both as stay in the cache while all units pass over them.
+                first_group, group = group, min(x_groups + h_groups, group + WEIGHT_GROUPS)
                 for g in range(first_group, group):
-                    v = unit_offset(g, groups, vectors)
-                    wide = unit_offset(g + 1, groups, vectors) - v
-                    gather(rows + 8 * r, n, v * vector, width - v * lanes, panels + (v - v0) * panel, wide)
+                    rows, width, vectors, groups, number = x_rows, inputs, x_vectors, x_groups, g
+                    if g >= x_groups:
+                        rows, width, vectors, groups, number = operands, hidden, units, h_groups, g - x_groups
+                    v = unit_offset(number, groups, vectors)
+                    wide, to = unit_offset(number + 1, groups, vectors) - v, panels + (g - first_group) * most * panel
+                    if bf16 != 0:
+                        gather_bf16(rows + 8 * r, n, v * vector, width - v * lanes, to, wide)
+                    else:
+                        gather(rows + 8 * r, n, v * vector, width - v * lanes, to, wide)
                 unit = first
                 while unit < last:
                     # Units of one gate are rows of the gradient that stand together.
-                    start = unit % units
+                    column, start = unit // units, unit % units
                     here = min(together, units - start, last - unit)
-                    row = word(gate_number, unit // units) * hidden + start * lanes
-                    columns = min((start + here) * lanes, hidden) - start * lanes
-                    copy_rows(base + unit * vector, pre_row, n, left, here)
+                    height = min((start + here) * lanes, hidden) - start * lanes
+                    if bf16 != 0:
+                        for k in range(here):
+                            transpose_bf16(base + (unit + k) * vector, pre_row, n, left + k * panel)
+                    else:
+                        copy_rows(base + unit * vector, pre_row, n, left, here)
                     for g in range(first_group, group):
-                        v = unit_offset(g, groups, vectors)
-                        wide = unit_offset(g + 1, groups, vectors) - v
-                        outer(wide, columns, n, left, here * vector, panels + (v - v0) * panel,
-                              grad_w + row * grad_w_row + v * vector, grad_w_row, width - v * lanes, add)  # fmt: skip
+                        grad_w, width, vectors, groups, number = word(args, GRAD_W_IH), inputs, x_vectors, x_groups, g
+                        gate = column
+                        if g >= x_groups:
+                            grad_w, width, vectors, groups = word(args, GRAD_W_HH), hidden, units, h_groups
+                            number, gate = g - x_groups, column - split
+                        if gate < 0 or gate >= gates:
+                            continue
+                        row = word(word(stage, H_GATES if g >= x_groups else X_GATES), gate) * hidden + start * lanes
+                        v = unit_offset(number, groups, vectors)
+                        wide, right = (
+                            unit_offset(number + 1, groups, vectors) - v,
+                            panels + (g - first_group) * most * panel,
+                        )
+                        c = grad_w + (row * width + v * lanes) * item
+                        if bf16 != 0:
+                            multiply(wide, left, here * lanes, blocks, right, nothing, 0, sums, wide * vector)
+                            add_rows(sums, height, wide, c, width * item, width - v * lanes, add)
+                        else:
+                            outer(wide, height, n, left, here * vector, right, c, width * item, width - v * lanes, add)
                     unit += here
-            if grad_b != 0:
-                for unit in range(first, last):
-                    start = unit % units * lanes
-                    row = word(gate_number, unit // units) * hidden + start
-                    sum_rows(base + unit * vector, pre_row, n, grad_b + row * item, hidden - start, add)
+            for unit in range(first, last):
+                column, start = unit // units, unit % units * lanes
+                at = base + unit * vector
+                if word(args, GRAD_B_IH) != 0 and column < gates:
+                    row = word(word(stage, X_GATES), column) * hidden + start
+                    sum_rows(at, pre_row, n, word(args, GRAD_B_IH) + row * item, hidden - start, add)
+                if word(args, GRAD_B_HH) != 0 and column >= split:
+                    row = word(word(stage, H_GATES), column - split) * hidden + start
+                    sum_rows(at, pre_row, n, word(args, GRAD_B_HH) + row * item, hidden - start, add)
             add = 1
             r += n
             if r >= count:

@@ -105,10 +105,10 @@ def call_external(builder: Any, name: str, result: Any, arguments: Sequence[Any]
     return builder.call(module.globals[name], arguments)
 
 
-def prefetch(builder: Any, place: Any) -> None:
-    """Ask for the cache line at a pointer, for the second-level cache; nothing happens where there is no memory."""
-    read, second_level, data = (ir.IntType(32)(number) for number in (0, 2, 1))
-    call_external(builder, "llvm.prefetch.p0", ir.VoidType(), [place, read, second_level, data])
+def prefetch(builder: Any, place: Any, *, level: int = 2) -> None:
+    """Ask for the cache line at a pointer, for a cache of that level; nothing happens where there is no memory."""
+    read, locality, data = (ir.IntType(32)(number) for number in (0, 4 - level, 1))
+    call_external(builder, "llvm.prefetch.p0", ir.VoidType(), [place, read, locality, data])
 
 
 def call_address(builder: Any, address: Any, arguments: Sequence[Any]) -> Any:

@@ -71,6 +71,26 @@ def make_add(shape: Shape) -> Any:
     return emitted(f"add_{shape.dtype.name}", ("left", "right", "count", "target"), body)
 
 
+def make_add_rows(shape: Shape) -> Any:
+    """`add_rows(source, n, vectors, target, row, count, add)`: n rows without gaps, to rows at a distance.
+
+    The first `count` elements of each are written; added to what is there where `add` is 1.
+    """
+    size = shape.vector_bytes
+
+    def body(b: Any, source: Any, n: Any, vectors: Any, target: Any, row: Any, count: Any, add: Any) -> None:
+        adding = b.icmp_signed("!=", add, I64(0))
+        with loop(b, n) as turn, loop(b, vectors) as j:
+            at = b.add(source, b.mul(b.add(b.mul(turn, vectors), j), I64(size)))
+            to = pointer(b, b.add(b.add(target, b.mul(turn, row)), b.mul(j, I64(size))))
+            here = clamped(b, b.sub(count, b.mul(j, I64(shape.lanes))), shape.lanes)
+            old = Vector.load(b, shape.target, shape.dtype, to, b.select(adding, here, I64(0)))
+            (old + Vector.load(b, shape.target, shape.dtype, pointer(b, at))).store(to, here)
+
+    names = ("source", "n", "vectors", "target", "row", "count", "add")
+    return emitted(f"add_rows_{shape.dtype.name}", names, body)
+
+
 def make_sum_rows(shape: Shape) -> Any:
     """`sum_rows(source, row, n, target, count, add)`: the sum over rows of one vector, `count` elements written."""
 

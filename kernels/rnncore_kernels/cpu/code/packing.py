@@ -6,6 +6,7 @@ hidden units, in the backward pass units alone. A group with more columns than a
 
 from __future__ import annotations
 
+from ..fields.bf16x3 import BLOCK_BYTES, DEPTH
 from ..fields.pack import (
     B_HH,
     B_IH,
@@ -19,15 +20,20 @@ from ..fields.pack import (
     UNITS,
     W_H,
     W_H_BACK,
+    W_H_BACK_BF16,
+    W_H_BF16,
     W_HH,
     W_HH_ROW,
     W_IH,
     W_IH_ROW,
     W_X,
     W_X_BACK,
+    W_X_BACK_BF16,
+    W_X_BF16,
 )
 from ..fields.stage import COLUMN, COLUMNS, GATES, GATES_BEFORE, H_GATES, SPLIT, STAGE_BYTES, X_GATES
 from ..shape import Shape
+from .bf16x3 import back_blocks, make_bf16_columns
 from .emitted import compiled
 from .memory import set_word, word
 from .moves import make_add, make_gather, make_transpose
@@ -93,6 +99,55 @@ def make_pack(shape: Shape) -> None:
                          word(args, HIDDEN), word(stage, H_GATES))  # fmt: skip
             if thread == 0:
                 pack_bias(args, stage)
+
+
+def make_convert(shape: Shape) -> None:
+    """Define the kernels `convert(args, thread)` and `convert_back(args, thread)`: packed weights in three parts."""
+    bf16_columns = make_bf16_columns(shape)
+    vector, lanes, most = shape.vector_bytes, shape.lanes, shape.columns
+
+    @compiled("convert_groups")
+    def convert_groups(units: int, gates: int, depth: int, source: int, target: int, thread: int, threads: int) -> None:
+        """A thread's share of a packed matrix: `gates` columns of vectors for each unit, in groups and tiles."""
+        most_units = max(1, most // gates)
+        groups = (units + most_units - 1) // most_units
+        column_bytes = (depth + DEPTH - 1) // DEPTH * BLOCK_BYTES
+        for group in range(groups * thread // threads, groups * (thread + 1) // threads):
+            u = unit_offset(group, groups, units)
+            columns = (unit_offset(group + 1, groups, units) - u) * gates
+            tiles = (columns + most - 1) // most
+            first = u * gates
+            for number in range(tiles):
+                width = columns // tiles + (1 if number < columns % tiles else 0)
+                bf16_columns(source + first * vector * depth, width * vector, depth, width,
+                             target + first * column_bytes)  # fmt: skip
+                first += width
+
+    @compiled("convert")
+    def convert(args: int, thread: int) -> None:
+        units, width, hidden, threads = word(args, UNITS), word(args, INPUT), word(args, HIDDEN), word(args, THREADS)
+        of_x, of_h = word(args, W_X_BF16), word(args, W_H_BF16)
+        for number in range(word(args, STAGES)):
+            stage = word(args, STAGE_TABLE) + number * STAGE_BYTES
+            gates, before = word(stage, GATES), word(stage, GATES_BEFORE) * units
+            convert_groups(units, gates, width, word(args, W_X) + before * vector * width,
+                         of_x + before * ((width + DEPTH - 1) // DEPTH * BLOCK_BYTES), thread, threads)  # fmt: skip
+            convert_groups(units, gates, hidden, word(args, W_H) + before * vector * hidden,
+                         of_h + before * ((hidden + DEPTH - 1) // DEPTH * BLOCK_BYTES), thread, threads)  # fmt: skip
+
+    @compiled("convert_back")
+    def convert_back(args: int, thread: int) -> None:
+        units, width, threads = word(args, UNITS), word(args, INPUT), word(args, THREADS)
+        vectors = (width + lanes - 1) // lanes
+        for number in range(word(args, STAGES)):
+            stage = word(args, STAGE_TABLE) + number * STAGE_BYTES
+            depth = word(stage, GATES) * units * lanes
+            before = word(stage, GATES_BEFORE) * units
+            place = back_blocks(before, number) * BLOCK_BYTES
+            convert_groups(units, 1, depth, word(args, W_H_BACK) + before * lanes * units * vector,
+                           word(args, W_H_BACK_BF16) + units * place, thread, threads)  # fmt: skip
+            convert_groups(vectors, 1, depth, word(args, W_X_BACK) + before * lanes * vectors * vector,
+                           word(args, W_X_BACK_BF16) + vectors * place, thread, threads)  # fmt: skip
 
 
 def make_pack_back(shape: Shape) -> None:

@@ -3,6 +3,9 @@
 BLOCK_ROWS = 48
 """Rows whose pre-activations are computed before the cell runs on them: few for the cache, enough to reuse weights."""
 
+BF16_BLOCK_ROWS = 128
+"""Rows of x whose cotangents are computed together on tile registers, for each time that the weights are read."""
+
 PANEL_ROWS = 256
 """Rows summed in registers before they are added to a gradient of weights: sums of sums err less than one long sum."""
 
@@ -15,7 +18,7 @@ def block_units(lanes: int) -> int:
     return max(1, 16 // lanes)
 
 
-COMMON_WORDS = 26
+COMMON_WORDS = 28
 (
     STEPS, BATCH, HIDDEN, INPUT, UNITS, REVERSE,
     ROW_THREADS, UNIT_THREADS, BARRIERS,
@@ -27,6 +30,7 @@ COMMON_WORDS = 26
     OPERANDS, OPERAND_VALUE,
     KEPT, KEPT_ROW,
     SCRATCH, SCRATCH_SIZE,
+    BF16_ROWS, BF16_SIZE,
 ) = range(COMMON_WORDS)  # fmt: skip
 """Of both kernels.
 
@@ -41,28 +45,32 @@ COMMON_WORDS = 26
     OPERANDS, OPERAND_VALUE     operands of the second stage, the third, ..., rows likewise
     KEPT, KEPT_ROW              what the stages kept; distance of rows
     SCRATCH, SCRATCH_SIZE       for each thread: tables of addresses, then rows
+    BF16_ROWS, BF16_SIZE        for each thread: rows in three parts, see `code.bf16x3`; 0 if there are none
 """
 
-FORWARD_WORDS = COMMON_WORDS + 17
+FORWARD_WORDS = COMMON_WORDS + 18
 (
     OUT, OUT_STEP, OUT_ROW, LAST, LAST_ROW,
     W_X, W_H, BIAS,
     PAIR,
     CARRIES, CARRY_VALUE,
-    PROJECTED, PROJECTED_ROW, PROJECTED_ROWS, PROJECTED_SIZE,
+    PROJECTED, PROJECTED_ROWS, PROJECTED_SIZE,
     SCRATCH_ROWS,
     TURN,
+    W_X_BF16, W_H_BF16,
 ) = range(COMMON_WORDS, FORWARD_WORDS)  # fmt: skip
 """Of the forward kernel.
 
     PAIR                            whether BLOCKS are kept for two steps only, or for all
     CARRIES, CARRY_VALUE            what else the stages pass on, beside operands, for the rows of one step
-    PROJECTED, ..._ROWS, ..._SIZE   for each row thread, W_ih x + bias of that many rows, in that many bytes
+    PROJECTED, ..._ROWS, ..._SIZE   for each row thread, W_ih x + bias of that many rows, in that many bytes: groups of
+                                    columns one after the other
     SCRATCH_ROWS                    rows that the tables of addresses have room for
     TURN                            number of the first step, for the order in which weights are read
+    W_X_BF16, W_H_BF16            the weights in three parts
 """
 
-BACKWARD_WORDS = COMMON_WORDS + 19
+BACKWARD_WORDS = COMMON_WORDS + 21
 (
     GRAD_OUT, GRAD_OUT_STEP, GRAD_OUT_ROW,
     GRADS, GRAD_VALUE,
@@ -71,6 +79,7 @@ BACKWARD_WORDS = COMMON_WORDS + 19
     ROWS, STATE_ROWS,
     GRAD_X, GRAD_X_STEP, GRAD_X_ROW,
     GRAD_W_IH, GRAD_W_HH, GRAD_B_IH, GRAD_B_HH,
+    W_H_BACK_BF16, W_X_BACK_BF16,
 ) = range(COMMON_WORDS, BACKWARD_WORDS)  # fmt: skip
 """Of the backward kernel.
 
@@ -78,4 +87,5 @@ BACKWARD_WORDS = COMMON_WORDS + 19
     PRE, CHUNK_ROWS     cotangents of pre-activations of the steps that make at most that many rows, or of one step
     PRE_ROW             distance of their rows
     ROWS, STATE_ROWS    rows of all steps together; rows of BLOCKS
+    W_..._SPLIT         the weights in three parts, where they are used
 """

@@ -1,0 +1,206 @@
+"""Products of rows and weights in three parts, see `bf16x3`, on AMX's tile registers.
+
+Of the nine products of the parts of two numbers, the six largest are summed; the others are below 2**-24 of the
+product, the rounding error of one float32. Sums are float32, for blocks in order and for each block in the order of
+TERMS, so their bits depend on nothing but row and column.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, NamedTuple
+
+from llvmlite import ir
+
+from ..fields.bf16x3 import BLOCK_BYTES, PARTS, ROWS, TILE_BYTES
+from ..shape import Shape
+from .bf16x3 import (
+    BF16_GATHERED,
+    BF16_ROWS,
+    BF16_TRANSPOSED,
+    make_bf16_gathered,
+    make_bf16_rows,
+    make_bf16_transposed,
+)
+from .emitted import compiled, emitted, once_for_shape
+from .ir import BYTE, I64, call_external, loop, pointer, prefetch
+from .tiles import make_choice
+
+TERMS = ((0, 2), (0, 1), (0, 0), (2, 0), (1, 0), (1, 1))
+"""Parts of a weight and of a row's number that are multiplied, in an order in which few are loaded twice."""
+
+SPACING = 8
+"""Other instructions behind each of the tile registers'. While the core's other thread is busy, products that followed
+each other at once took 14 ns and loads 12, with six or more instructions between them 8 and 8; 5.7 and 3 on a core of
+one's own, with or without (Emerald Rapids)."""
+
+FETCHES = 5
+"""Of these, how many fetch what the next block needs; the others do nothing."""
+
+REGISTERS = 8
+
+TILE_ROW = I64(64)
+"""Distance of rows of a tile of blocks."""
+
+LINES = range(0, BLOCK_BYTES, 64)
+"""Offsets of a block's cache lines."""
+
+TILE = ("a", "a_rows", "w", "w_block", "blocks", "start", "start_row", "c", "c_row")
+
+
+class TileRegisters(NamedTuple):
+    """What compiled code does with tile registers; nothing where there are none.
+
+    Attributes:
+        configure, release: `configure()`, `release()`: around all of it, in each thread.
+        bf16_rows, bf16_gathered, bf16_transposed: see `bf16x3`.
+        multiply: `multiply(columns, rows, n, blocks, w, start, start_row, c, c_row)`: C = start + A W. `rows` is what
+            `bf16_rows` made of A's n rows, `w` what `bf16x3.make_bf16_columns` made of W's `columns` vectors, where
+            these are more than a tile has in tiles of their own. `start` and C have as many rows as n rounded up to a
+            multiple of 16; C may be `start`, and the distance of rows of `start` 0.
+    """
+
+    configure: Any
+    release: Any
+    bf16_rows: Any
+    bf16_gathered: Any
+    bf16_transposed: Any
+    multiply: Any
+
+
+MULTIPLY = ("columns", "rows", "n", "blocks", "w", "start", "start_row", "c", "c_row")
+
+
+@once_for_shape
+def make_tile_registers(shape: Shape) -> TileRegisters:
+    """Those of a shape."""
+    if shape.matrix:
+        configure, release = emitted("configure_tiles", (), _configure), emitted("release_tiles", (), _release)
+        conversions = (make_bf16_rows(shape), make_bf16_gathered(shape), make_bf16_transposed(shape))
+        return TileRegisters(configure, release, *conversions, _make_multiply(shape))
+
+    def nothing(name: str, parameters: tuple[str, ...]) -> Any:
+        return emitted(name, parameters, lambda _, *__: None)
+
+    return TileRegisters(
+        nothing("configure_tiles", ()),
+        nothing("release_tiles", ()),
+        nothing("bf16_rows", BF16_ROWS),
+        nothing("bf16_gathered", BF16_GATHERED),
+        nothing("bf16_transposed", BF16_TRANSPOSED),
+        nothing("multiply_bf16", MULTIPLY),
+    )
+
+
+def _configure(b: Any) -> None:
+    """All registers have 16 rows of 64 bytes."""
+    rows, sizes = ir.IntType(16), [0] * 64
+    sizes[0] = 1  # the only palette there is
+    sizes[48 : 48 + REGISTERS] = [ROWS] * REGISTERS
+    place = b.alloca(ir.VectorType(BYTE, 64))
+    place.align = 64
+    b.store(ir.Constant(place.allocated_type, [BYTE(x) for x in sizes]), place, align=64)
+    start = b.ptrtoint(place, I64)
+    for register in range(REGISTERS):
+        b.store(rows(64), b.bitcast(pointer(b, start, 16 + 2 * register), rows.as_pointer()), align=2)
+    call_external(b, "llvm.x86.ldtilecfg", ir.VoidType(), [pointer(b, start)])
+
+
+def _release(b: Any) -> None:
+    call_external(b, "llvm.x86.tilerelease", ir.VoidType(), [])
+
+
+def _make_multiply(shape: Shape) -> Any:
+    most = shape.columns
+    sizes = [(1, 1), (1, 2), (1, 4), (2, 1), (2, 2)]
+    tile = make_choice("bf16_tile", ("rows", "width"), TILE, {size: _tile(*size) for size in sizes})
+
+    @compiled("multiply_bf16")
+    def multiply_bf16(
+        columns: int, rows: int, n: int, blocks: int, w: int, start: int, start_row: int, c: int, c_row: int
+    ) -> None:
+        tiles = (columns + most - 1) // most
+        of_rows, first = blocks * BLOCK_BYTES, 0
+        base, more = columns // tiles, columns % tiles
+        for number in range(tiles):
+            width = base + (1 if number < more else 0)
+            at = w + first * of_rows
+            j = 0
+            while j < width:
+                # Two by two, so that fewer tiles are loaded for each product.
+                wide = 4 if n <= ROWS and width - j >= 4 else min(2, width - j)
+                i, a, column = 0, rows, (first + j) * 64
+                while i < n:
+                    high = 2 if n - i > ROWS else 1
+                    tile(high, wide, a, of_rows, at + j * BLOCK_BYTES, width * BLOCK_BYTES, blocks,
+                         start + column + i * start_row, start_row, c + column + i * c_row, c_row)  # fmt: skip
+                    i += high * ROWS
+                    a += high * of_rows
+                j += wide
+            first += width
+
+    return multiply_bf16
+
+
+def _tile(high: int, wide: int) -> Any:
+    """C = start + A W for 16 * `high` rows and `wide` vectors."""
+    sums = [(r, j) for r in range(high) for j in range(wide)]
+    free = range(len(sums), REGISTERS)
+    # One tile of rows keeps all parts of its numbers; two keep one part each, and so do their weights.
+    of_rows = {(r, part): free[r if high > 1 else part] for r in range(high) for part in range(PARTS)}
+    rest = free[high if high > 1 else PARTS :]
+
+    def body(b: Any, *arguments: Any) -> None:
+        a: dict[str, Any] = dict(zip(TILE, arguments, strict=True))
+
+        ahead: list[Any] = []
+
+        def operate(name: str, *arguments: Any) -> None:
+            operands = [BYTE(x) if isinstance(x, int) else x for x in arguments]
+            call_external(b, f"llvm.x86.{name}", ir.VoidType(), operands)
+            here = min(FETCHES, len(ahead))
+            for _ in range(here):
+                prefetch(b, ahead.pop(), level=1)
+            b.asm(ir.FunctionType(ir.VoidType(), []), "nop\n" * (SPACING - here), "", [], side_effect=True)
+
+        def load(register: int, address: Any, offset: int = 0, row: Any = TILE_ROW) -> None:
+            operate("tileloadd64", register, pointer(b, address, offset), row)
+
+        def place(matrix: str, r: int, j: int) -> Any:
+            return b.add(b.add(a[matrix], b.mul(a[f"{matrix}_row"], I64(ROWS * r))), I64(64 * j))
+
+        for register, (r, j) in enumerate(sums):
+            load(register, place("start", r, j), row=a["start_row"])
+        with loop(b, a["blocks"]) as block:
+            w = b.add(a["w"], b.mul(block, a["w_block"]))
+            rows = [
+                b.add(b.add(a["a"], b.mul(a["a_rows"], I64(r))), b.mul(block, I64(BLOCK_BYTES))) for r in range(high)
+            ]
+            loaded: dict[int, Any] = {}
+            following = [pointer(b, at, BLOCK_BYTES) for at in rows] + [pointer(b, b.add(w, a["w_block"]))]
+            lines = [(at, line) for line in LINES for at in following[:-1]]
+            lines += [(following[-1], line) for line in range(0, wide * BLOCK_BYTES, 64)]
+            ahead[:] = [b.gep(at, [I64(line)], source_etype=BYTE) for at, line in lines]
+
+            def need(register: int, address: Any, what: Any, offset: int) -> int:
+                if loaded.get(register) != what:
+                    load(register, address, offset)
+                    loaded[register] = what
+                return register
+
+            def product(r: int, j: int, part_b: int, part_a: int) -> None:
+                left = need(of_rows[r, part_a], rows[r], ("row", r, part_a), part_a * TILE_BYTES)
+                right = need(rest[j % len(rest)], w, ("weight", j, part_b), j * BLOCK_BYTES + part_b * TILE_BYTES)
+                operate("tdpbf16ps", r * wide + j, left, right)
+
+            if high == 1:
+                for (r, j), (part_b, part_a) in itertools.product(sums, TERMS):
+                    product(r, j, part_b, part_a)
+            else:
+                for (part_b, part_a), (r, j) in itertools.product(TERMS, sums):
+                    product(r, j, part_b, part_a)
+            ahead.clear()
+        for register, (r, j) in enumerate(sums):
+            operate("tilestored64", register, pointer(b, place("c", r, j)), a["c_row"])
+
+    return emitted(f"bf16_tile_{high}x{wide}", TILE, body)
