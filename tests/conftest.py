@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -154,6 +154,18 @@ def nan_filled_empty(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(np, "empty", empty)
     monkeypatch.setattr(recycling, "_free", [])
+
+
+@pytest.fixture
+def fresh_templates() -> Iterator[None]:
+    """What the Numba engine remembers of sizes does not outlive a change of how they are divided."""
+    from rnncore_kernels.cpu import plan
+
+    for template in (plan.forward_template, plan.backward_template):
+        template.cache_clear()
+    yield
+    for template in (plan.forward_template, plan.backward_template):
+        template.cache_clear()
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ pytest.importorskip("llvmlite")
 
 from compiled import HOST, X86
 
-from rnncore_kernels.cpu.target import host_target
+from rnncore_kernels.cpu import amx
+from rnncore_kernels.cpu.target import host_target, target
 
 
 @pytest.mark.skipif(not X86, reason="names of x86 processors")
@@ -57,11 +58,28 @@ def test_host_target_is_the_host_unless_named(monkeypatch: pytest.MonkeyPatch) -
     assert not host_target().avx512
 
 
+@pytest.mark.skipif(not HOST.matrix, reason="no tile registers")
+def test_tile_registers_are_used_where_they_are_named_and_permitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_environment(monkeypatch, NUMBA_CPU_NAME=HOST.cpu, NUMBA_CPU_FEATURES=HOST.features)
+    assert host_target().matrix
+    set_environment(monkeypatch, NUMBA_CPU_NAME=HOST.cpu, NUMBA_CPU_FEATURES=f"{HOST.features},-amx-tile")
+    assert not host_target().matrix
+    set_environment(monkeypatch, NUMBA_CPU_NAME=HOST.cpu, NUMBA_CPU_FEATURES=HOST.features)
+    # The system may refuse: a sandbox that knows no such call, or an alternate signal stack too small for them.
+    amx.is_permitted.cache_clear()
+    monkeypatch.setattr(amx, "REQUEST_PERMISSION", 0x1FFF)
+    target.cache_clear()
+    assert not host_target().matrix
+    amx.is_permitted.cache_clear()
+    target.cache_clear()
+
+
 def test_host_target_is_numbas(monkeypatch: pytest.MonkeyPatch) -> None:
     set_environment(monkeypatch)
     code = """
 from numba.core.registry import cpu_target
-from rnncore_kernels.cpu.target import host_target
+from rnncore_kernels.cpu import amx
+from rnncore_kernels.cpu.target import host_target, target
 found = host_target()
 assert cpu_target.target_context.codegen().magic_tuple() == (found.triple, found.cpu, found.features)
 """

@@ -63,7 +63,7 @@ from .memory import round_up
 PROJECTION_ROWS = 192
 """Rows of x that are multiplied together where the input projection is a product of its own."""
 
-LEAST_FILLED = 0.65
+LEAST_FILLED = 0.7
 """Least share of the tile registers that rows and sums fill if products are computed there."""
 
 CHUNK_BYTES = 1 << 20

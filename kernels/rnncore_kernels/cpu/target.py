@@ -40,7 +40,7 @@ class Target:
         vector_bytes: size of a SIMD register; of one float32 where there are none or unknown ones.
         registers: number of SIMD registers.
         fma: whether a multiplication and an addition are one instruction.
-        matrix: whether tile registers can be used, those of AMX for bfloat16.
+        matrix: whether tile registers can be used, those of AMX for bfloat16; only if the features name them.
     """
 
     triple: str
@@ -86,8 +86,16 @@ def target(triple: str, cpu: str, features: str) -> Target:
     machine = llvm.Target.from_triple(triple).create_target_machine(cpu=cpu, features=features, opt=1)
     assembly = machine.emit_assembly(llvm.parse_assembly(PROBE))
     size, registers, fma = _registers(triple.partition("-")[0], assembly)
-    matrix = size == 64 and {"+amx-tile", "+amx-bf16"} <= {*features.split(",")} and amx.is_permitted()
+    # LLVM would not tell whether a name alone means these features, but stop the process when they are used.
+    matrix = size == 64 and all(_is_named(feature, features) for feature in ("amx-tile", "amx-bf16"))
+    matrix = matrix and amx.is_permitted()
     return Target(triple, cpu, features, size, registers, fma, matrix)
+
+
+def _is_named(feature: str, features: str) -> bool:
+    """Whether the last word of a list about a feature is that it is there."""
+    said = [each[0] for each in features.split(",") if each[1:] == feature]
+    return said[-1:] == ["+"]
 
 
 def _registers(architecture: str, assembly: str) -> tuple[int, int, bool]:

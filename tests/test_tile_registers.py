@@ -1,0 +1,166 @@
+"""float32 numbers in three bfloat16, and their products on tile registers: as accurate as float32, for any sizes."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+from conftest import Close
+from numba_networks import CELLS, everything
+from numpy.typing import NDArray
+
+pytest.importorskip("numba")
+
+from rnncore import Recurrent
+from rnncore.states import as_tuple
+from rnncore_kernels.cpu import kernels, plan, toolchain
+from rnncore_kernels.cpu.code.bf16x3 import make_bf16_columns
+from rnncore_kernels.cpu.code.emitted import DEFINITIONS, compiled
+from rnncore_kernels.cpu.code.ir import Definition
+from rnncore_kernels.cpu.code.memory import word
+from rnncore_kernels.cpu.code.tile_registers import make_tile_registers
+from rnncore_kernels.cpu.fields.bf16x3 import BLOCK_BYTES, DEPTH, ROWS, column_bytes, rows_bytes
+from rnncore_kernels.cpu.memory import address, aligned, make_words, words_address
+
+SHAPE = kernels.host_shape(np.dtype(np.float32))
+pytestmark = pytest.mark.skipif(not SHAPE.matrix, reason="no tile registers")
+
+Array = NDArray[np.float32]
+
+
+@functools.cache
+def library() -> toolchain.Library:
+    """`parts`: rows in three parts. `product`: start + A W."""
+
+    def define() -> Mapping[str, Definition]:
+        registers, bf16_columns = make_tile_registers(SHAPE), make_bf16_columns(SHAPE)
+        configure, release = registers.configure, registers.release
+        bf16_rows, multiply = registers.bf16_rows, registers.multiply
+
+        @compiled("parts")
+        def parts(args: int, thread: int) -> None:
+            bf16_rows(word(args, 0), word(args, 1), word(args, 2), word(args, 3))
+
+        @compiled("product")
+        def product(args: int, thread: int) -> None:
+            n, depth, columns = word(args, 1), word(args, 2), word(args, 6)
+            configure()
+            bf16_rows(word(args, 0), n, depth, word(args, 3))
+            bf16_columns(word(args, 4), columns * 64, depth, columns, word(args, 5))
+            blocks = (depth + DEPTH - 1) // DEPTH
+            multiply(columns, word(args, 3), n, blocks, word(args, 5), word(args, 7), 0, word(args, 8), columns * 64)
+            release()
+
+        return DEFINITIONS
+
+    return toolchain.load(SHAPE.target, "test_tile_registers", ("parts", "product"), define)
+
+
+def call(name: str, *values: int) -> None:
+    words = make_words(values)
+    library().functions[name](words_address(words), 0)
+
+
+def table(rows: Array) -> NDArray[np.int64]:
+    return np.array([address(row) for row in rows], np.int64)
+
+
+def parts_of(numbers: Array) -> NDArray[np.float64]:
+    """The three parts of the numbers of one row of at most 32."""
+    rows, target = table(numbers[None]), aligned(BLOCK_BYTES)
+    call("parts", address(rows), 1, len(numbers), address(target))
+    words = target.view(np.uint32).reshape(3, ROWS, ROWS)[:, 0]
+    halves = np.concatenate([words << 16, words & 0xFFFF0000], axis=1)
+    return halves.view(np.float32).astype(np.float64)[:, : len(numbers)]
+
+
+def multiply(a: Array, w: Array, start: Array) -> Array:
+    (n, depth), columns = a.shape, w.shape[1] // 16
+    rows, result = table(a), np.full((-(-n // ROWS) * ROWS, w.shape[1]), np.nan, np.float32)
+    of_rows, of_columns = aligned(rows_bytes(n, depth)), aligned(columns * column_bytes(depth))
+    call(
+        "product", address(rows), n, depth, address(of_rows), address(w), address(of_columns), columns, address(start),
+        address(result),
+    )  # fmt: skip
+    return result[:n]
+
+
+def test_parts_add_up_to_the_number() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        bits = rng.integers(0, 1 << 32, 32, dtype=np.uint32)
+        numbers = bits.view(np.float32)
+        numbers = np.where(np.isfinite(numbers), numbers, 1).astype(np.float32)
+        total = parts_of(numbers).sum(axis=0)
+        # What is below the smallest bfloat16 is lost, nothing else; the very largest become the largest bfloat16.
+        np.testing.assert_allclose(total, np.clip(numbers, -3.3895314e38, 3.3895314e38), rtol=0, atol=2.0**-132)
+        large = np.abs(numbers) > 2.0**-100
+        np.testing.assert_array_equal(total[large], np.clip(numbers, -3.3895314e38, 3.3895314e38)[large])
+
+
+def test_infinity_is_the_largest_part_and_nan_is_nan() -> None:
+    parts = parts_of(np.array([np.inf, -np.inf, np.nan, 0.0, -0.0], np.float32))
+    np.testing.assert_array_equal(parts[:, :2], [[3.3895313892515355e38, -3.3895313892515355e38], [0, 0], [0, 0]])
+    assert np.isnan(parts[:, 2]).any()
+    np.testing.assert_array_equal(parts[:, 3:], 0)
+
+
+@pytest.mark.parametrize("depth", [1, 15, 32, 33, 64, 200, 1000])
+def test_products_are_as_accurate_as_float32(depth: int) -> None:
+    rng = np.random.default_rng(depth)
+    for n, columns in itertools.product((1, 16, 17, 33, 48), (1, 2, 3, 4)):
+        # The same numbers on both sides: what is left out of their squares would not cancel.
+        a = rng.uniform(1, 2, (n, depth)).astype(np.float32)
+        w = rng.uniform(1, 2, (depth, 16 * columns)).astype(np.float32)
+        same = min(n, 16 * columns)
+        w[:, :same] = a[:same].T
+        start = rng.uniform(0, 1, 16 * columns).astype(np.float32)
+        expected = start + a.astype(np.float64) @ w
+        np.testing.assert_allclose(multiply(a, w, start), expected, rtol=max(4e-7, 1e-9 * depth), atol=0)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-15, 1e15, 1e30])
+def test_products_of_large_and_small_numbers(scale: float) -> None:
+    rng = np.random.default_rng(0)
+    a = (rng.standard_normal((16, 40)) * scale).astype(np.float32)
+    w, start = rng.standard_normal((40, 64)).astype(np.float32), np.zeros(64, np.float32)
+    expected = a.astype(np.float64) @ w
+    np.testing.assert_allclose(multiply(a, w, start), expected, rtol=0, atol=1e-5 * scale)
+
+
+@pytest.fixture
+def always(monkeypatch: pytest.MonkeyPatch, fresh_templates: None) -> None:
+    """Tile registers for all sizes, also those that they are too large for."""
+    monkeypatch.setattr(plan, "LEAST_FILLED", 0.0)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_networks_of_any_size(cell: str, close: Close, nan_filled_empty: None, always: None) -> None:
+    for batch, hidden in itertools.product((1, 5, 16, 17, 50), (1, 17, 40, 75)):
+        sizes = (3, batch, 3, hidden)
+        numba, numpy = (everything(backend, cell, sizes) for backend in ("numba", "numpy"))
+        for value, reference in zip(numba, numpy, strict=True):
+            close(value, reference, "gradient")
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_any_number_of_threads_gives_the_same_bits(cell: str, always: None) -> None:
+    for sizes in ((5, 70, 33, 90), (2, 128, 33, 40), (3, 20, 600, 70)):
+        one = everything("numba", cell, sizes, num_threads=1)
+        for threads in (2, 3, 5):
+            for value, reference in zip(everything("numba", cell, sizes, num_threads=threads), one, strict=True):
+                np.testing.assert_array_equal(value, reference)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_infinity_saturates_and_nan_stays_in_its_row(cell: str) -> None:
+    x = np.random.default_rng(0).standard_normal((4, 16, 32)).astype(np.float32)
+    x[0, 2, 5], x[1, 3, 7], x[2, 4, 1] = np.inf, -np.inf, np.nan
+    tiles, vectors = (Recurrent(CELLS[cell], 32, 64, backend=backend, seed=0) for backend in ("numba", "numpy"))
+    assert tiles.impl(4, 16).startswith("AMX")
+    for value, reference in zip(*((rnn(x)[0], *as_tuple(rnn(x)[1])) for rnn in (tiles, vectors)), strict=True):
+        np.testing.assert_array_equal(np.isnan(value), np.isnan(reference))
+        np.testing.assert_allclose(value, reference, rtol=1e-5, atol=1e-5)
