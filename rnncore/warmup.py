@@ -93,6 +93,8 @@ def _things(
         yield f"{dtype} forward", partial(kernels.forward_kernels, shape)
         if "training" in modes:
             yield f"{dtype} backward", partial(kernels.backward_kernels, shape)
+        if shape.matrix:
+            yield f"{dtype} weights for tile registers", partial(kernels.conversion_kernels, shape)
         for kind in dict.fromkeys(CELLS[name] for name in cells):
             for cell in variants(kind):
                 yield f"{dtype} {cell!r}", partial(kernels.cell_functions, shape, make_program(cell))
