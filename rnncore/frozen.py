@@ -14,7 +14,7 @@ from rnncore_kernels.contract import Array
 from .arguments import read_sequence, read_states, read_step
 from .devices import as_array, is_on_gpu
 from .errors import describe
-from .plain_step import PlainStep
+from .plain import Plain
 from .stack import Stack
 
 
@@ -28,6 +28,10 @@ class Frozen:
         self, x: Array, state: Any = None, lengths: Any = None, return_sequence: bool = True
     ) -> tuple[Array, Any]:
         """Compute a sequence: arguments, results and errors as in `Recurrent.__call__`."""
+        if return_sequence and lengths is None and (plain := self._plain) is not None:
+            result = plain.sequence(x, state)
+            if result is not None:
+                return result
         stack = self._stack
         layout, x = read_sequence(stack.architecture, stack.engine.xp, x, lengths)
         states = layout.new_states(read_states(layout, state))
@@ -41,7 +45,7 @@ class Frozen:
 
     def step(self, x_t: Array, state: Any = None) -> tuple[Array, Any]:
         """Compute one step: arguments, results and errors as in `Recurrent.step`."""
-        if (plain := self._plain_step) is not None and (result := plain(x_t, state)) is not None:
+        if (plain := self._plain) is not None and (result := plain.step(x_t, state)) is not None:
             return result
         stack = self._stack
         layout, x = read_step(stack.architecture, stack.engine.xp, x_t)
@@ -51,12 +55,14 @@ class Frozen:
         return layout.step_out(output[0]), layout.states_out(states)
 
     @functools.cached_property
-    def _plain_step(self) -> PlainStep | None:
+    def _plain(self) -> Plain | None:
         """None unless the network is of one layer, in one direction, on the host."""
         arch, engine = self._stack.architecture, self._stack.engine
         if arch.num_layers > 1 or arch.bidirectional or engine.xp is not np:
             return None
-        return PlainStep(arch, engine, self._stack.packed[0])
+        # An array (B, T, ...) is for the long way round.
+        most_rows = 0 if arch.batch_first else self._stack.most_rows
+        return Plain(arch, engine, self._stack.packed[0], most_rows)
 
     def generate(
         self, x_0: Array, steps: int, state: Any = None, feedback: Callable[[Array], Array] | None = None

@@ -159,12 +159,17 @@ class Stack:
         steps, batch = max(1, int(x.shape[0])), max(1, int(x.shape[1]))
         if arch.bidirectional:
             return steps
-        step_flops = 2 * batch * self._weights
         if arch.num_layers == 1:
-            return max(self.engine.min_block_steps, LONG_CALL // step_flops)
+            return max(self.engine.min_block_steps, self.most_rows // batch)
+        step_flops = 2 * batch * self._weights
         step_bytes = batch * arch.output_size * arch.dtype.itemsize
         wanted = max(-(-steps // BLOCKS), SHORT_CALL // step_flops)
         return max(self.engine.min_block_steps, min(BLOCK_BYTES // step_bytes, wanted))
+
+    @functools.cached_property
+    def most_rows(self) -> int:
+        """Rows of all steps together that a layer computes in one call which can be interrupted soon enough."""
+        return LONG_CALL // (2 * self._weights)
 
     @functools.cached_property
     def _weights(self) -> int:

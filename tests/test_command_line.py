@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import rnncore
@@ -91,13 +92,15 @@ def test_warmup_takes_lists(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("RNNCORE_CACHE_DIR", str(tmp_path))
-    for kind in ("forward_kernels", "backward_kernels", "cell_functions", "thread_kernels"):
+    for kind in ("forward_kernels", "backward_kernels", "conversion_kernels", "cell_functions", "thread_kernels"):
         monkeypatch.setattr(kernels, kind, lambda *_: None)
     assert main(["warmup", "--cell", "gru,lstm,gru", "--dtype", "float64,float32"]) == 0
     names = [line.removesuffix(": already there") for line in capsys.readouterr().out.splitlines()]
     cells = [f"GRU({update=}, {reset=})" for reset in ("after", "before") for update in ("candidate", "carry")]
-    for dtype, part in (("float64", names[1:8]), ("float32", names[8:15])):
-        assert part == [f"{dtype} {name}" for name in ("forward", "backward", *cells, "LSTM()")]
+    float32 = kernels.host_shape(np.dtype(np.float32))
+    for dtype, part, tiles in (("float64", names[1:8], False), ("float32", names[8:-1], float32.matrix)):
+        weights = ["weights for tile registers"] if tiles else []
+        assert part == [f"{dtype} {name}" for name in ("forward", "backward", *weights, *cells, "LSTM()")]
     assert main(["warmup", "--cell", "rnn", "--mode", "inference"]) == 0
     assert "backward" not in capsys.readouterr().out
     with pytest.raises(SystemExit) as caught:

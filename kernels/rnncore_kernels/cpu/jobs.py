@@ -11,22 +11,40 @@ import numpy as np
 from ..contract import Array, BackwardRun, LayerGradients, LayerWeights, Rows, Run
 from .fields.run import (
     BF16_ROWS,
+    BIAS,
     BLOCKS,
+    GRAD_B_HH,
+    GRAD_B_IH,
     GRAD_OUT,
+    GRAD_OUT_ROW,
+    GRAD_OUT_STEP,
+    GRAD_W_HH,
     GRAD_W_IH,
     GRAD_X,
+    GRAD_X_ROW,
+    GRAD_X_STEP,
     KEPT,
     LAST,
+    LAST_ROW,
     OPERANDS,
     ORDER,
     OUT,
+    OUT_ROW,
+    OUT_STEP,
     REVERSE,
+    SIZES,
     STATE_ARRAYS,
     TURN,
+    W_H,
     W_H_BACK,
     W_H_BACK_BF16,
+    W_H_BF16,
     W_X,
+    W_X_BACK,
+    W_X_BACK_BF16,
     W_X_BF16,
+    X_ROW,
+    X_STEP,
     X,
 )
 from .memory import Words, address, make_words, words_address
@@ -87,17 +105,17 @@ def forward_job(run: Run[CpuPacked], threads: int, *, keep: bool) -> Job:
     words[REVERSE] = int(reverse)
     if steps == 1:
         words[TURN] = next(packed.turns)
-    words[W_X : W_X + 3] = packed.w_x, packed.w_h, packed.bias
+    words[W_X], words[W_H], words[BIAS] = packed.w_x, packed.w_h, packed.bias
     bf16 = None
     if words[BF16_ROWS]:
         bf16 = bf16_weights(packed, threads)
-        words[W_X_BF16 : W_X_BF16 + 2] = bf16.w_x, bf16.w_h
+        words[W_X_BF16], words[W_H_BF16] = bf16.w_x, bf16.w_h
     arrays = _set_inputs(words, x, rows, state)
     if output is not None:
-        words[OUT : OUT + 3] = address(output), *output.strides[:2]
+        words[OUT], (words[OUT_STEP], words[OUT_ROW], _) = address(output), output.strides
     if last is not None:
-        words[LAST : LAST + 2] = address(last), last.strides[0]
-    return Job(make_words(words), template.threads, (memory, arrays, run, bf16), residuals)
+        words[LAST], words[LAST_ROW] = address(last), last.strides[0]
+    return Job(words, template.threads, (memory, arrays, run, bf16), residuals)
 
 
 class StepJob:
@@ -142,22 +160,23 @@ def backward_job(run: BackwardRun[CpuPacked, Residuals], threads: int) -> Job:
     words[REVERSE] = int(reverse)
     arrays = _set_inputs(words, x, rows, grad_state)
     if grad_output is not None:
-        words[GRAD_OUT : GRAD_OUT + 3] = address(grad_output), *grad_output.strides[:2]
-    words[W_H_BACK : W_H_BACK + 2] = packed.w_h_back, packed.w_x_back
+        words[GRAD_OUT], (words[GRAD_OUT_STEP], words[GRAD_OUT_ROW], _) = address(grad_output), grad_output.strides
+    words[W_H_BACK], words[W_X_BACK] = packed.w_h_back, packed.w_x_back
     bf16 = None
     if words[BF16_ROWS]:
         bf16 = bf16_weights(packed, threads)
-        words[W_H_BACK_BF16 : W_H_BACK_BF16 + 2] = bf16.w_h_back, bf16.w_x_back
-    words[GRAD_X : GRAD_X + 3] = address(gradients.x), *gradients.x.strides[:2]
-    words[GRAD_W_IH : GRAD_W_IH + 4] = [0 if w is None else address(w) for w in gradients.weights]
-    return Job(make_words(words), template.threads, (memory, arrays, run, bf16), gradients)
+        words[W_H_BACK_BF16], words[W_X_BACK_BF16] = bf16.w_h_back, bf16.w_x_back
+    words[GRAD_X], (words[GRAD_X_STEP], words[GRAD_X_ROW], _) = address(gradients.x), gradients.x.strides
+    for place, array in zip((GRAD_W_IH, GRAD_W_HH, GRAD_B_IH, GRAD_B_HH), gradients.weights, strict=True):
+        words[place] = 0 if array is None else address(array)
+    return Job(words, template.threads, (memory, arrays, run, bf16), gradients)
 
 
-def _begin(template: Template) -> tuple[list[int], Memory]:
+def _begin(template: Template) -> tuple[Words, Memory]:
     """The words of a call so far, and its memory."""
     memory = Memory(template.size)
     start = address(memory.array)
-    words = template.words.copy()
+    words = template.words[:]
     for place in template.local:
         words[place] += start
     if template.threads > 1:
@@ -166,16 +185,16 @@ def _begin(template: Template) -> tuple[list[int], Memory]:
     return words, memory
 
 
-def _set_residuals(words: list[int], residuals: Residuals) -> None:
+def _set_residuals(words: Words, residuals: Residuals) -> None:
     start = address(residuals.memory.array)
     words[BLOCKS], words[OPERANDS], words[KEPT] = start, start + residuals.operands, start + residuals.kept
 
 
-def _set_inputs(words: list[int], x: Array, rows: Rows, state: Sequence[Array]) -> Words:
-    words[X : X + 3] = address(x), *x.strides[:2]
+def _set_inputs(words: Words, x: Array, rows: Rows, state: Sequence[Array]) -> Words:
+    words[X], (words[X_STEP], words[X_ROW], _) = address(x), x.strides
     if rows.batch_sizes is not None:
         words[ORDER] = 0 if rows.order is None else address(rows.order)
-        words[ORDER + 1] = address(rows.batch_sizes)
+        words[SIZES] = address(rows.batch_sizes)
     arrays = make_words([address(s) for s in state])
     words[STATE_ARRAYS] = words_address(arrays)
     return arrays

@@ -58,7 +58,7 @@ from .fields.run import (
     block_units,
 )
 from .layer import Layer
-from .memory import round_up
+from .memory import Words, make_words, round_up
 
 PROJECTION_ROWS = 192
 """Rows of x that are multiplied together where the input projection is a product of its own."""
@@ -85,7 +85,7 @@ class Template(NamedTuple):
         residuals: size of the memory of residuals, offsets of operands and kept in it.
     """
 
-    words: list[int]
+    words: Words
     local: tuple[int, ...]
     size: int
     barriers: tuple[int, int]
@@ -242,7 +242,7 @@ def _template(
             total += round_up(size)
     words = [values.get(place, offsets.get(place, 0)) for place in range(count)]
     barriers = (offsets[BARRIERS], sizes[BARRIERS])
-    return Template(words, tuple(offsets), total, barriers, threads, residuals)
+    return Template(make_words(words), tuple(offsets), total, barriers, threads, residuals)
 
 
 def _common(layer: Layer, steps: int, batch: int, division: Division) -> dict[int, int]:

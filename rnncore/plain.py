@@ -1,4 +1,4 @@
-"""One step of inference in a few microseconds, where there is nothing special about it."""
+"""Inference with a few microseconds around it, where there is nothing special about a call."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from .architecture import Architecture
 from .rows import DENSE
 
 
-class PlainStep:
-    """Steps of a network of one layer in one direction, on NumPy's arrays.
+class Plain:
+    """Steps and sequences of a network of one layer in one direction, on NumPy's arrays.
 
     Everything that follows from a batch is kept for the next step of the same one.
     """
 
-    __slots__ = ("_count", "_dtype", "_engine", "_hidden", "_inputs", "_packed", "_prepared")
+    __slots__ = ("_count", "_dtype", "_engine", "_hidden", "_inputs", "_most_rows", "_packed", "_prepared")
 
-    def __init__(self, architecture: Architecture, engine: Engine[Any, Any], packed: Any) -> None:
-        self._engine, self._packed = engine, packed
+    def __init__(self, architecture: Architecture, engine: Engine[Any, Any], packed: Any, most_rows: int) -> None:
+        """Of all steps together, a sequence may have that many rows."""
+        self._engine, self._packed, self._most_rows = engine, packed, most_rows
         self._dtype, self._count = architecture.dtype, len(architecture.cell.states)
         self._inputs, self._hidden = architecture.input_size, architecture.hidden_size
         self._prepared: tuple[Any, ...] = (None,)
 
-    def __call__(self, x_t: Any, state: Any) -> tuple[Array, Any] | None:
+    def step(self, x_t: Any, state: Any) -> tuple[Array, Any] | None:
         """As `Frozen.step`, where the arguments are right and as the engine wants them; else None."""
         dtype, states = self._dtype, state if type(state) is tuple else (state,)
         if type(x_t) is not np.ndarray or x_t.dtype is not dtype or len(states) != self._count:
@@ -47,6 +48,29 @@ class PlainStep:
         output = np.empty(shape, dtype)
         if step is None or not step(x_t, new, output):
             self._infer(x_t, new, output)
+        return output, tuple(new) if len(new) > 1 else new[0]
+
+    def sequence(self, x: Any, state: Any) -> tuple[Array, Any] | None:
+        """As `Frozen.__call__` where all rows have T steps, if arguments are right and as the engine wants them."""
+        dtype, hidden = self._dtype, self._hidden
+        if type(x) is not np.ndarray or x.dtype is not dtype or x.ndim != 3 or not x.flags.carray:
+            return None
+        steps, batch, inputs = x.shape
+        if inputs != self._inputs or steps * batch > self._most_rows:
+            return None
+        wanted = (1, batch, hidden)
+        if state is None:
+            new = [np.zeros(wanted, dtype) for _ in range(self._count)]
+        else:
+            states, new = state if type(state) is tuple else (state,), []
+            for array in states:
+                if type(array) is not np.ndarray or array.dtype is not dtype or array.shape != wanted:
+                    return None
+                new.append(array.copy())
+            if len(new) != self._count:
+                return None
+        output = np.empty((steps, batch, hidden), dtype)
+        self._engine.infer((Run(self._packed, x, tuple([array[0] for array in new]), output, None, DENSE, False),))
         return output, tuple(new) if len(new) > 1 else new[0]
 
     def _prepare(self, shape: tuple[int, ...]) -> tuple[Any, ...]:
