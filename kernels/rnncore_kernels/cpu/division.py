@@ -20,7 +20,7 @@ FUSED_BYTES, FUSED_ROWS = 4 << 20, 24
 MIN_FLOPS = 1_500_000
 """Least work of a call for which a second thread is worth waking."""
 
-MIN_STEP_FLOPS = 60_000
+MIN_STEP_FLOPS = 110_000
 """Least work of a step for which threads may meet at each step."""
 
 
