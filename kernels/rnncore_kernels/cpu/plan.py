@@ -18,7 +18,7 @@ from .fields.run import (
     BACKWARD_WORDS,
     BARRIERS,
     BATCH,
-    BF16_BLOCK_ROWS,
+    BF16_BACK_ROWS,
     BF16_ROWS,
     BF16_SIZE,
     BLOCK_ROWS,
@@ -181,7 +181,7 @@ def backward_template(layer: Layer, steps: int, batch: int, count: int, most: in
     if tiled:
         # Whole tiles of rows are read and written.
         row_tiles = -(-batch // (division.row_threads * TILE_ROWS))
-        block_rows, grad_rows = BF16_BLOCK_ROWS, row_tiles * TILE_ROWS * division.row_threads
+        block_rows, grad_rows = BF16_BACK_ROWS, row_tiles * TILE_ROWS * division.row_threads
         bf16_size = _backward_bf16(layer, row_tiles)
     chunk = max(CHUNK_LEAST, min(CHUNK_MOST, CHUNK_BYTES // max(1, layer.columns_bytes)))
     rows = max(chunk, batch)
@@ -222,7 +222,7 @@ def _backward_bf16(layer: Layer, row_tiles: int) -> int:
     lanes = layer.shape.lanes
     depths = [len(stage.gates) * layer.units * lanes for stage in layer.program.stages]
     of_step = bf16_rows_bytes(row_tiles * TILE_ROWS, max(depths))
-    of_x = sum(bf16_rows_bytes(BF16_BLOCK_ROWS, depth) for depth in depths)
+    of_x = sum(bf16_rows_bytes(BF16_BACK_ROWS, depth) for depth in depths)
     columns = min(WEIGHT_GROUPS, _weight_groups(layer)) * layer.shape.columns
     return max(of_step, of_x, (2 + columns) * bf16_column_bytes(PANEL_ROWS))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..fields.bf16x3 import BLOCK_BYTES, DEPTH, ROWS
 from ..fields.run import (
-    BF16_BLOCK_ROWS,
+    BF16_BACK_ROWS,
     BLOCK_ROWS,
     GRAD_B_HH,
     GRAD_B_IH,
@@ -56,7 +56,7 @@ def make_input_back(shape: Shape, tile_registers: TileRegisters) -> Any:
         pre_row = word(args, PRE_ROW)
         vectors = (width + lanes - 1) // lanes
         groups = (vectors + most - 1) // most
-        most_rows = BLOCK_ROWS if bf16 == 0 else BF16_BLOCK_ROWS
+        most_rows = BLOCK_ROWS if bf16 == 0 else BF16_BACK_ROWS
         nothing, sums = scratch + 8 * most_rows, scratch + 8 * most_rows + most * vector
         clear(nothing, most * vector)
         r, last = count * thread // threads, count * (thread + 1) // threads

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..fields.bf16x3 import BLOCK_BYTES, DEPTH, ROWS
 from ..fields.run import (
+    BF16_BLOCK_ROWS,
     BIAS,
     BLOCK_ROWS,
     CARRIES,
@@ -37,9 +38,6 @@ from .memory import word
 from .multiply import make_multiply
 from .rows import fill_table, groups_together, part_start, unit_offset
 from .tile_registers import TileRegisters
-
-BF16_BLOCK_ROWS = 2 * ROWS
-"""What BLOCK_ROWS is where products are computed on tile registers."""
 
 
 def make_most_per_group(shape: Shape) -> Any:

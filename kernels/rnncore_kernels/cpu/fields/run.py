@@ -3,8 +3,8 @@
 BLOCK_ROWS = 48
 """Rows whose pre-activations are computed before the cell runs on them: few for the cache, enough to reuse weights."""
 
-BF16_BLOCK_ROWS = 128
-"""Rows of x whose cotangents are computed together on tile registers, for each time that the weights are read."""
+BF16_BLOCK_ROWS, BF16_BACK_ROWS = 32, 128
+"""The same on tile registers; and rows of x whose cotangents are computed there for each time that weights are read."""
 
 PANEL_ROWS = 256
 """Rows summed in registers before they are added to a gradient of weights: sums of sums err less than one long sum."""
