@@ -60,9 +60,7 @@ class Frozen:
         arch, engine = self._stack.architecture, self._stack.engine
         if arch.num_layers > 1 or arch.bidirectional or engine.xp is not np:
             return None
-        # An array (B, T, ...) is for the long way round.
-        most_rows = 0 if arch.batch_first else self._stack.most_rows
-        return Plain(arch, engine, self._stack.packed[0], most_rows)
+        return Plain(arch, engine, self._stack.packed[0], self._stack.most_rows)
 
     def generate(
         self, x_0: Array, steps: int, state: Any = None, feedback: Callable[[Array], Array] | None = None

@@ -18,11 +18,14 @@ class Plain:
     Everything that follows from a batch is kept for the next step of the same one.
     """
 
-    __slots__ = ("_count", "_dtype", "_engine", "_hidden", "_inputs", "_most_rows", "_packed", "_prepared")
+    __slots__ = (
+        "_batch_first", "_count", "_dtype", "_engine", "_hidden", "_inputs", "_most_rows", "_packed", "_prepared",
+    )  # fmt: skip
 
     def __init__(self, architecture: Architecture, engine: Engine[Any, Any], packed: Any, most_rows: int) -> None:
         """Of all steps together, a sequence may have that many rows."""
         self._engine, self._packed, self._most_rows = engine, packed, most_rows
+        self._batch_first = architecture.batch_first
         self._dtype, self._count = architecture.dtype, len(architecture.cell.states)
         self._inputs, self._hidden = architecture.input_size, architecture.hidden_size
         self._prepared: tuple[Any, ...] = (None,)
@@ -30,7 +33,7 @@ class Plain:
     def step(self, x_t: Any, state: Any) -> tuple[Array, Any] | None:
         """As `Frozen.step`, where the arguments are right and as the engine wants them; else None."""
         dtype, states = self._dtype, state if type(state) is tuple else (state,)
-        if type(x_t) is not np.ndarray or x_t.dtype is not dtype or len(states) != self._count:
+        if type(x_t) is not np.ndarray or x_t.dtype is not dtype:
             return None
         prepared = self._prepared
         if x_t.shape != prepared[0]:
@@ -40,11 +43,9 @@ class Plain:
         _, wanted, shape, step = prepared
         if not x_t.flags.carray:
             return None
-        new = []
-        for array in states:
-            if type(array) is not np.ndarray or array.dtype is not dtype or array.shape != wanted:
-                return None
-            new.append(array.copy())
+        new = self._copied(states, wanted)
+        if new is None:
+            return None
         output = np.empty(shape, dtype)
         if step is None or not step(x_t, new, output):
             self._infer(x_t, new, output)
@@ -53,25 +54,30 @@ class Plain:
     def sequence(self, x: Any, state: Any) -> tuple[Array, Any] | None:
         """As `Frozen.__call__` where all rows have T steps, if arguments are right and as the engine wants them."""
         dtype, hidden = self._dtype, self._hidden
-        if type(x) is not np.ndarray or x.dtype is not dtype or x.ndim != 3 or not x.flags.carray:
+        if self._batch_first or type(x) is not np.ndarray or x.dtype is not dtype or x.ndim != 3 or not x.flags.carray:
             return None
         steps, batch, inputs = x.shape
         if inputs != self._inputs or steps * batch > self._most_rows:
             return None
         wanted = (1, batch, hidden)
         if state is None:
-            new = [np.zeros(wanted, dtype) for _ in range(self._count)]
+            new: list[Array] | None = [np.zeros(wanted, dtype) for _ in range(self._count)]
         else:
-            states, new = state if type(state) is tuple else (state,), []
-            for array in states:
-                if type(array) is not np.ndarray or array.dtype is not dtype or array.shape != wanted:
-                    return None
-                new.append(array.copy())
-            if len(new) != self._count:
-                return None
+            new = self._copied(state if type(state) is tuple else (state,), wanted)
+        if new is None:
+            return None
         output = np.empty((steps, batch, hidden), dtype)
         self._engine.infer((Run(self._packed, x, tuple([array[0] for array in new]), output, None, DENSE, False),))
         return output, tuple(new) if len(new) > 1 else new[0]
+
+    def _copied(self, states: tuple[Any, ...], wanted: tuple[int, ...]) -> list[Array] | None:
+        """Copies of the states, if they are as many as the cell has, all of the shape that is wanted."""
+        new = []
+        for array in states:
+            if type(array) is not np.ndarray or array.dtype is not self._dtype or array.shape != wanted:
+                return None
+            new.append(array.copy())
+        return new if len(new) == self._count else None
 
     def _prepare(self, shape: tuple[int, ...]) -> tuple[Any, ...]:
         """Shapes of the input, of a state and of the output, and what computes a step."""

@@ -192,6 +192,15 @@ def test_no_steps_leave_the_state(backend: str) -> None:
         np.testing.assert_array_equal(state[1], c)
 
 
+@pytest.mark.parametrize(("batch", "steps"), [(2, 0), (0, 2)])
+def test_batch_first_without_steps_or_rows(backend: str, batch: int, steps: int) -> None:
+    rnn = Recurrent("lstm", 4, 6, batch_first=True, backend=backend)
+    for network in (rnn, rnn.freeze()):
+        output, (h, c) = network(sequence(batch, steps, 4))
+        assert output.shape == (batch, steps, 6)
+        assert h.shape == c.shape == (1, batch, 6)
+
+
 def test_arguments_are_not_written_and_results_are_new(backend: str) -> None:
     rnn = Recurrent("lstm", 4, 4, backend=backend, seed=0)
     x, h, c = sequence(5, 3, 4), sequence(1, 3, 4), sequence(1, 3, 4)
