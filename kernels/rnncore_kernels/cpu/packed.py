@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -37,7 +37,7 @@ from .fields.pack import (
     W_X_BF16,
 )
 from .layer import Layer, make_layer
-from .memory import address, make_words, round_up
+from .memory import Words, address, make_words, round_up
 from .recycling import Memory
 from .threads import run
 
@@ -98,12 +98,6 @@ def pack(cell: Cell, weights: LayerWeights, *, backward: bool, threads: int = 1)
     w_h_back, w_x_back = back or (0, 0)
     table = np.empty(threads * layer.units * layer.shape.lanes, np.int64)
     values = {
-        HIDDEN: layer.hidden,
-        INPUT: layer.inputs,
-        UNITS: layer.units,
-        THREADS: threads,
-        STAGES: len(layer.program.stages),
-        STAGE_TABLE: layer.infer_table,
         W_IH: address(w_ih),
         W_IH_ROW: w_ih.strides[0],
         W_HH: address(w_hh),
@@ -117,7 +111,7 @@ def pack(cell: Cell, weights: LayerWeights, *, backward: bool, threads: int = 1)
         W_X_BACK: w_x_back,
         SCRATCH: address(table),
     }
-    words = make_words([values.get(place, 0) for place in range(PACK_WORDS)])
+    words = _words(layer, threads, values)
     run(layer.forward_kernels, "pack", words, threads)
     if backward:
         run(layer.backward_kernels, "pack_back", words, threads)
@@ -136,12 +130,6 @@ def bf16_weights(packed: CpuPacked, threads: int) -> Bf16Weights:
     w_h_back, w_x_back = back or (0, 0)
     threads = threads if total >= THREADS_BYTES else 1
     values = {
-        HIDDEN: layer.hidden,
-        INPUT: layer.inputs,
-        UNITS: layer.units,
-        THREADS: threads,
-        STAGES: len(layer.program.stages),
-        STAGE_TABLE: layer.infer_table,
         W_X: packed.w_x,
         W_H: packed.w_h,
         W_H_BACK: packed.w_h_back,
@@ -151,7 +139,7 @@ def bf16_weights(packed: CpuPacked, threads: int) -> Bf16Weights:
         W_H_BACK_BF16: w_h_back,
         W_X_BACK_BF16: w_x_back,
     }
-    words = make_words([values.get(place, 0) for place in range(PACK_WORDS)])
+    words = _words(layer, threads, values)
     library = kernels.conversion_kernels(layer.shape)
     run(library, "convert", words, threads)
     if backward:
@@ -160,6 +148,20 @@ def bf16_weights(packed: CpuPacked, threads: int) -> Bf16Weights:
     # Two threads may come here at once: each has its own, and what is kept is one of them.
     packed.bf16[:] = [bf16]
     return bf16
+
+
+def _words(layer: Layer, threads: int, values: Mapping[int, int]) -> Words:
+    """Of a kernel that packs or converts; what the layer does not say, and `values` does not, is 0."""
+    values = {
+        HIDDEN: layer.hidden,
+        INPUT: layer.inputs,
+        UNITS: layer.units,
+        THREADS: threads,
+        STAGES: len(layer.program.stages),
+        STAGE_TABLE: layer.infer_table,
+        **values,
+    }
+    return make_words([values.get(place, 0) for place in range(PACK_WORDS)])
 
 
 def _places(sizes: Sequence[int]) -> tuple[list[int], int]:

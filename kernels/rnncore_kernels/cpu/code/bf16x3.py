@@ -7,9 +7,8 @@ parts are three tiles of 1 KiB one after the other. In a tile, word p of a row h
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
-
-from llvmlite import ir
 
 from ..fields.bf16x3 import BLOCK_BYTES, DEPTH, PARTS, ROWS, TILE_BYTES
 from ..shape import Shape
@@ -70,18 +69,11 @@ def make_bf16_columns(shape: Shape) -> Any:
     """
 
     def body(b: Any, source: Any, row: Any, depth: Any, width: Any, target: Any) -> None:
-        with loop(b, _blocks(b, depth)) as block, loop(b, width) as column:
-            first = b.mul(block, I64(DEPTH))
-            at = b.add(b.add(source, b.mul(first, row)), b.mul(column, I64(64)))
-            to = b.add(target, b.mul(b.add(b.mul(block, width), column), I64(BLOCK_BYTES)))
-            with loop(b, I64(ROWS)) as p:
-                halves = []
-                for half in range(2):
-                    k = b.add(p, I64(ROWS * half))
-                    there = b.icmp_signed("<", b.add(first, k), depth)
-                    count = b.select(there, I64(ROWS), I64(0))
-                    halves.append(_load(b, shape, b.add(at, b.mul(k, row)), 0, count))
-                _store(b, _words(b, *halves), b.add(to, b.mul(p, I64(64))))
+        def load(k: Any, there: Any, column: Any) -> Vector:
+            at = b.add(b.add(source, b.mul(k, row)), b.mul(column, I64(64)))
+            return _load(b, shape, at, 0, b.select(there, I64(ROWS), I64(0)))
+
+        _store_columns(b, depth, width, target, load)
 
     return emitted("bf16_columns", ("source", "row", "depth", "width", "target"), body)
 
@@ -94,20 +86,28 @@ def make_bf16_gathered(shape: Shape) -> Any:
 
     def body(b: Any, rows: Any, n: Any, offset: Any, count: Any, target: Any, width: Any) -> None:
         last = b.sub(n, I64(1))
-        with loop(b, _blocks(b, n)) as block, loop(b, width) as column:
-            to = b.add(target, b.mul(b.add(b.mul(block, width), column), I64(BLOCK_BYTES)))
-            at = b.add(offset, b.mul(column, I64(64)))
+
+        def load(k: Any, there: Any, column: Any) -> Vector:
+            source = b.load(word_pointer(b, rows, b.select(there, k, last)))
             here = clamped(b, b.sub(count, b.mul(column, I64(ROWS))), ROWS)
-            with loop(b, I64(ROWS)) as p:
-                halves = []
-                for half in range(2):
-                    k = b.add(b.add(b.mul(block, I64(DEPTH)), I64(ROWS * half)), p)
-                    there = b.icmp_signed("<", k, n)
-                    source = b.load(word_pointer(b, rows, b.select(there, k, last)))
-                    halves.append(_load(b, shape, b.add(source, at), 0, b.select(there, here, I64(0))))
-                _store(b, _words(b, *halves), b.add(to, b.mul(p, I64(64))))
+            at = b.add(b.add(source, offset), b.mul(column, I64(64)))
+            return _load(b, shape, at, 0, b.select(there, here, I64(0)))
+
+        _store_columns(b, n, width, target, load)
 
     return emitted("bf16_gathered", BF16_GATHERED, body)
+
+
+def _store_columns(b: Any, depth: Any, width: Any, target: Any, load: Callable[[Any, Any, Any], Vector]) -> None:
+    """Emit loops over the blocks of columns; `load(k, there, column)` emits row k of a column, if it is there."""
+    with loop(b, _blocks(b, depth)) as block, loop(b, width) as column:
+        to = b.add(target, b.mul(b.add(b.mul(block, width), column), I64(BLOCK_BYTES)))
+        with loop(b, I64(ROWS)) as p:
+            halves = []
+            for half in range(2):
+                k = b.add(b.add(b.mul(block, I64(DEPTH)), I64(ROWS * half)), p)
+                halves.append(load(k, b.icmp_signed("<", k, depth), column))
+            _store(b, _words(b, *halves), b.add(to, b.mul(p, I64(64))))
 
 
 def make_bf16_transposed(shape: Shape) -> Any:
@@ -156,9 +156,5 @@ def _parts(b: Any, value: Vector) -> list[Any]:
 
 def _store(b: Any, parts: list[Any], to: Any) -> None:
     for number, words in enumerate(parts):
-        _store_words(b, words, to, number * TILE_BYTES)
-
-
-def _store_words(b: Any, words: Any, to: Any, offset: int) -> None:
-    place = b.bitcast(pointer(b, to, offset), ir.VectorType(ir.IntType(32), ROWS).as_pointer())
-    b.store(words, place, align=64)
+        place = pointer(b, to, number * TILE_BYTES)
+        b.store(words, b.bitcast(place, words.type.as_pointer()), align=64)

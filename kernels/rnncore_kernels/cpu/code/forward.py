@@ -58,7 +58,7 @@ from .tile_registers import make_tile_registers
 def make_forward(shape: Shape) -> None:
     """Define the kernel `forward(args, thread)`; args is the address of the words named in `fields.run`."""
     tile_registers = make_tile_registers(shape)
-    configure, release, bf16_rows = tile_registers.configure, tile_registers.release, tile_registers.bf16_rows
+    configure, release, to_bf16 = tile_registers.configure, tile_registers.release, tile_registers.bf16_rows
     project, compute = make_projection(shape, tile_registers), make_stage(shape, tile_registers)
     vector, item, most_per_group = shape.vector_bytes, shape.itemsize, make_most_per_group(shape)
 
@@ -94,9 +94,9 @@ def make_forward(shape: Shape) -> None:
         table_bytes = 8 * word(args, SCRATCH_ROWS)
         operand_rows, x_rows, out_rows = tables, tables + table_bytes, tables + 2 * table_bytes
         scratch = tables + 3 * table_bytes
-        tile_rows = 0
+        bf16 = 0
         if word(args, BF16_ROWS) != 0:
-            tile_rows = word(args, BF16_ROWS) + thread * word(args, BF16_SIZE)
+            bf16 = word(args, BF16_ROWS) + thread * word(args, BF16_SIZE)
             configure()
         separate = word(args, PROJECTED) != 0
         projected = word(args, PROJECTED) + i * word(args, PROJECTED_SIZE)
@@ -117,7 +117,7 @@ def make_forward(shape: Shape) -> None:
             t = steps - 1 - s if reverse else s
             mine = share(n, i, threads)
             after = blocks + ((s + 1) & 1) * batch * row_bytes if pair else before + max(before_n, n) * row_bytes
-            pre_row = 0
+            projected_row = 0
             if separate:
                 if s == projected_steps:
                     # The input projection of as many steps as there is room for.
@@ -131,12 +131,12 @@ def make_forward(shape: Shape) -> None:
                         fill_table_placed(table, there, x + t_there * x_step, x_row, order, i, threads)
                         count += there
                         projected_steps += 1
-                    if tile_rows != 0:
-                        bf16_rows(x_rows, count, word(args, INPUT), tile_rows)
+                    if bf16 != 0:
+                        to_bf16(x_rows, count, word(args, INPUT), bf16)
                     for number in range(stages):
                         stage = word(args, STAGE_TABLE) + number * STAGE_BYTES
-                        project(args, stage, x_rows, count, projected, j, tile_rows)
-                pre_row = projected_taken
+                        project(args, stage, x_rows, count, projected, j, bf16)
+                projected_row = projected_taken
                 projected_taken += mine
             else:
                 fill_table_placed(x_rows, mine, x + t * x_step, x_row, order, i, threads)
@@ -145,9 +145,9 @@ def make_forward(shape: Shape) -> None:
                 clear_output(out + t * out_step, out_row, mine, share(batch, i, threads), order, i, threads,
                              u0, u1, hidden, vector, item)  # fmt: skip
             for number in range(stages):
-                compute(args, number, i, j, mine, row_index, x_rows, projected if separate else 0, pre_row, before,
-                        after, operand_rows, out_rows if out != 0 else 0, scratch, (s + word(args, TURN)) & 1,
-                        tile_rows)  # fmt: skip
+                compute(args, number, i, j, mine, row_index, x_rows, projected if separate else 0, projected_row,
+                        before, after, operand_rows, out_rows if out != 0 else 0, scratch, (s + word(args, TURN)) & 1,
+                        bf16)  # fmt: skip
                 if number < stages - 1:
                     arrivals = meet(barrier, arrivals, unit_threads)
             row_index += 0 if pair else n
@@ -165,5 +165,5 @@ def make_forward(shape: Shape) -> None:
             bring(args, after, mine, stay, i, u0, u1)
             arrivals = meet(barrier, arrivals, unit_threads)
             before, before_n, n = after, n, following
-        if tile_rows != 0:
+        if bf16 != 0:
             release()

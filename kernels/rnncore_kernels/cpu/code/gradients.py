@@ -168,10 +168,8 @@ def make_weights_back(shape: Shape, tile_registers: TileRegisters) -> Any:
                             continue
                         row = word(word(stage, H_GATES if g >= x_groups else X_GATES), gate) * hidden + start * lanes
                         v = unit_offset(number, groups, vectors)
-                        wide, right = (
-                            unit_offset(number + 1, groups, vectors) - v,
-                            panels + (g - first_group) * most * panel,
-                        )
+                        wide = unit_offset(number + 1, groups, vectors) - v
+                        right = panels + (g - first_group) * most * panel
                         c = grad_w + (row * width + v * lanes) * item
                         if bf16 != 0:
                             multiply(wide, left, here * lanes, blocks, right, nothing, 0, sums, wide * vector)

@@ -94,16 +94,14 @@ def make_tile_registers(shape: Shape) -> TileRegisters:
 
 def _configure(b: Any) -> None:
     """All registers have 16 rows of 64 bytes."""
-    rows, sizes = ir.IntType(16), [0] * 64
+    sizes = [0] * 64
     sizes[0] = 1  # the only palette there is
+    sizes[16 : 16 + 2 * REGISTERS] = [64, 0] * REGISTERS  # words of 16 bits
     sizes[48 : 48 + REGISTERS] = [ROWS] * REGISTERS
     place = b.alloca(ir.VectorType(BYTE, 64))
     place.align = 64
     b.store(ir.Constant(place.allocated_type, [BYTE(x) for x in sizes]), place, align=64)
-    start = b.ptrtoint(place, I64)
-    for register in range(REGISTERS):
-        b.store(rows(64), b.bitcast(pointer(b, start, 16 + 2 * register), rows.as_pointer()), align=2)
-    call_external(b, "llvm.x86.ldtilecfg", ir.VoidType(), [pointer(b, start)])
+    call_external(b, "llvm.x86.ldtilecfg", ir.VoidType(), [b.bitcast(place, BYTE.as_pointer())])
 
 
 def _release(b: Any) -> None:
@@ -152,7 +150,6 @@ def _tile(high: int, wide: int) -> Any:
 
     def body(b: Any, *arguments: Any) -> None:
         a: dict[str, Any] = dict(zip(TILE, arguments, strict=True))
-
         ahead: list[Any] = []
 
         def operate(name: str, *arguments: Any) -> None:

@@ -67,7 +67,7 @@ FORWARD_WORDS = COMMON_WORDS + 18
                                     columns one after the other
     SCRATCH_ROWS                    rows that the tables of addresses have room for
     TURN                            number of the first step, for the order in which weights are read
-    W_X_BF16, W_H_BF16            the weights in three parts
+    W_X_BF16, W_H_BF16              the weights in three parts
 """
 
 BACKWARD_WORDS = COMMON_WORDS + 21
@@ -87,5 +87,5 @@ BACKWARD_WORDS = COMMON_WORDS + 21
     PRE, CHUNK_ROWS     cotangents of pre-activations of the steps that make at most that many rows, or of one step
     PRE_ROW             distance of their rows
     ROWS, STATE_ROWS    rows of all steps together; rows of BLOCKS
-    W_..._SPLIT         the weights in three parts, where they are used
+    W_..._BF16          the weights in three parts, where they are used
 """
