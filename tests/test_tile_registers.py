@@ -42,7 +42,7 @@ def library() -> toolchain.Library:
 
         @compiled("parts")
         def parts(args: int, thread: int) -> None:
-            bf16_rows(word(args, 0), word(args, 1), word(args, 2), word(args, 3))
+            bf16_rows(word(args, 0), 1, DEPTH, word(args, 1))
 
         @compiled("product")
         def product(args: int, thread: int) -> None:
@@ -50,8 +50,7 @@ def library() -> toolchain.Library:
             configure()
             bf16_rows(word(args, 0), n, depth, word(args, 3))
             bf16_columns(word(args, 4), columns * 64, depth, columns, word(args, 5))
-            blocks = (depth + DEPTH - 1) // DEPTH
-            multiply(columns, word(args, 3), n, blocks, word(args, 5), word(args, 7), 0, word(args, 8), columns * 64)
+            multiply(columns, word(args, 3), n, depth, word(args, 5), word(args, 7), 0, word(args, 8), columns * 64)
             release()
 
         return DEFINITIONS
@@ -70,8 +69,10 @@ def table(rows: Array) -> NDArray[np.int64]:
 
 def parts_of(numbers: Array) -> NDArray[np.float64]:
     """The three parts of the numbers of one row of at most 32."""
-    rows, target = table(numbers[None]), aligned(BLOCK_BYTES)
-    call("parts", address(rows), 1, len(numbers), address(target))
+    row = np.zeros((1, DEPTH), np.float32)
+    row[0, : len(numbers)] = numbers
+    rows, target = table(row), aligned(BLOCK_BYTES)
+    call("parts", address(rows), address(target))
     words = target.view(np.uint32).reshape(3, ROWS, ROWS)[:, 0]
     halves = np.concatenate([words << 16, words & 0xFFFF0000], axis=1)
     return halves.view(np.float32).astype(np.float64)[:, : len(numbers)]

@@ -211,7 +211,7 @@ def _make_stage(shape: Shape, tile_registers: TileRegisters) -> Any:
             u, wide = group * base + min(group, more), base + (1 if group < more else 0)
             c = carry_in + u * vector
             if bf16 != 0:
-                multiply_bf16(wide, bf16, n, blocks, w + u * w_column, c, row, c, row)
+                multiply_bf16(wide, bf16, n, depth, w + u * w_column, c, row, c, row)
             else:
                 multiply(wide, scratch, n, depth, w + u * w_column, c, row, c, row, together, wide * w_column,
                          wide * vector, wide * vector)  # fmt: skip

@@ -3,12 +3,16 @@
 A number is rounded to the 8 bits of a bfloat16, then what is left, then what is left of that: the three parts add up to
 it exactly, unless the last are below 2**-126. A block is 32 of the depth K of a product, 16 rows or columns wide; its
 parts are three tiles of 1 KiB one after the other. In a tile, word p of a row has k = p and k = p + 16 of the block.
+
+Where at most 16 of the depth are left for the last block, the parts stand side by side there, in the order in which
+TERMS multiplies them: terms 2 j and 2 j + 1 in the halves of words w j to w (j + 1), w = 8 or 16. So two products, for
+up to 8 of the depth, or three do instead of six.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from ..fields.bf16x3 import BLOCK_BYTES, DEPTH, PARTS, ROWS, TILE_BYTES
 from ..shape import Shape
@@ -17,7 +21,13 @@ from .emitted import compiled, emitted, once_for_shape
 from .ir import I64, clamped, loop, pointer, word_pointer
 from .moves import make_transpose
 
+TERMS = ((0, 2), (0, 1), (0, 0), (2, 0), (1, 0), (1, 1))
+"""Parts of a column's and of a row's number that are multiplied, in an order in which few tiles are loaded twice."""
+
+COLUMN_PARTS, ROW_PARTS = zip(*TERMS, strict=True)
+
 BF16_ROWS = ("rows", "n", "depth", "target")
+BF16_COLUMNS = ("source", "row", "depth", "width", "target")
 BF16_GATHERED = ("rows", "n", "offset", "count", "target", "width")
 BF16_TRANSPOSED = ("source", "row", "depth", "target")
 
@@ -34,6 +44,33 @@ def back_blocks(gate_vectors: int, stages: int) -> int:
     return (gate_vectors + 1) // 2 + stages
 
 
+@compiled("packed_tiles")
+def packed_tiles(depth: int) -> int:
+    """Tiles with the parts side by side at the end of a depth, or 0."""
+    rest = depth % DEPTH
+    if rest == 0 or rest > ROWS:
+        return 0
+    return 2 if 2 * rest <= ROWS else 3
+
+
+class Rest(NamedTuple):
+    """LLVM's values for a depth.
+
+    Attributes:
+        count: what is left of it for the last block, or 0.
+        blocks: all of them.
+        whole: those before one whose parts stand side by side.
+        packed: whether there is such a block.
+        width: how many words a pair of terms has there.
+    """
+
+    count: Any
+    blocks: Any
+    whole: Any
+    packed: Any
+    width: Any
+
+
 def make_bf16_rows(shape: Shape) -> Any:
     """`bf16_rows(rows, n, depth, target)`: n rows of `depth` elements, by a table of their addresses.
 
@@ -42,21 +79,30 @@ def make_bf16_rows(shape: Shape) -> Any:
     """
 
     def body(b: Any, rows: Any, n: Any, depth: Any, target: Any) -> None:
-        whole, tail = b.lshr(depth, I64(5)), b.and_(depth, I64(DEPTH - 1))
-        blocks = _blocks(b, depth)
+        rest = _rest(b, depth)
+        full = b.lshr(depth, I64(5))
+        partial = b.icmp_signed("<", full, rest.whole)
         with loop(b, n) as row:
             source = b.load(word_pointer(b, rows, row))
-            of_rows = b.mul(b.mul(b.lshr(row, I64(4)), blocks), I64(BLOCK_BYTES))
+            of_rows = b.mul(b.mul(b.lshr(row, I64(4)), rest.blocks), I64(BLOCK_BYTES))
             to = b.add(b.add(target, of_rows), b.mul(b.and_(row, I64(ROWS - 1)), I64(64)))
-            with loop(b, whole) as block:
+            with loop(b, full) as block:
                 at = b.add(source, b.mul(block, I64(4 * DEPTH)))
                 halves = [_load(b, shape, at, 64 * half) for half in range(2)]
-                _store(b, _words(b, *halves), b.add(to, b.mul(block, I64(BLOCK_BYTES))))
-            with b.if_then(b.icmp_signed(">", tail, I64(0))):
-                at = b.add(source, b.mul(whole, I64(4 * DEPTH)))
-                counts = [clamped(b, b.sub(tail, I64(ROWS * half)), ROWS) for half in range(2)]
-                halves = [_load(b, shape, at, 64 * half, counts[half]) for half in range(2)]
-                _store(b, _words(b, *halves), b.add(to, b.mul(whole, I64(BLOCK_BYTES))))
+                _store(b, _words(b, *map(_parts, halves)), b.add(to, b.mul(block, I64(BLOCK_BYTES))))
+            at, last = b.add(source, b.mul(full, I64(4 * DEPTH))), b.add(to, b.mul(full, I64(BLOCK_BYTES)))
+            with b.if_then(partial):
+                second = _load(b, shape, at, 64, b.sub(rest.count, I64(ROWS)))
+                _store(b, _words(b, _parts(_load(b, shape, at, 0)), _parts(second)), last)
+            with b.if_then(rest.packed):
+                parts = _parts(_load(b, shape, at, 0, rest.count))
+                for number, words in enumerate(_pairs(b, parts, ROW_PARTS)):
+                    place = b.mul(rest.width, I64(number))
+                    # Of a tile the row has 16 words; the next tile begins 1 KiB further on.
+                    offset = b.add(b.shl(b.lshr(place, I64(4)), I64(10)), b.shl(b.and_(place, I64(ROWS - 1)), I64(2)))
+                    words.store(pointer(b, last, offset), rest.width)
+                with b.if_then(b.icmp_signed("<", rest.width, I64(ROWS))):
+                    parts[0].constant(0).store(pointer(b, last, TILE_BYTES + 32), 8)
 
     return emitted("bf16_rows", BF16_ROWS, body)
 
@@ -67,15 +113,7 @@ def make_bf16_columns(shape: Shape) -> Any:
 
     `target` is `width` blocks for each 32 of the depth, of one vector's columns each; zeros behind the last row.
     """
-
-    def body(b: Any, source: Any, row: Any, depth: Any, width: Any, target: Any) -> None:
-        def load(k: Any, there: Any, column: Any) -> Vector:
-            at = b.add(b.add(source, b.mul(k, row)), b.mul(column, I64(64)))
-            return _load(b, shape, at, 0, b.select(there, I64(ROWS), I64(0)))
-
-        _store_columns(b, depth, width, target, load)
-
-    return emitted("bf16_columns", ("source", "row", "depth", "width", "target"), body)
+    return emitted("bf16_columns", BF16_COLUMNS, _columns(shape, COLUMN_PARTS))
 
 
 def make_bf16_gathered(shape: Shape) -> Any:
@@ -93,21 +131,9 @@ def make_bf16_gathered(shape: Shape) -> Any:
             at = b.add(b.add(source, offset), b.mul(column, I64(64)))
             return _load(b, shape, at, 0, b.select(there, here, I64(0)))
 
-        _store_columns(b, n, width, target, load)
+        _store_columns(b, n, width, target, load, COLUMN_PARTS)
 
     return emitted("bf16_gathered", BF16_GATHERED, body)
-
-
-def _store_columns(b: Any, depth: Any, width: Any, target: Any, load: Callable[[Any, Any, Any], Vector]) -> None:
-    """Emit loops over the blocks of columns; `load(k, there, column)` emits row k of a column, if it is there."""
-    with loop(b, _blocks(b, depth)) as block, loop(b, width) as column:
-        to = b.add(target, b.mul(b.add(b.mul(block, width), column), I64(BLOCK_BYTES)))
-        with loop(b, I64(ROWS)) as p:
-            halves = []
-            for half in range(2):
-                k = b.add(b.add(b.mul(block, I64(DEPTH)), I64(ROWS * half)), p)
-                halves.append(load(k, b.icmp_signed("<", k, depth), column))
-            _store(b, _words(b, *halves), b.add(to, b.mul(p, I64(64))))
 
 
 def make_bf16_transposed(shape: Shape) -> Any:
@@ -115,11 +141,12 @@ def make_bf16_transposed(shape: Shape) -> Any:
 
     `target` is a block for each 32 of the depth; zeros behind the last row.
     """
-    bf16_columns, transpose = make_bf16_columns(shape), make_transpose(shape)
+    columns = emitted("bf16_columns_as_rows", BF16_COLUMNS, _columns(shape, ROW_PARTS))
+    transpose = make_transpose(shape)
 
     @compiled("bf16_transposed")
     def bf16_transposed(source: int, row: int, depth: int, target: int) -> None:
-        bf16_columns(source, row, depth, 1, target)
+        columns(source, row, depth, 1, target)
         for tile in range((depth + DEPTH - 1) // DEPTH * PARTS):
             at = target + tile * TILE_BYTES
             transpose(at, 64, ROWS, ROWS, at, 64)
@@ -127,34 +154,84 @@ def make_bf16_transposed(shape: Shape) -> Any:
     return bf16_transposed
 
 
-def _blocks(b: Any, depth: Any) -> Any:
-    return b.lshr(b.add(depth, I64(DEPTH - 1)), I64(5))
+def _columns(shape: Shape, parts: Sequence[int]) -> Callable[..., None]:
+    def body(b: Any, source: Any, row: Any, depth: Any, width: Any, target: Any) -> None:
+        def load(k: Any, there: Any, column: Any) -> Vector:
+            at = b.add(b.add(source, b.mul(k, row)), b.mul(column, I64(64)))
+            return _load(b, shape, at, 0, b.select(there, I64(ROWS), I64(0)))
+
+        _store_columns(b, depth, width, target, load, parts)
+
+    return body
+
+
+def _store_columns(
+    b: Any, depth: Any, width: Any, target: Any, load: Callable[[Any, Any, Any], Vector], parts: Sequence[int]
+) -> None:
+    """Emit loops over the blocks of columns; `load(k, there, column)` emits row k of a column, if it is there.
+
+    `parts` are those of each term, where they stand side by side.
+    """
+    rest = _rest(b, depth)
+
+    def load_row(block: Any, p: Any, column: Any) -> list[Vector]:
+        k = b.add(b.mul(block, I64(DEPTH)), p)
+        return _parts(load(k, b.icmp_signed("<", k, depth), column))
+
+    def place(block: Any, column: Any) -> Any:
+        return b.add(target, b.mul(b.add(b.mul(block, width), column), I64(BLOCK_BYTES)))
+
+    with loop(b, rest.whole) as block, loop(b, width) as column, loop(b, I64(ROWS)) as p:
+        halves = [load_row(block, b.add(p, I64(ROWS * half)), column) for half in range(2)]
+        _store(b, _words(b, *halves), b.add(place(block, column), b.mul(p, I64(64))))
+    with b.if_then(rest.packed), loop(b, width) as column, loop(b, rest.width) as p:
+        to = place(rest.whole, column)
+        of_terms = _pairs(b, load_row(rest.whole, p, column), parts)
+        for number, words in enumerate(of_terms):
+            words.store(pointer(b, to, b.mul(b.add(b.mul(rest.width, I64(number)), p), I64(64))))
+        with b.if_then(b.icmp_signed("<", rest.width, I64(ROWS))):
+            of_terms[0].constant(0).store(pointer(b, to, b.mul(b.add(p, I64(3 * ROWS // 2)), I64(64))))
+
+
+def _rest(b: Any, depth: Any) -> Rest:
+    count = b.and_(depth, I64(DEPTH - 1))
+    packed = b.icmp_unsigned("<", b.sub(count, I64(1)), I64(ROWS))
+    blocks = b.lshr(b.add(depth, I64(DEPTH - 1)), I64(5))
+    width = b.select(b.icmp_signed(">", count, I64(ROWS // 2)), I64(ROWS), I64(ROWS // 2))
+    return Rest(count, blocks, b.select(packed, b.sub(blocks, I64(1)), blocks), packed, width)
 
 
 def _load(b: Any, shape: Shape, address: Any, offset: int, count: Any = None) -> Vector:
     return Vector.load(b, shape.target, shape.dtype, pointer(b, address, offset), count)
 
 
-def _words(b: Any, low: Vector, high: Vector) -> list[Any]:
-    """Of two vectors the three parts of each: words with one's bfloat16 in the lower half, the other's in the upper."""
-    sixteen, mask = low.integers(16), low.integers(HIGH)
-    return [
-        b.or_(b.lshr(of_low, sixteen), b.and_(of_high, mask))
-        for of_low, of_high in zip(_parts(b, low), _parts(b, high), strict=True)
-    ]
-
-
-def _parts(b: Any, value: Vector) -> list[Any]:
-    """The bits of three float32 whose sum the value is; what a bfloat16 has no room for in the last is zero."""
+def _parts(value: Vector) -> list[Vector]:
+    """Three vectors whose sum the value is, of numbers like bfloat16; the last has lower bits, which do not count."""
     value, parts = value.maximum(-LARGEST).minimum(LARGEST), []
     for _ in range(PARTS - 1):
-        rounded = b.and_(b.add(value.bits(), value.integers(0x8000)), value.integers(HIGH))
-        parts.append(rounded)
-        value = value - value.from_bits(rounded)
-    return [*parts, value.bits()]
+        rounded = value.builder.and_(value.builder.add(value.bits(), value.integers(0x8000)), value.integers(HIGH))
+        parts.append(value.from_bits(rounded))
+        value = value - parts[-1]
+    return [*parts, value]
 
 
-def _store(b: Any, parts: list[Any], to: Any) -> None:
-    for number, words in enumerate(parts):
-        place = pointer(b, to, number * TILE_BYTES)
-        b.store(words, b.bitcast(place, words.type.as_pointer()), align=64)
+def _joined(b: Any, low: Vector, high: Vector) -> Vector:
+    """Words with one's bfloat16 in the lower half, the other's in the upper."""
+    sixteen, mask = low.integers(16), low.integers(HIGH)
+    return low.from_bits(b.or_(b.lshr(low.bits(), sixteen), b.and_(high.bits(), mask)))
+
+
+def _words(b: Any, low: list[Vector], high: list[Vector]) -> list[Vector]:
+    """Of each part of two vectors the words of a block."""
+    return [_joined(b, *both) for both in zip(low, high, strict=True)]
+
+
+def _pairs(b: Any, parts: list[Vector], of_terms: Sequence[int]) -> list[Vector]:
+    """The words of each pair of terms, where the parts stand side by side."""
+    in_order = [parts[part] for part in of_terms]
+    return [_joined(b, *both) for both in zip(in_order[::2], in_order[1::2], strict=True)]
+
+
+def _store(b: Any, tiles: list[Vector], to: Any) -> None:
+    for number, words in enumerate(tiles):
+        words.store(pointer(b, to, number * TILE_BYTES))

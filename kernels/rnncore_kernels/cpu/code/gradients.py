@@ -84,7 +84,7 @@ def make_input_back(shape: Shape, tile_registers: TileRegisters) -> Any:
                         blocks = (depth + DEPTH - 1) // DEPTH
                         before = vectors * back_blocks(word(stage, GATES_BEFORE) * units, number)
                         w = word(args, W_X_BACK_BF16) + (before + v * blocks) * BLOCK_BYTES
-                        multiply_bf16(wide, rows, n, blocks, w, start, start_row, sums, wide * vector)
+                        multiply_bf16(wide, rows, n, depth, w, start, start_row, sums, wide * vector)
                         rows += (n + ROWS - 1) // ROWS * blocks * BLOCK_BYTES
                     else:
                         fill_table(scratch, n, word(args, PRE) + r * pre_row + word(stage, COLUMN) * row_bytes, pre_row)
@@ -172,7 +172,7 @@ def make_weights_back(shape: Shape, tile_registers: TileRegisters) -> Any:
                         right = panels + (g - first_group) * most * panel
                         c = grad_w + (row * width + v * lanes) * item
                         if bf16 != 0:
-                            multiply(wide, left, here * lanes, blocks, right, nothing, 0, sums, wide * vector)
+                            multiply(wide, left, here * lanes, n, right, nothing, 0, sums, wide * vector)
                             add_rows(sums, height, wide, c, width * item, width - v * lanes, add)
                         else:
                             outer(wide, height, n, left, here * vector, right, c, width * item, width - v * lanes, add)

@@ -79,7 +79,7 @@ def make_projection(shape: Shape, tile_registers: TileRegisters) -> Any:
             start, c = word(args, BIAS) + place, projected + place * word(args, PROJECTED_ROWS)
             at = w + u * gates * w_column
             if bf16_rows != 0:
-                multiply_bf16(gates * wide, bf16_rows, n, blocks, at, start, 0, c, row)
+                multiply_bf16(gates * wide, bf16_rows, n, width, at, start, 0, c, row)
             else:
                 multiply(gates * wide, x_rows, n, width, at, start, 0, c, row, 1, 0, 0, 0)
             if split > 0:
@@ -172,8 +172,8 @@ def make_stage(shape: Shape, tile_registers: TileRegisters) -> Any:
                     of_x += (projected_row + r) * group_bytes
                     of_x_row, of_x_group = group_bytes, group_bytes * word(args, PROJECTED_ROWS)
                 if bf16_rows != 0:
-                    multiply_bf16(gates * wide, bf16_rows + r * (w_column // ROWS), m, blocks, w, of_x + behind,
-                                   of_x_row, scratch + behind, pre_row)  # fmt: skip
+                    multiply_bf16(gates * wide, bf16_rows + r * (w_column // ROWS), m, hidden, w, of_x + behind,
+                                  of_x_row, scratch + behind, pre_row)  # fmt: skip
                 else:
                     multiply(gates * wide, operand_rows + 8 * r, m, hidden, w, of_x + behind, of_x_row,
                              scratch + behind, pre_row, together, gates * wide * w_column, of_x_group,

@@ -12,22 +12,21 @@ from typing import Any, NamedTuple
 
 from llvmlite import ir
 
-from ..fields.bf16x3 import BLOCK_BYTES, PARTS, ROWS, TILE_BYTES
+from ..fields.bf16x3 import BLOCK_BYTES, DEPTH, PARTS, ROWS, TILE_BYTES
 from ..shape import Shape
 from .bf16x3 import (
     BF16_GATHERED,
     BF16_ROWS,
     BF16_TRANSPOSED,
+    TERMS,
     make_bf16_gathered,
     make_bf16_rows,
     make_bf16_transposed,
+    packed_tiles,
 )
 from .emitted import compiled, emitted, once_for_shape
 from .ir import BYTE, I64, call_external, loop, pointer, prefetch
 from .tiles import make_choice
-
-TERMS = ((0, 2), (0, 1), (0, 0), (2, 0), (1, 0), (1, 1))
-"""Parts of a weight and of a row's number that are multiplied, in an order in which few are loaded twice."""
 
 SPACING = 8
 """Other instructions behind each of the tile registers'. While the core's other thread is busy, products that followed
@@ -45,7 +44,7 @@ TILE_ROW = I64(64)
 LINES = range(0, BLOCK_BYTES, 64)
 """Offsets of a block's cache lines."""
 
-TILE = ("a", "a_rows", "w", "w_block", "blocks", "start", "start_row", "c", "c_row")
+TILE = ("a", "a_rows", "w", "w_block", "blocks", "packed", "start", "start_row", "c", "c_row")
 
 
 class TileRegisters(NamedTuple):
@@ -54,7 +53,7 @@ class TileRegisters(NamedTuple):
     Attributes:
         configure, release: `configure()`, `release()`: around all of it, in each thread.
         bf16_rows, bf16_gathered, bf16_transposed: see `bf16x3`.
-        multiply: `multiply(columns, rows, n, blocks, w, start, start_row, c, c_row)`: C = start + A W. `rows` is what
+        multiply: `multiply(columns, rows, n, depth, w, start, start_row, c, c_row)`: C = start + A W. `rows` is what
             `bf16_rows` made of A's n rows, `w` what `bf16x3.make_bf16_columns` made of W's `columns` vectors, where
             these are more than a tile has in tiles of their own. `start` and C have as many rows as n rounded up to a
             multiple of 16; C may be `start`, and the distance of rows of `start` 0.
@@ -68,7 +67,7 @@ class TileRegisters(NamedTuple):
     multiply: Any
 
 
-MULTIPLY = ("columns", "rows", "n", "blocks", "w", "start", "start_row", "c", "c_row")
+MULTIPLY = ("columns", "rows", "n", "depth", "w", "start", "start_row", "c", "c_row")
 
 
 @once_for_shape
@@ -115,10 +114,11 @@ def _make_multiply(shape: Shape) -> Any:
 
     @compiled("multiply_bf16")
     def multiply_bf16(
-        columns: int, rows: int, n: int, blocks: int, w: int, start: int, start_row: int, c: int, c_row: int
+        columns: int, rows: int, n: int, depth: int, w: int, start: int, start_row: int, c: int, c_row: int
     ) -> None:
         tiles = (columns + most - 1) // most
-        of_rows, first = blocks * BLOCK_BYTES, 0
+        all_blocks, packed, first = (depth + DEPTH - 1) // DEPTH, packed_tiles(depth), 0
+        of_rows, blocks = all_blocks * BLOCK_BYTES, all_blocks - (1 if packed > 0 else 0)
         base, more = columns // tiles, columns % tiles
         for number in range(tiles):
             width = base + (1 if number < more else 0)
@@ -131,7 +131,7 @@ def _make_multiply(shape: Shape) -> Any:
                 while i < n:
                     high = 2 if n - i > ROWS else 1
                     tile(high, wide, a, of_rows, at + j * BLOCK_BYTES, width * BLOCK_BYTES, blocks,
-                         start + column + i * start_row, start_row, c + column + i * c_row, c_row)  # fmt: skip
+                         packed, start + column + i * start_row, start_row, c + column + i * c_row, c_row)  # fmt: skip
                     i += high * ROWS
                     a += high * of_rows
                 j += wide
@@ -168,11 +168,14 @@ def _tile(high: int, wide: int) -> Any:
 
         for register, (r, j) in enumerate(sums):
             load(register, place("start", r, j), row=a["start_row"])
+
+        def block_places(block: Any) -> tuple[list[Any], Any]:
+            of_block = b.mul(block, I64(BLOCK_BYTES))
+            rows = [b.add(b.add(a["a"], b.mul(a["a_rows"], I64(r))), of_block) for r in range(high)]
+            return rows, b.add(a["w"], b.mul(block, a["w_block"]))
+
         with loop(b, a["blocks"]) as block:
-            w = b.add(a["w"], b.mul(block, a["w_block"]))
-            rows = [
-                b.add(b.add(a["a"], b.mul(a["a_rows"], I64(r))), b.mul(block, I64(BLOCK_BYTES))) for r in range(high)
-            ]
+            rows, w = block_places(block)
             loaded: dict[int, Any] = {}
             following = [pointer(b, at, BLOCK_BYTES) for at in rows] + [pointer(b, b.add(w, a["w_block"]))]
             lines = [(at, line) for line in LINES for at in following[:-1]]
@@ -197,6 +200,16 @@ def _tile(high: int, wide: int) -> Any:
                 for (part_b, part_a), (r, j) in itertools.product(TERMS, sums):
                     product(r, j, part_b, part_a)
             ahead.clear()
+        rows, w = block_places(a["blocks"])
+        with loop(b, a["packed"]) as number:
+            of_tile = b.mul(number, I64(TILE_BYTES))
+            for r in range(high):
+                load(of_rows[r, 0], b.add(rows[r], of_tile))
+            for j in range(wide):
+                right = rest[j % len(rest)]
+                load(right, b.add(w, of_tile), j * BLOCK_BYTES)
+                for r in range(high):
+                    operate("tdpbf16ps", r * wide + j, of_rows[r, 0], right)
         for register, (r, j) in enumerate(sums):
             operate("tilestored64", register, pointer(b, place("c", r, j)), a["c_row"])
 
