@@ -50,7 +50,7 @@ from .fields.run import (
 from .memory import Words, address, make_words, words_address
 from .packed import CpuPacked, bf16_weights
 from .plan import Template, backward_template, forward_template
-from .recycling import Memory
+from .recycling import Memory, empty
 
 
 class Residuals(NamedTuple):
@@ -203,9 +203,9 @@ def _set_inputs(words: Words, x: Array, rows: Rows, state: Sequence[Array]) -> W
 def _empty_gradients(packed: CpuPacked, x: Array, rows: Rows) -> LayerGradients:
     layer = packed.layer
     gates, dtype = layer.program.gates * layer.hidden, layer.shape.dtype
-    grad_x = np.empty(x.shape, dtype) if rows.batch_sizes is None else np.zeros(x.shape, dtype)
-    make = np.empty if x.shape[0] * x.shape[1] else np.zeros
-    bias = [make(gates, dtype) if packed.has_bias else None for _ in range(2)]
+    grad_x = empty(x.shape, dtype) if rows.batch_sizes is None else np.zeros(x.shape, dtype)
+    make = empty if x.shape[0] * x.shape[1] else np.zeros
+    bias = [make((gates,), dtype) if packed.has_bias else None for _ in range(2)]
     weights = LayerWeights(make((gates, layer.inputs), dtype), make((gates, layer.hidden), dtype), *bias)
     return LayerGradients(grad_x, weights)
 

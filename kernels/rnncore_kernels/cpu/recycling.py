@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
+from typing import Any
+
+import numpy as np
 
 from ..contract import Array
 from .memory import aligned
@@ -28,6 +32,10 @@ class Memory:
     def __init__(self, size: int) -> None:
         self.array = _take(size)
 
+    @property
+    def __array_interface__(self) -> dict[str, Any]:
+        return self.array.__array_interface__
+
     def __del__(self) -> None:
         if LEAST_BYTES <= self.array.size <= MOST_BYTES:
             # Re-entrant: collecting garbage inside `with` may come here again.
@@ -35,6 +43,15 @@ class Memory:
                 _free.append(self.array)
                 while sum(array.size for array in _free) > MOST_BYTES:
                     _free.pop(0)
+
+
+def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """An uninitialised array whose memory is kept for others, if it is large, when nobody refers to it or a view."""
+    size = math.prod(shape) * dtype.itemsize
+    if size < LEAST_BYTES:
+        return np.empty(shape, dtype)
+    # NumPy's arrays refer to the object that they were made of.
+    return np.asarray(Memory(size))[:size].view(dtype).reshape(shape)
 
 
 def _take(size: int) -> Array:
