@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..fields.bf16x3 import BLOCK_BYTES, DEPTH
+from ..fields.bf16x3 import BLOCK_BYTES
 from ..fields.run import (
     BARRIERS,
     BATCH,
@@ -57,7 +57,7 @@ from ..fields.run import (
 from ..fields.stage import BACKWARD as CELL
 from ..fields.stage import COLUMN, GATES, GATES_BEFORE, GRADS_IN, GRADS_OUT, SPLIT, STAGE_BYTES
 from ..shape import Shape
-from .bf16x3 import back_blocks
+from .bf16x3 import back_blocks, column_bytes
 from .cellcode import BACKWARD as CELL_ARGUMENTS
 from .emitted import compiled, make_caller
 from .gradients import make_input_back, make_weights_back
@@ -199,9 +199,8 @@ def _make_stage(shape: Shape, tile_registers: TileRegisters) -> Any:
         fill_table(scratch, n, pre + (word(stage, COLUMN) + word(stage, SPLIT)) * row_bytes, threads * pre_row)
         depth = word(stage, GATES) * units * lanes
         w, w_column = word(args, W_H_BACK) + word(stage, GATES_BEFORE) * units * lanes * units * vector, depth * vector
-        blocks = (depth + DEPTH - 1) // DEPTH
         if bf16 != 0:
-            w_column = blocks * BLOCK_BYTES
+            w_column = column_bytes(depth)
             w = word(args, W_H_BACK_BF16) + units * back_blocks(word(stage, GATES_BEFORE) * units, number) * BLOCK_BYTES
             to_bf16(scratch, n, depth, bf16)
         base, more = units // groups, units % groups

@@ -38,6 +38,14 @@ LARGEST = float.fromhex("0x1.fep127")
 """The largest bfloat16. What is larger, infinity too, becomes this, as there are no parts that add up to infinity."""
 
 
+def _column_bytes(b: Any, depth: Any) -> Any:
+    return b.mul(_rest(b, depth).blocks, I64(BLOCK_BYTES))
+
+
+column_bytes = emitted("column_bytes", ("depth",), _column_bytes, returns=True, inline=True)
+"""`column_bytes(depth)`: of the blocks of up to 16 rows, or columns, of that depth."""
+
+
 @compiled("back_blocks")
 def back_blocks(gate_vectors: int, stages: int) -> int:
     """Where a column of weights of the backward pass begins, in blocks: behind those of so many stages and gates."""
@@ -147,8 +155,7 @@ def make_bf16_transposed(shape: Shape) -> Any:
     @compiled("bf16_transposed")
     def bf16_transposed(source: int, row: int, depth: int, target: int) -> None:
         columns(source, row, depth, 1, target)
-        for tile in range((depth + DEPTH - 1) // DEPTH * PARTS):
-            at = target + tile * TILE_BYTES
+        for at in range(target, target + column_bytes(depth), TILE_BYTES):
             transpose(at, 64, ROWS, ROWS, at, 64)
 
     return bf16_transposed

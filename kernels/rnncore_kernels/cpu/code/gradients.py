@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..fields.bf16x3 import BLOCK_BYTES, DEPTH, ROWS
+from ..fields.bf16x3 import BLOCK_BYTES, ROWS
 from ..fields.run import (
     BF16_BACK_ROWS,
     BLOCK_ROWS,
@@ -30,7 +30,7 @@ from ..fields.run import (
 )
 from ..fields.stage import COLUMN, COLUMNS, GATES, GATES_BEFORE, H_GATES, SPLIT, STAGE_BYTES, X_GATES
 from ..shape import Shape
-from .bf16x3 import back_blocks
+from .bf16x3 import back_blocks, column_bytes
 from .emitted import compiled
 from .memory import clear, word
 from .moves import make_add_rows, make_copy, make_gather, make_scatter, make_sum_rows
@@ -69,7 +69,7 @@ def make_input_back(shape: Shape, tile_registers: TileRegisters) -> Any:
                     fill_table(scratch, n, word(args, PRE) + r * pre_row + word(stage, COLUMN) * row_bytes, pre_row)
                     depth = word(stage, GATES) * units * lanes
                     to_bf16(scratch, n, depth, target)
-                    target += (n + ROWS - 1) // ROWS * ((depth + DEPTH - 1) // DEPTH) * BLOCK_BYTES
+                    target += (n + ROWS - 1) // ROWS * column_bytes(depth)
             for group in range(groups):
                 v = unit_offset(group, groups, vectors)
                 wide = unit_offset(group + 1, groups, vectors) - v
@@ -81,11 +81,10 @@ def make_input_back(shape: Shape, tile_registers: TileRegisters) -> Any:
                     if number > 0:
                         start, start_row = sums, wide * vector
                     if bf16 != 0:
-                        blocks = (depth + DEPTH - 1) // DEPTH
                         before = vectors * back_blocks(word(stage, GATES_BEFORE) * units, number)
-                        w = word(args, W_X_BACK_BF16) + (before + v * blocks) * BLOCK_BYTES
+                        w = word(args, W_X_BACK_BF16) + before * BLOCK_BYTES + v * column_bytes(depth)
                         multiply_bf16(wide, rows, n, depth, w, start, start_row, sums, wide * vector)
-                        rows += (n + ROWS - 1) // ROWS * blocks * BLOCK_BYTES
+                        rows += (n + ROWS - 1) // ROWS * column_bytes(depth)
                     else:
                         fill_table(scratch, n, word(args, PRE) + r * pre_row + word(stage, COLUMN) * row_bytes, pre_row)
                         w = word(args, W_X_BACK) + word(stage, GATES_BEFORE) * units * lanes * vectors * vector
@@ -126,11 +125,10 @@ def make_weights_back(shape: Shape, tile_registers: TileRegisters) -> Any:
         r = 0
         while True:
             n = min(PANEL_ROWS, count - r)
-            blocks = (n + DEPTH - 1) // DEPTH
             # Of a vector of units or columns, all rows.
             together, left, panel = vector_units, scratch, PANEL_ROWS * vector
             if bf16 != 0:
-                together, left, panel = 2, bf16, blocks * BLOCK_BYTES
+                together, left, panel = 2, bf16, column_bytes(n)
             panels = left + together * panel
             base = word(args, PRE) + r * pre_row + word(stage, COLUMN) * row_bytes
             group = 0

@@ -6,7 +6,7 @@ hidden units, in the backward pass units alone. A group with more columns than a
 
 from __future__ import annotations
 
-from ..fields.bf16x3 import BLOCK_BYTES, DEPTH
+from ..fields.bf16x3 import BLOCK_BYTES
 from ..fields.pack import (
     B_HH,
     B_IH,
@@ -33,7 +33,7 @@ from ..fields.pack import (
 )
 from ..fields.stage import COLUMN, COLUMNS, GATES, GATES_BEFORE, H_GATES, SPLIT, STAGE_BYTES, X_GATES
 from ..shape import Shape
-from .bf16x3 import back_blocks, make_bf16_columns
+from .bf16x3 import back_blocks, column_bytes, make_bf16_columns
 from .emitted import compiled
 from .memory import set_word, word
 from .moves import make_add, make_gather, make_transpose
@@ -111,7 +111,6 @@ def make_convert(shape: Shape) -> None:
         """A thread's share of a packed matrix: `gates` columns of vectors for each unit, in groups and tiles."""
         most_units = max(1, most // gates)
         groups = (units + most_units - 1) // most_units
-        column_bytes = (depth + DEPTH - 1) // DEPTH * BLOCK_BYTES
         for group in range(groups * thread // threads, groups * (thread + 1) // threads):
             u = unit_offset(group, groups, units)
             columns = (unit_offset(group + 1, groups, units) - u) * gates
@@ -120,7 +119,7 @@ def make_convert(shape: Shape) -> None:
             for number in range(tiles):
                 width = columns // tiles + (1 if number < columns % tiles else 0)
                 bf16_columns(source + first * vector * depth, width * vector, depth, width,
-                             target + first * column_bytes)  # fmt: skip
+                             target + first * column_bytes(depth))  # fmt: skip
                 first += width
 
     @compiled("convert")
@@ -131,9 +130,9 @@ def make_convert(shape: Shape) -> None:
             stage = word(args, STAGE_TABLE) + number * STAGE_BYTES
             gates, before = word(stage, GATES), word(stage, GATES_BEFORE) * units
             convert_groups(units, gates, width, word(args, W_X) + before * vector * width,
-                         of_x + before * ((width + DEPTH - 1) // DEPTH * BLOCK_BYTES), thread, threads)  # fmt: skip
+                         of_x + before * column_bytes(width), thread, threads)  # fmt: skip
             convert_groups(units, gates, hidden, word(args, W_H) + before * vector * hidden,
-                         of_h + before * ((hidden + DEPTH - 1) // DEPTH * BLOCK_BYTES), thread, threads)  # fmt: skip
+                         of_h + before * column_bytes(hidden), thread, threads)  # fmt: skip
 
     @compiled("convert_back")
     def convert_back(args: int, thread: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..fields.bf16x3 import BLOCK_BYTES, DEPTH, ROWS
+from ..fields.bf16x3 import ROWS
 from ..fields.run import (
     BF16_BLOCK_ROWS,
     BIAS,
@@ -32,6 +32,7 @@ from ..fields.run import (
 from ..fields.stage import CARRY_IN, CARRY_OUT, COLUMN, COLUMNS, GATES, GATES_BEFORE, SPLIT, STAGE_BYTES
 from ..fields.stage import FORWARD as CELL
 from ..shape import Shape
+from .bf16x3 import column_bytes
 from .cellcode import FORWARD as CELL_ARGUMENTS
 from .emitted import compiled, make_caller
 from .memory import word
@@ -67,10 +68,9 @@ def make_projection(shape: Shape, tile_registers: TileRegisters) -> Any:
         columns, column = word(stage, COLUMNS), word(stage, COLUMN)
         most_units = most_per_group(gates)
         groups = (units + most_units - 1) // most_units
-        blocks = (width + DEPTH - 1) // DEPTH
         w, w_column = word(args, W_X), vector * width
         if bf16_rows != 0:
-            w, w_column = word(args, W_X_BF16), blocks * BLOCK_BYTES
+            w, w_column = word(args, W_X_BF16), column_bytes(width)
         w += word(stage, GATES_BEFORE) * units * w_column
         for group in range(groups * j // unit_threads, groups * (j + 1) // unit_threads):
             u = unit_offset(group, groups, units)
@@ -137,11 +137,10 @@ def make_stage(shape: Shape, tile_registers: TileRegisters) -> Any:
         base, more = 1, 0
         if groups < units:
             base, more = units // groups, units % groups
-        blocks = (hidden + DEPTH - 1) // DEPTH
         w_x = word(args, W_X) + word(stage, GATES_BEFORE) * units * vector * width
         w_h, w_column, most_rows = word(args, W_H), vector * hidden, BLOCK_ROWS
         if bf16_rows != 0:
-            w_h, w_column, most_rows = word(args, W_H_BF16), blocks * BLOCK_BYTES, BF16_BLOCK_ROWS
+            w_h, w_column, most_rows = word(args, W_H_BF16), column_bytes(hidden), BF16_BLOCK_ROWS
             to_bf16(operand_rows, n, hidden, bf16_rows)
         w_h += word(stage, GATES_BEFORE) * units * w_column
         bias = word(args, BIAS) + column * units * vector

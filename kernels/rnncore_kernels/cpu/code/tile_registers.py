@@ -19,6 +19,7 @@ from .bf16x3 import (
     BF16_ROWS,
     BF16_TRANSPOSED,
     TERMS,
+    column_bytes,
     make_bf16_gathered,
     make_bf16_rows,
     make_bf16_transposed,
@@ -117,8 +118,8 @@ def _make_multiply(shape: Shape) -> Any:
         columns: int, rows: int, n: int, depth: int, w: int, start: int, start_row: int, c: int, c_row: int
     ) -> None:
         tiles = (columns + most - 1) // most
-        all_blocks, packed, first = (depth + DEPTH - 1) // DEPTH, packed_tiles(depth), 0
-        of_rows, blocks = all_blocks * BLOCK_BYTES, all_blocks - (1 if packed > 0 else 0)
+        of_rows, packed, first = column_bytes(depth), packed_tiles(depth), 0
+        blocks = depth // DEPTH if packed > 0 else of_rows // BLOCK_BYTES
         base, more = columns // tiles, columns % tiles
         for number in range(tiles):
             width = base + (1 if number < more else 0)
