@@ -66,6 +66,9 @@ PROJECTION_ROWS = 192
 LEAST_FILLED = 0.7
 """Least share of the tile registers that rows and sums fill if products are computed there."""
 
+LEAST_TILED_FLOPS = 3_600_000
+"""Least operations of all products of a step for which it pays to convert its rows, on two cores."""
+
 CHUNK_BYTES = 1 << 20
 """Cotangents of pre-activations that the backward pass keeps before it turns to the products over all steps."""
 
@@ -103,7 +106,9 @@ def impl(layer: Layer, steps: int, batch: int, threads: int, *, training: bool) 
 
 def uses_tile_registers(layer: Layer, batch: int) -> bool:
     """Whether products are computed on tile registers: the same for any number of threads, as bits depend on it."""
-    return layer.shape.matrix and filled(batch, (layer.inputs, layer.hidden)) >= LEAST_FILLED
+    if not layer.shape.matrix or 2 * batch * layer.weights < LEAST_TILED_FLOPS:
+        return False
+    return filled(batch, (layer.inputs, layer.hidden)) >= LEAST_FILLED
 
 
 def forward_division(layer: Layer, steps: int, batch: int, threads: int) -> tuple[Division, bool]:
