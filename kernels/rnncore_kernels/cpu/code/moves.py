@@ -9,7 +9,7 @@ from llvmlite import ir
 from ..shape import Shape
 from ..vector import ELEMENTS, Vector
 from .emitted import emitted
-from .ir import I64, clamped, loop, pointer, word_pointer
+from .ir import I64, clamped, loop, pointer, prefetch, word_pointer
 
 
 def make_gather(shape: Shape) -> Any:
@@ -89,6 +89,17 @@ def make_add_rows(shape: Shape) -> Any:
 
     names = ("source", "n", "vectors", "target", "row", "count", "add")
     return emitted(f"add_rows_{shape.dtype.name}", names, body)
+
+
+def make_fetch(shape: Shape) -> Any:
+    """`fetch(target, row, n, size)`: ask for n rows of `size` bytes at a distance, for the second-level cache."""
+
+    def body(b: Any, target: Any, row: Any, n: Any, size: Any) -> None:
+        lines = b.lshr(b.add(size, I64(63)), I64(6))
+        with loop(b, n) as turn, loop(b, lines) as line:
+            prefetch(b, pointer(b, b.add(b.add(target, b.mul(row, turn)), b.shl(line, I64(6)))))
+
+    return emitted("fetch", ("target", "row", "n", "size"), body)
 
 
 def make_sum_rows(shape: Shape) -> Any:
