@@ -17,7 +17,7 @@ import llvmlite
 import llvmlite.binding as llvm
 
 from .. import cache
-from ..codegen.front_end import remembered_signatures
+from ..codegen.front_end import remembered_operators
 from .code.ir import PREFIX, Definition
 from .target import Target
 
@@ -185,7 +185,7 @@ def _compile_python(definition: Definition) -> tuple[str, ...]:
     result = types.int64 if definition.returns else types.void
     arguments = (types.int64,) * definition.arity
     typing, target = cpu_target.typing_context, cpu_target.target_context
-    with global_compiler_lock, remembered_signatures(typing):
+    with global_compiler_lock, remembered_operators(typing):
         compiled = compile_extra(
             typing, target, definition.python, arguments, result, flags, {}, pipeline_class=_pipeline()
         )

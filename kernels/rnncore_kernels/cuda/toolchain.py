@@ -19,7 +19,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from .. import cache
-from ..codegen.front_end import remembered_signatures
+from ..codegen.front_end import remembered_operators
 
 Capability = tuple[int, int]
 """Compute capability, e.g. (9, 0)."""
@@ -131,7 +131,7 @@ def _compile(source: Source, capability: Capability) -> str:
     of_run = types.NamedUniTuple(types.int64, len(source.fields), _run_type(source.fields))
     signature = types.void(of_run, types.UniTuple(types.int64, source.ends))
     typing: Any = importlib.import_module("numba.cuda.descriptor").cuda_target.typing_context
-    with _without_driver(capability), remembered_signatures(typing):
+    with _without_driver(capability), remembered_operators(typing):
         text, _ = cuda.compile(
             _function(source),
             signature,
