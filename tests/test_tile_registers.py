@@ -132,6 +132,12 @@ def test_products_of_large_and_small_numbers(scale: float) -> None:
     np.testing.assert_allclose(multiply(a, w, start), expected, rtol=0, atol=1e-5 * scale)
 
 
+def test_a_step_with_little_to_do_stays_on_vector_registers() -> None:
+    impl = {cell: Recurrent(cell, 128, 128, backend="numba").impl(100, 16) for cell in ("rnn", "lstm")}
+    assert impl["rnn"].startswith("512-bit")
+    assert impl["lstm"].startswith("AMX")
+
+
 @pytest.fixture
 def always(monkeypatch: pytest.MonkeyPatch, fresh_templates: None) -> None:
     """Tile registers for all sizes, also those that they are too large for."""

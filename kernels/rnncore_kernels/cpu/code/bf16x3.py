@@ -38,27 +38,10 @@ LARGEST = float.fromhex("0x1.fep127")
 """The largest bfloat16. What is larger, infinity too, becomes this, as there are no parts that add up to infinity."""
 
 
-def _column_bytes(b: Any, depth: Any) -> Any:
-    return b.mul(_rest(b, depth).blocks, I64(BLOCK_BYTES))
-
-
-column_bytes = emitted("column_bytes", ("depth",), _column_bytes, returns=True, inline=True)
-"""`column_bytes(depth)`: of the blocks of up to 16 rows, or columns, of that depth."""
-
-
 @compiled("back_blocks")
 def back_blocks(gate_vectors: int, stages: int) -> int:
     """Where a column of weights of the backward pass begins, in blocks: behind those of so many stages and gates."""
     return (gate_vectors + 1) // 2 + stages
-
-
-@compiled("packed_tiles")
-def packed_tiles(depth: int) -> int:
-    """Tiles with the parts side by side at the end of a depth, or 0."""
-    rest = depth % DEPTH
-    if rest == 0 or rest > ROWS:
-        return 0
-    return 2 if 2 * rest <= ROWS else 3
 
 
 class Rest(NamedTuple):
@@ -77,6 +60,31 @@ class Rest(NamedTuple):
     whole: Any
     packed: Any
     width: Any
+
+
+def _rest(b: Any, depth: Any) -> Rest:
+    count = b.and_(depth, I64(DEPTH - 1))
+    packed = b.icmp_unsigned("<", b.sub(count, I64(1)), I64(ROWS))
+    blocks = b.lshr(b.add(depth, I64(DEPTH - 1)), I64(5))
+    width = b.select(b.icmp_signed(">", count, I64(ROWS // 2)), I64(ROWS), I64(ROWS // 2))
+    return Rest(count, blocks, b.select(packed, b.sub(blocks, I64(1)), blocks), packed, width)
+
+
+def _of_depth(name: str, value: Callable[[Any, Rest], Any]) -> Any:
+    """`name(depth)`: what `value(b, rest)` emits."""
+    return emitted(name, ("depth",), lambda b, depth: value(b, _rest(b, depth)), returns=True, inline=True)
+
+
+column_bytes = _of_depth("column_bytes", lambda b, rest: b.mul(rest.blocks, I64(BLOCK_BYTES)))
+"""`column_bytes(depth)`: of the blocks of up to 16 rows, or columns, of that depth."""
+
+whole_blocks = _of_depth("whole_blocks", lambda b, rest: rest.whole)
+"""`whole_blocks(depth)`: those of a depth before one whose parts stand side by side."""
+
+packed_tiles = _of_depth(
+    "packed_tiles", lambda b, rest: b.select(rest.packed, b.add(b.lshr(rest.width, I64(3)), I64(1)), I64(0))
+)
+"""`packed_tiles(depth)`: tiles of such a block, 2 or 3, or 0 if there is none."""
 
 
 def make_bf16_rows(shape: Shape) -> Any:
@@ -198,14 +206,6 @@ def _store_columns(
             words.store(pointer(b, to, b.mul(b.add(b.mul(rest.width, I64(number)), p), I64(64))))
         with b.if_then(b.icmp_signed("<", rest.width, I64(ROWS))):
             of_terms[0].constant(0).store(pointer(b, to, b.mul(b.add(p, I64(3 * ROWS // 2)), I64(64))))
-
-
-def _rest(b: Any, depth: Any) -> Rest:
-    count = b.and_(depth, I64(DEPTH - 1))
-    packed = b.icmp_unsigned("<", b.sub(count, I64(1)), I64(ROWS))
-    blocks = b.lshr(b.add(depth, I64(DEPTH - 1)), I64(5))
-    width = b.select(b.icmp_signed(">", count, I64(ROWS // 2)), I64(ROWS), I64(ROWS // 2))
-    return Rest(count, blocks, b.select(packed, b.sub(blocks, I64(1)), blocks), packed, width)
 
 
 def _load(b: Any, shape: Shape, address: Any, offset: int, count: Any = None) -> Vector:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from llvmlite import ir
 
-from ..fields.bf16x3 import BLOCK_BYTES, DEPTH, PARTS, ROWS, TILE_BYTES
+from ..fields.bf16x3 import BLOCK_BYTES, PARTS, ROWS, TILE_BYTES
 from ..shape import Shape
 from .bf16x3 import (
     BF16_GATHERED,
@@ -24,6 +24,7 @@ from .bf16x3 import (
     make_bf16_rows,
     make_bf16_transposed,
     packed_tiles,
+    whole_blocks,
 )
 from .emitted import compiled, emitted, once_for_shape
 from .ir import BYTE, I64, call_external, loop, pointer, prefetch
@@ -118,8 +119,7 @@ def _make_multiply(shape: Shape) -> Any:
         columns: int, rows: int, n: int, depth: int, w: int, start: int, start_row: int, c: int, c_row: int
     ) -> None:
         tiles = (columns + most - 1) // most
-        of_rows, packed, first = column_bytes(depth), packed_tiles(depth), 0
-        blocks = depth // DEPTH if packed > 0 else of_rows // BLOCK_BYTES
+        of_rows, blocks, packed, first = column_bytes(depth), whole_blocks(depth), packed_tiles(depth), 0
         base, more = columns // tiles, columns % tiles
         for number in range(tiles):
             width = base + (1 if number < more else 0)
