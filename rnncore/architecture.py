@@ -113,9 +113,9 @@ def make_architecture(
     """Check every argument and return the architecture; ValueError or TypeError names the one that is wrong."""
     return Architecture(
         cell=_resolve_cell(cell),
-        input_size=_integer("input_size", input_size, 0),
-        hidden_size=_integer("hidden_size", hidden_size, 1),
-        num_layers=_integer("num_layers", num_layers, 1),
+        input_size=check_integer("input_size", input_size, 0),
+        hidden_size=check_integer("hidden_size", hidden_size, 1),
+        num_layers=check_integer("num_layers", num_layers, 1),
         bidirectional=_flag("bidirectional", bidirectional),
         bias=_flag("bias", bias),
         batch_first=_flag("batch_first", batch_first),
@@ -134,7 +134,8 @@ def _resolve_cell(cell: str | Cell) -> Cell:
     return check_cell(cell)
 
 
-def _integer(name: str, value: Any, least: int) -> int:
+def check_integer(name: str, value: Any, least: int) -> int:
+    """`value` as an int of at least `least`; TypeError or ValueError names the argument."""
     try:
         number = operator.index(value)
     except TypeError:
@@ -169,9 +170,9 @@ def _float_dtype(dtype: DTypeLike) -> np.dtype[Any]:
 
 def check_threads(num_threads: int | None) -> int | None:
     """A number of threads, at least 1, or None for as many as the machine has cores."""
-    return None if num_threads is None else _integer("num_threads", num_threads, 1)
+    return None if num_threads is None else check_integer("num_threads", num_threads, 1)
 
 
 def check_seed(seed: int | None) -> int | None:
     """A seed, at least 0, or None for a fresh one."""
-    return None if seed is None else _integer("seed", seed, 0)
+    return None if seed is None else check_integer("seed", seed, 0)

@@ -71,6 +71,8 @@ class Frozen:
             raise ValueError(f"steps: expected an integer of at least 0, got {steps!r}")
         layout, first = read_step(arch, xp, x_0, "x_0")
         x_0 = layout.step_out(first[0])
+        if feedback is not None and not callable(feedback):
+            raise TypeError(f"feedback: expected a function from an output to the next input, got {describe(feedback)}")
         if feedback is None and arch.input_size != arch.hidden_size:
             raise ValueError(
                 f"feedback: expected a function from an output (B, hidden_size={arch.hidden_size}) to the next input "

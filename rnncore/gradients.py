@@ -41,11 +41,11 @@ def clip_grad_norm(grads: Gradients | Mapping[str, Array], max_norm: float) -> f
         max_norm: the largest norm, above 0.
 
     Returns:
-        The norm before clipping. NaN or infinite gradients give such a norm and are left as they are.
+        The norm before clipping. If any gradient is NaN or infinite, so is the norm, and all are left as they are.
 
     Raises:
-        ValueError: `max_norm` is not above 0.
-        TypeError: `grads` is neither.
+        ValueError: `max_norm` is not above 0, or an array cannot be written to.
+        TypeError: `grads` is neither, or holds something other than arrays of floating-point numbers.
 
     Source: R. Pascanu, T. Mikolov and Y. Bengio, On the difficulty of training recurrent neural networks, ICML 2013.
     """
@@ -53,9 +53,13 @@ def clip_grad_norm(grads: Gradients | Mapping[str, Array], max_norm: float) -> f
         raise ValueError(f"max_norm: expected a number above 0, got {max_norm!r}")
     if not isinstance(grads, (Gradients, Mapping)):
         raise TypeError(f"grads: expected the result of backward or a mapping of arrays, got {describe(grads)}")
-    arrays = list((grads.parameters if isinstance(grads, Gradients) else grads).values())
+    named = grads.parameters if isinstance(grads, Gradients) else grads
+    for name, array in named.items():
+        _check_scalable(name, array)
+    arrays = list(named.values())
     # By the largest magnitude, so that no square overflows.
-    largest = max((float(abs(array).max()) for array in arrays if array.size), default=0.0)
+    magnitudes = [float(abs(array).max()) for array in arrays if array.size]
+    largest = math.nan if any(map(math.isnan, magnitudes)) else max(magnitudes, default=0.0)
     if not math.isfinite(largest) or largest == 0:
         return largest
     norm = largest * math.sqrt(sum(float(np.square(array / largest, dtype=np.float64).sum()) for array in arrays))
@@ -63,3 +67,12 @@ def clip_grad_norm(grads: Gradients | Mapping[str, Array], max_norm: float) -> f
         for array in arrays:
             array *= max_norm / norm
     return norm
+
+
+def _check_scalable(name: str, array: Any) -> None:
+    """Refuse what could not be scaled in place, before anything is."""
+    if getattr(getattr(array, "dtype", None), "kind", "") != "f":
+        raise TypeError(f"grads[{name!r}]: expected an array of floating-point numbers, got {describe(array)}")
+    # CuPy's arrays can always be written to, and do not say so.
+    if not getattr(array.flags, "writeable", True):
+        raise ValueError(f"grads[{name!r}]: expected an array that can be written to, got a read-only one: copy it")

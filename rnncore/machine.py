@@ -26,7 +26,11 @@ def configuration() -> dict[str, dict[str, Any]]:
     Everything that says how fast a run was, and no path. A backend is a dictionary with the fields of `Probe`; all else
     is text.
     """
-    environment = {name: value for name, value in sorted(os.environ.items()) if name.startswith(THREAD_VARIABLES)}
+    environment = {
+        name: value
+        for name, value in sorted(os.environ.items())
+        if name.startswith(THREAD_VARIABLES) and os.sep not in value
+    }
     return {
         "versions": {"rnncore": __version__, "python": platform.python_version(), **_installed()},
         "source": source(),

@@ -82,7 +82,10 @@ def to_torch(rnn: Recurrent) -> Any:
         name, options = "RNN", {"nonlinearity": cell.activation}
     else:
         raise ValueError(f"to_torch: {cell!r} has no counterpart in PyTorch, which has RNN (tanh, relu), LSTM and GRU")
-    import torch  # pyright: ignore[reportMissingImports]
+    try:
+        import torch  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise ImportError(f"to_torch: expected PyTorch to be installed: pip install torch ({error})") from error
 
     with warnings.catch_warnings():
         # PyTorch's remark that dropout does nothing in a network of one layer.

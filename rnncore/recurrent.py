@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike
 from rnncore_kernels.cells import Cell
 from rnncore_kernels.contract import Array
 
-from .architecture import check_seed, check_threads, make_architecture
+from .architecture import check_integer, check_seed, check_threads, make_architecture
 from .arguments import read_grad_output, read_sequence, read_states
 from .described import Described
 from .errors import describe
@@ -182,7 +182,14 @@ class Recurrent(Described):
         layout.clear_padding(x_kept)
         output = layout.empty_sequence(arch.output_size)
         stack = self._pack(copy=True, backward=True)
-        tapes = stack.forward(x_kept, states, layout.rows, output, self._rng)
+        drawn = self._rng.bit_generator.state if arch.dropout else None
+        try:
+            tapes = stack.forward(x_kept, states, layout.rows, output, self._rng)
+        except BaseException:
+            if drawn is not None:
+                # Tried again, after an interruption or with more memory, it drops the same elements.
+                self._rng.bit_generator.state = drawn
+            raise
         return layout.sequence_out(output), layout.states_out(states), Tape(stack, layout, tapes)
 
     def backward(self, tape: Tape, grad_output: Array | None = None, grad_state: Any = None) -> Gradients:
@@ -258,13 +265,18 @@ class Recurrent(Described):
 
         Raises:
             ValueError: PyTorch has no such cell; a GRU must have update="carry" and reset="after".
+            ImportError: PyTorch is not installed.
         """
         from .pytorch import to_torch
 
         return to_torch(self)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write architecture and parameters to a safetensors file; an existing file is replaced whole or not at all."""
+        """Write architecture and parameters to a safetensors file; an existing file is replaced whole or not at all.
+
+        Raises:
+            OSError: the file cannot be written; FileNotFoundError where its folder does not exist.
+        """
         from .storage import save
 
         save(self, path)
@@ -288,6 +300,7 @@ class Recurrent(Described):
         Raises:
             FileNotFoundError: there is no file.
             ValueError: it is another kind of file, damaged, or of another format version, or `cell` is not its cell.
+            ValueError, TypeError, BackendUnavailableError: another argument is wrong, as in the constructor.
         """
         from .storage import load
 
@@ -306,12 +319,22 @@ class Recurrent(Described):
         return self._num_threads
 
     def impl(self, steps: int, batch: int, *, training: bool = False) -> str:
-        """How the backend computes the first layer of a network of these sizes, in a few words for reports.
+        """How the backend computes the first layer, in a few words for reports.
 
-        The Numba engine says how wide its vectors are, into how many groups of rows x groups of hidden units its
-        threads divide a step, and whether both products of a step are one pass; the CUDA engine whether weights stay in
-        shared memory, and the same of its blocks.
+        The Numba engine says how wide its vectors are, or "AMX" where it multiplies on tile registers, into how many
+        groups of rows x groups of hidden units its threads divide a step, and whether both products of a step are one
+        pass ("fused"); the CUDA engine whether weights stay in shared memory, and the same of its blocks. With
+        `training` both say how steps are divided in the backward pass, too ("back").
+
+        Args:
+            steps: T, at least 1.
+            batch: B, at least 1.
+            training: of `forward` and `backward`, instead of inference.
+
+        Raises:
+            ValueError, TypeError: `steps` or `batch` is not such an integer.
         """
+        steps, batch = check_integer("steps", steps, 1), check_integer("batch", batch, 1)
         weights = self._parameters.layers()[0]
         return self._engine.impl(self._architecture.cell, weights, steps, batch, training=training)
 

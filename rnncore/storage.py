@@ -15,8 +15,9 @@ import safetensors.numpy
 
 from rnncore_kernels.cells import CELLS, Cell, check_cell
 
-from .architecture import OPTIONS
+from .architecture import OPTIONS, check_threads
 from .devices import on_host
+from .registry import resolve
 
 if TYPE_CHECKING:
     from .recurrent import Recurrent
@@ -38,6 +39,8 @@ def save(rnn: Recurrent, path: str | os.PathLike[str]) -> None:
     # safetensors writes the buffer of a non-contiguous array as if it were contiguous, without an error.
     tensors = {name: np.ascontiguousarray(on_host(array)) for name, array in rnn.parameters.items()}
     target = Path(path).resolve()
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"{os.fspath(path)}: expected a file in a folder that exists, found no {target.parent}")
     partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
         partial.write_bytes(safetensors.numpy.save(tensors, metadata))
@@ -53,6 +56,9 @@ def load(
 ) -> Recurrent:
     """See `Recurrent.load`."""
     where = os.fspath(path)
+    # What is wrong with the arguments is no damage of the file.
+    check_threads(num_threads)
+    backend = resolve(backend)
     if cell is not None:
         check_cell(cell)
     if not Path(path).is_file():

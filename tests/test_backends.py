@@ -51,10 +51,26 @@ print([name for name in {heavy} if name in sys.modules])
     assert result.stdout.strip() == "[]"
 
 
+def test_without_a_compiler_numpy_is_left() -> None:
+    code = """
+import sys
+sys.modules["llvmlite"] = None
+import rnncore
+probe = rnncore.backends()["numba"]
+assert not probe.available and "llvmlite" in probe.reason and probe.fix
+print(rnncore.Recurrent("lstm", 3, 4).backend)
+rnncore.show_config()
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.split()[0] == "numpy"
+
+
 def test_show_config(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("NUMBA_CACHE_DIR", "/home/somebody")
     rnncore.show_config()
     printed = capsys.readouterr().out
+    assert "somebody" not in printed
     for part in ("rnncore: ", "numpy: ", "processor: ", "blas: ", "  numpy: available on", "OMP_NUM_THREADS: 1"):
         assert part in printed
     for name, probe in listing().items():

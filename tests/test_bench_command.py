@@ -240,6 +240,7 @@ def test_outputs_are_refused_before_anything_is_measured(
         (["-o", f"json={tmp_path}"], f"-o: cannot write to {tmp_path}: it is a folder"),
         (["-o", str(tmp_path / "no" / "a.csv")], f"-o: cannot write to {tmp_path}/no/a.csv: there is no folder"),
         (["-o", "md", "-o", "csv"], "-o: expected a file name for all but one format, got md and csv without"),
+        (["-o", f"md={tmp_path}/a", "-o", f"csv={tmp_path}/b/../a"], "-o: expected a file of its own for each format"),
         (["-o", f"table={tmp_path}/a"], f"-o: a table goes to the terminal; for the file {tmp_path}/a, use md"),
     ):
         assert main(["bench", *ONE, *QUICK, *arguments]) == 2

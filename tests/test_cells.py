@@ -186,6 +186,32 @@ def test_incomplete_classes() -> None:
             Recurrent(kind(), 3, 4)
 
 
+def test_options_that_an_engine_or_a_file_could_not_take() -> None:
+    class Listed(MinimalGatedUnit):
+        @property
+        def options(self) -> dict[str, Any]:
+            return {"limits": (0, 1)}
+
+    @dataclass
+    class Mutable(MinimalGatedUnit):
+        scale: float = 1.0
+
+    with pytest.raises(CellError, match=r"Listed.limits: expected an option to be a string or a number, got \(0, 1\)"):
+        Recurrent(Listed(), 3, 4)
+    with pytest.raises(CellError, match=r"Mutable: unhashable type: 'Mutable': write @dataclass\(frozen=True\)"):
+        Recurrent(Mutable(), 3, 4)
+
+
+def test_a_stage_without_a_gate() -> None:
+    class Decayed(Cell):
+        name = "decayed"
+        states = ("h",)
+        stages = (Stage((), lambda p, s: (s, ()), lambda g, k, s, n: ((), g)), *MinimalGatedUnit.stages)
+
+    with pytest.raises(CellError, match="Decayed: expected every stage to have a gate, got one without"):
+        Recurrent(Decayed(), 3, 4)
+
+
 def test_own_cell_without_a_mistake_works() -> None:
     check_gradients(one_stage())
 

@@ -210,10 +210,27 @@ def test_code_is_kept_by_what_made_it(part: str, folder: Path, monkeypatch: pyte
     assert load(value=1) == 1
     if part == "llvmlite.__version__":
         monkeypatch.setattr(llvmlite, "__version__", "other")
+    elif part == "_numba_version":
+        monkeypatch.setattr(toolchain, part, lambda: "other")
     else:
-        monkeypatch.setattr(toolchain if part == "_numba_version" else cache, part, lambda *_: "other")
+        other_source(monkeypatch)
+        monkeypatch.setattr(cache, part, lambda *folders: cache._digest(folders))
     assert load(value=2) == 2
     assert len(os.listdir(folder)) == 2
+
+
+def test_code_of_source_that_changed_meanwhile_is_not_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache.source_digest(*toolchain.SOURCE)
+    with monkeypatch.context() as changed:
+        other_source(changed)
+        assert load(value=1) == 1
+    assert not folder.exists() or not os.listdir(folder)
+    assert load(value=2) == 2
+    assert len(os.listdir(folder)) == 1
+
+
+def other_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "_digest", lambda _: b"other")
 
 
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {

@@ -7,12 +7,14 @@ import itertools
 import numpy as np
 import pytest
 from conftest import Close
+from minimal_gated_unit import MinimalGatedUnit
 from numba_networks import CELLS, everything
 
 from rnncore import Recurrent
 from rnncore.states import as_tuple
 from rnncore_kernels.cpu import peak, plan
 from rnncore_kernels.cpu.division import Division, divide, is_separate
+from rnncore_kernels.cpu.layer import make_layer
 
 pytestmark = pytest.mark.usefixtures("fresh_templates")
 
@@ -123,6 +125,12 @@ def test_impl_says_how_threads_divide_the_work() -> None:
     assert large.impl(100, 64, training=True).split(", back ")[1] == "1x2"
     assert Recurrent("lstm", 8, 8, backend="numba", num_threads=1).impl(100, 1).endswith("-bit 1x1")
     assert Recurrent("lstm", 512, 512, backend="numpy").impl(100, 128) == "4 tiles of rows"
+
+
+def test_cells_that_compute_the_same_share_their_code() -> None:
+    layers = [make_layer(MinimalGatedUnit(), np.dtype(np.float32), 5, 3) for _ in range(2)]
+    assert layers[0] is not layers[1]
+    assert layers[0].infer_table == layers[1].infer_table
 
 
 def test_a_large_step_has_several_threads_and_the_same_bits() -> None:

@@ -326,6 +326,23 @@ def test_as_many_threads_as_asked_for(pool: threads.Pool, monkeypatch: pytest.Mo
     assert workers() == before + 3
 
 
+def test_a_system_that_gives_no_more_threads(pool: threads.Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    files = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+    rnn = make_network()
+    expected = infer(make_network(num_threads=1))
+    with monkeypatch.context() as refusing:
+        refusing.setattr(threading.Thread, "start", refuse)
+        assert [infer(rnn) for _ in range(3)] == [expected] * 3
+        if files:
+            assert len(os.listdir("/proc/self/fd")) == files
+    before = workers()
+    assert infer(rnn) == expected
+    assert workers() == before + 1
+
+
 @pytest.mark.parametrize("value", ["", "0", "-3", "two", "²"])
 def test_a_number_of_threads_that_is_none(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NUMBA_NUM_THREADS", value)

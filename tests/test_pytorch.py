@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import Any
 
 import numpy as np
@@ -154,3 +155,9 @@ def test_refusals(torch: Any) -> None:
     ):
         with pytest.raises(error, match=re.escape(message)):
             call()
+
+
+def test_without_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ImportError, match="to_torch: expected PyTorch to be installed: pip install torch"):
+        Recurrent("lstm", 3, 5).to_torch()

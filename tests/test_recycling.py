@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import warnings
 
 import numpy as np
 import pytest
@@ -37,6 +38,18 @@ def test_memory_is_used_again_when_the_last_view_is_gone() -> None:
     del view
     gc.collect()
     assert address(recycling.empty(SHAPE, np.dtype(np.float32))) == first
+
+
+def test_too_little_memory_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(size: int) -> NDArray[np.uint8]:
+        raise MemoryError
+
+    monkeypatch.setattr(recycling, "aligned", fail)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(MemoryError):
+            recycling.empty(SHAPE, np.dtype(np.float32))
+        gc.collect()
 
 
 def test_small_arrays_are_numpys_own() -> None:

@@ -205,6 +205,9 @@ def test_step_and_generate(backend: str) -> None:
         ),
         (lambda: rnn.generate(zeros(2, 7), 3, feedback=np.copy), ValueError, "x_0: expected (B, input_size=8)"),
         (lambda: rnn.generate(x[0], 3), ValueError, "feedback: expected a function from an output (B, hidden_size=4)"),
+        (lambda: rnn.generate(x[0], 0, feedback=5), TypeError, "feedback: expected a function from an output to"),  # type: ignore[arg-type]
+        (lambda: rnn.impl(0, 1), ValueError, "steps: expected an integer of at least 1, got 0"),
+        (lambda: rnn.impl(1, "2"), TypeError, "batch: expected an integer, got str '2'"),  # type: ignore[arg-type]
         (
             lambda: rnn.generate(x[0], -1, feedback=np.copy),
             ValueError,

@@ -109,6 +109,18 @@ def test_damaged_files(tmp_path: Path) -> None:
             Recurrent.load(path)
 
 
+def test_wrong_arguments_are_no_damage(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    Recurrent("lstm", 3, 4).save(path)
+    wrong: Any = 2.0
+    with pytest.raises(TypeError, match=r"^num_threads: expected an integer, got float"):
+        Recurrent.load(path, num_threads=wrong)
+    with pytest.raises(ValueError, match=r"^backend: expected 'auto'"):
+        Recurrent.load(path, backend="gpu")
+    with pytest.raises(FileNotFoundError, match=f"{tmp_path}/no/file: expected a file in a folder that exists"):
+        Recurrent("lstm", 3, 4).save(tmp_path / "no" / "file")
+
+
 def test_links_and_permissions_stay(tmp_path: Path) -> None:
     target, link = tmp_path / "target", tmp_path / "link"
     Recurrent("lstm", 3, 4, seed=0).save(target)

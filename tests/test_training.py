@@ -13,6 +13,7 @@ from networks import make_call
 
 from rnncore import Elman, Recurrent, clip_grad_norm
 from rnncore.states import as_given, as_tuple
+from rnncore_kernels.numpy import NumpyEngine
 
 
 def test_forward_is_the_call(backend: str) -> None:
@@ -137,6 +138,23 @@ def test_dropout_is_untouched_by_a_refused_call(backend: str) -> None:
     np.testing.assert_array_equal(rnn.forward(x)[0], other.forward(x)[0])
 
 
+def test_a_call_that_failed_drops_the_same_when_it_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    rnn, other = (Recurrent("gru", 4, 5, num_layers=3, dropout=0.5, seed=3, backend="numpy") for _ in range(2))
+    x, calls, forward = np.ones((3, 2, 4), np.float32), [0], NumpyEngine.forward
+
+    def fail(*arguments: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == 3:
+            raise MemoryError("no memory left")
+        return forward(*arguments)
+
+    with monkeypatch.context() as failing:
+        failing.setattr(NumpyEngine, "forward", fail)
+        with pytest.raises(MemoryError):
+            rnn.forward(x)
+    np.testing.assert_array_equal(rnn.forward(x)[0], other.forward(x)[0])
+
+
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_learns_to_remember_the_first_input(backend: str, cell: str) -> None:
     rnn = Recurrent(cell, 1, 16, seed=0, backend=backend)
@@ -174,6 +192,10 @@ def test_clip_grad_norm(backend: str) -> None:
     infinite = {"a": np.array([np.inf, 1.0])}
     assert clip_grad_norm(infinite, 1.0) == np.inf
     assert infinite["a"][1] == 1.0
+    for order in ("ab", "ba"):
+        with_nan = {name: np.zeros(2) if name == "a" else np.array([np.nan, 1.0]) for name in order}
+        assert np.isnan(clip_grad_norm(with_nan, 1.0))
+        assert with_nan["b"][1] == 1.0
     for wrong in (0, -1, float("nan")):
         with pytest.raises(ValueError, match="max_norm: expected a number above 0"):
             clip_grad_norm(grads, wrong)
@@ -190,6 +212,24 @@ def test_copies_are_independent(backend: str, duplicate: Any) -> None:
     np.testing.assert_array_equal(other.forward(call.x)[0], call.rnn.forward(call.x)[0])
     other.parameters["weight_hh_l0"][...] = 0
     assert call.rnn.parameters["weight_hh_l0"].any()
+
+
+def test_clip_grad_norm_scales_all_or_nothing() -> None:
+    fixed = np.array([3.0])
+    fixed.flags.writeable = False
+    for other, error, message in (
+        (fixed, ValueError, r"grads\['b'\]: expected an array that can be written to, got a read-only one: copy it"),
+        (
+            np.array([3]),
+            TypeError,
+            r"grads\['b'\]: expected an array of floating-point numbers, got numpy.ndarray \(1,\)",
+        ),
+        ([3.0], TypeError, r"grads\['b'\]: expected an array of floating-point numbers, got list \[3.0\]"),
+    ):
+        grads: dict[str, Any] = {"a": np.array([4.0]), "b": other}
+        with pytest.raises(error, match=message):
+            clip_grad_norm(grads, 1.0)
+        assert grads["a"][0] == 4
 
 
 def test_clip_grad_norm_of_huge_values() -> None:

@@ -91,7 +91,19 @@ def key(*parts: str | bytes) -> str:
 
 @cache
 def source_digest(*folders: str) -> bytes:
-    """Digest of the source in some folders of this package, from which code is made."""
+    """Digest of the source in some folders of this package, from which code is made, as this process first saw it."""
+    return _digest(folders)
+
+
+def is_unchanged(*folders: str) -> bool:
+    """Whether the source is still that of `source_digest`; what is made of other source must not be kept under it."""
+    try:
+        return _digest(folders) == source_digest(*folders)
+    except OSError:
+        return False
+
+
+def _digest(folders: Iterable[str]) -> bytes:
     digest = hashlib.sha256()
     package = Path(__file__).parent
     for path in _sources(package / folder for folder in folders):

@@ -46,7 +46,7 @@ class Record:
         created: when it began, UTC, ISO 8601.
         complete: whether all rows were measured; False after an interruption.
         settings: how rows were measured.
-        environment: from `machine.describe`: machine, versions, backends, commit, variables.
+        environment: from `machine.configuration`: machine, versions, backends, commit, variables.
         warnings: what may have disturbed the measurement.
         results: the rows.
     """

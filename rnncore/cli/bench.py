@@ -63,9 +63,9 @@ def add(commands: Any) -> None:
         help=f"libraries to measure beside ours on the same work: {','.join(PEERS)}",
     )
     axes.add_argument("--mode", type=choices((*MODES, STEP)), help=f"{','.join((*MODES, STEP))}")
-    axes.add_argument("-T", type=sizes, metavar="STEPS", help="time steps")
-    axes.add_argument("-B", type=sizes, metavar="BATCH", help="sequences computed together")
-    axes.add_argument("-H", type=sizes, metavar="HIDDEN", help="hidden size")
+    axes.add_argument("-T", type=sizes, metavar="STEPS", help="time steps (100, where another size is given)")
+    axes.add_argument("-B", type=sizes, metavar="BATCH", help="sequences computed together (32, likewise)")
+    axes.add_argument("-H", type=sizes, metavar="HIDDEN", help="hidden size (256, likewise)")
     axes.add_argument("-I", type=sizes, metavar="INPUT", help="input size; the hidden size if not given")
     axes.add_argument("--layers", type=sizes, default=[1], help="number of layers (1)")
     for name, text in (("--bidirectional", "each layer in both directions"), ("--ragged", "rows of 1 to T steps")):

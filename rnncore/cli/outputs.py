@@ -48,6 +48,10 @@ class Outputs:
         here = [output.format for output in outputs if output.path is None]
         if len(here) > 1:
             raise UsageError(f"-o: expected a file name for all but one format, got {' and '.join(here)} without")
+        paths = [output.path.resolve() for output in self._files if output.path is not None]
+        paths = [path for path in paths if path.is_file() or not path.exists()]  # no devices
+        if twice := {path.name for path in paths if paths.count(path) > 1}:
+            raise UsageError(f"-o: expected a file of its own for each format, got {' and '.join(twice)} twice")
         for output in self._files:
             assert output.path is not None
             require_writable(output.path)

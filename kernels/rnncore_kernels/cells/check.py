@@ -37,10 +37,19 @@ def _check_declaration(cell: Cell) -> None:
         raise CellError(f"{who}.name: expected a string that identifies the cell, got {cell.name!r}")
     if not isinstance(cell.stages, tuple) or not all(isinstance(stage, Stage) for stage in cell.stages):
         raise CellError(f"{who}.stages: expected a tuple of Stage, got {cell.stages!r:.60}")
+    try:
+        hash(cell)
+    except TypeError as error:
+        raise CellError(f"{who}: {error}: write @dataclass(frozen=True) above the class") from None
+    for option, value in cell.options.items():
+        if not isinstance(value, (str, int, float)):
+            raise CellError(f"{who}.{option}: expected an option to be a string or a number, got {value!r:.60}")
     for what, names in (("states", cell.states), ("gates", cell.gates)):
         if not names or not isinstance(names, tuple) or len(set(names)) != len(names):
             raise CellError(f"{who}.{what}: expected a tuple of one or more different names, got {names!r}")
     for stage in cell.stages:
+        if not stage.gates:
+            raise CellError(f"{who}: expected every stage to have a gate, got one without: compute it in its neighbour")
         if not set(stage.split) <= set(stage.gates):
             raise CellError(f"{who}: split={stage.split!r} names a gate that its stage {stage.gates!r} does not have")
 

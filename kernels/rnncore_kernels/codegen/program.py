@@ -57,7 +57,7 @@ class StageProgram:
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """A cell as expression graphs.
+    """A cell as expression graphs; equal if the text is, which is all that code depends on.
 
     Inputs are named `state0`, `new0`, `carry0`, `grad0`, `kept0` and so on, pre-activations `pre_` and the gate.
     """
@@ -73,8 +73,14 @@ class Program:
         """Number of the cell's gates."""
         return sum(len(stage.gates) for stage in self.stages)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Program) and self.text == other.text
 
-@functools.cache
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+
+@functools.lru_cache(maxsize=1024)
 def make_program(cell: Cell) -> Program:
     """The program of a cell that has been checked."""
     states, new = _inputs("state", len(cell.states)), _inputs("new", len(cell.states))

@@ -94,8 +94,8 @@ def forward_job(run: Run[CpuPacked], threads: int, *, keep: bool) -> Job:
     packed, x, state, output, last, rows, reverse = run
     layer = packed.layer
     steps, batch, _ = x.shape
-    count, most = _count(rows, steps, batch)
-    template = forward_template(layer, steps, batch, count if keep else -1, most, threads)
+    count, most = _count(rows, steps, batch) if keep else (-1, 0)
+    template = forward_template(layer, steps, batch, count, most, threads)
     words, memory = _begin(template)
     residuals = None
     if keep:

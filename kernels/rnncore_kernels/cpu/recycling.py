@@ -37,6 +37,8 @@ class Memory:
         return self.array.__array_interface__
 
     def __del__(self) -> None:
+        if not hasattr(self, "array"):
+            return  # there was not enough memory
         if LEAST_BYTES <= self.array.size <= MOST_BYTES:
             # Re-entrant: collecting garbage inside `with` may come here again.
             with _lock:

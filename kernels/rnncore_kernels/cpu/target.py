@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,9 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from . import amx
+
+LLVM_LOCK = threading.RLock()
+"""Held while LLVM works: a child forked meanwhile would find LLVM's own lock held by nobody."""
 
 # Sandy Bridge, Ivy Bridge and "nocona", for which Numba turns AVX off by default.
 NUMBA_WITHOUT_AVX = frozenset({"corei7-avx", "core-avx-i", "sandybridge", "ivybridge", "nocona"})
@@ -66,12 +70,13 @@ def host_target() -> Target:
 
     NUMBA_CPU_NAME alone means that processor's own features, not the host's on top of them.
     """
-    triple = llvm.get_process_triple()
     named, features = os.environ.get("NUMBA_CPU_NAME"), os.environ.get("NUMBA_CPU_FEATURES")
-    cpu = llvm.get_host_cpu_name() if named is None else named
-    if features is None:
-        features = _host_features(cpu) if named is None else ""
-    return target(triple, cpu, features)
+    with LLVM_LOCK:
+        triple = llvm.get_process_triple()
+        cpu = llvm.get_host_cpu_name() if named is None else named
+        if features is None:
+            features = _host_features(cpu) if named is None else ""
+        return target(triple, cpu, features)
 
 
 @functools.cache
@@ -127,3 +132,7 @@ def _host_features(cpu: str) -> str:
     if not avx:
         features.update({name: False for name in features if name.startswith("avx")})
     return str(features.flatten())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=LLVM_LOCK.acquire, after_in_parent=LLVM_LOCK.release, after_in_child=LLVM_LOCK.release)

@@ -41,10 +41,8 @@ class Pool:
 
     def run(self, tasks: Sequence[Task]) -> None:
         """Run tasks at once, the first on this thread. The caller holds `busy`."""
-        library = self._library = self._library or kernels.thread_kernels(host_target())
         workers = len(tasks) - 1
-        while len(self._mailboxes) < workers:
-            self._start(library.functions["serve"])
+        library = self._require(workers)
         words = [workers, *(word for task in tasks for word in task)]
         words += [ctypes.addressof(mailbox) for mailbox in self._mailboxes[:workers]]
         job = make_words(words)
@@ -52,20 +50,41 @@ class Pool:
         library.functions["dispatch"](words_address(job), 0)
 
     def try_run(self, batches: Iterable[Sequence[Task]]) -> bool:
-        """Run the tasks of each batch at once, batch after batch; False, with nothing run, if another call is here."""
+        """Run the tasks of each batch at once, batch after batch.
+
+        False, with nothing run, if another call is here or the system gives no more threads.
+        """
         if not self.busy.acquire(blocking=False):
             return False
         try:
-            for tasks in batches:
+            all_batches = list(batches)
+            try:
+                self._require(max(map(len, all_batches)) - 1)
+            except (OSError, RuntimeError):
+                # The system gives no pipe or no thread.
+                return False
+            for tasks in all_batches:
                 self.run(tasks)
         finally:
             self.busy.release()
         return True
 
+    def _require(self, workers: int) -> toolchain.Library:
+        """Have at least so many workers; returns their code."""
+        library = self._library = self._library or kernels.thread_kernels(host_target())
+        while len(self._mailboxes) < workers:
+            self._start(library.functions["serve"])
+        return library
+
     def _start(self, serve: toolchain.Kernel) -> None:
         mailbox = (ctypes.c_int64 * MAILBOX_WORDS)()
-        mailbox[READ_END], mailbox[WRITE_END] = os.pipe()
-        threading.Thread(target=_serve, args=(serve, mailbox), name="rnncore", daemon=True).start()
+        mailbox[READ_END], mailbox[WRITE_END] = ends = os.pipe()
+        try:
+            threading.Thread(target=_serve, args=(serve, mailbox), name="rnncore", daemon=True).start()
+        except RuntimeError:
+            for end in ends:
+                os.close(end)
+            raise
         self._mailboxes.append(mailbox)
 
     def after_fork(self) -> None:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import os
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -19,7 +17,7 @@ import llvmlite.binding as llvm
 from .. import cache
 from ..codegen.front_end import remembered_operators
 from .code.ir import PREFIX, Definition
-from .target import Target
+from .target import LLVM_LOCK, Target
 
 Kernel = Callable[[int, int], None]
 """A compiled kernel: called with the address of its words and the number of the thread; releases the GIL."""
@@ -28,6 +26,9 @@ KERNEL_TYPE = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64)
 
 EXTERNAL = frozenset({"memcpy", "memset", "read", "write", "sched_yield", "SwitchToThread"})
 """Functions of the C library that kernels call."""
+
+SOURCE = ("codegen", "cpu")
+"""Folders of what code is made from."""
 
 FLAGS = {
     "nrt": False,
@@ -38,18 +39,17 @@ FLAGS = {
 }
 """Numba's: no reference counts, no wrappers for Python and C, no linking, and no exception on division by zero."""
 
-_lock = threading.RLock()
-
 
 class Library:
     """Machine code in memory: addresses of its kernels, and functions that call them."""
 
     def __init__(self, target: Target, code: bytes, names: Sequence[str]) -> None:
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine(target))
+        # Never freed, interrupted or not: the target machine, which others use, would be freed with it, and threads may
+        # be in its code when the interpreter ends.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._engine))
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
-        # Never freed: threads may be in this code when the interpreter ends.
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._engine))
         self.addresses = {name: int(self._engine.get_function_address(PREFIX + name)) for name in names}
         self.functions: dict[str, Kernel] = {name: KERNEL_TYPE(self.addresses[name]) for name in names}
 
@@ -64,16 +64,17 @@ def load(target: Target, key: str, names: Sequence[str], define: Callable[[], Ma
         define: returns the definitions of these and of all that they call, by their names in LLVM.
     """
     name = _file_name(target, key)
-    with _lock:
+    with LLVM_LOCK:
         code = cache.read(name)
         if code is None:
             code = _compile(target, names, define())
-            cache.write(name, code)
+            if cache.is_unchanged(*SOURCE):
+                cache.write(name, code)
         return Library(target, code, names)
 
 
 def _file_name(target: Target, name: str) -> str:
-    digest = cache.source_digest("codegen", "cpu")
+    digest = cache.source_digest(*SOURCE)
     return f"{cache.key(digest, name, repr(target), llvmlite.__version__, _numba_version())}.o"
 
 
@@ -206,8 +207,3 @@ def _compile_python(definition: Definition) -> tuple[str, ...]:
     builder.call(inner, [value, nothing, *outer.args])
     builder.ret(builder.load(value)) if definition.returns else builder.ret_void()
     return (str(caller), *map(str, parts))
-
-
-if hasattr(os, "register_at_fork"):
-    # A child forked while another thread compiles would find this lock and LLVM's held by nobody.
-    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)

@@ -7,12 +7,13 @@ subnormal numbers are what they are in NumPy. LLVM's pointers may be typed or op
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
 
+from .code.ir import call_external
 from .target import Target
 
 ELEMENTS: dict[np.dtype[Any], Any] = {np.dtype(np.float32): ir.FloatType(), np.dtype(np.float64): ir.DoubleType()}
@@ -82,7 +83,7 @@ class Vector:
             return
         align = ir.IntType(32)(self.dtype.itemsize)
         name = f"llvm.masked.store.{self.suffix}.{_pointer_suffix(pointer, self)}"
-        call(self.builder, name, ir.VoidType(), (self.value, pointer, align, first_lanes(self, count)))
+        call_external(self.builder, name, ir.VoidType(), (self.value, pointer, align, first_lanes(self, count)))
 
     @property
     def suffix(self) -> str:
@@ -166,7 +167,7 @@ class Vector:
 
     def intrinsic(self, name: str, *arguments: Any) -> Vector:
         """The result, of this vector's type, of LLVM's intrinsic function on LLVM's values."""
-        return self._new(call(self.builder, name, self.value.type, arguments))
+        return self._new(call_external(self.builder, name, self.value.type, arguments))
 
     def _new(self, value: Any) -> Vector:
         return Vector(self.builder, value, self.target)
@@ -210,15 +211,6 @@ class Vector:
 
     def __neg__(self) -> Vector:
         return self._new(self.builder.fneg(self.value, flags=FLAGS))
-
-
-def call(builder: Any, name: str, result: Any, arguments: Sequence[Any]) -> Any:
-    """Call a function of LLVM's, declared in the builder's module at its first use."""
-    function = builder.module.globals.get(name)
-    if function is None:
-        signature = ir.FunctionType(result, [argument.type for argument in arguments])
-        function = ir.Function(builder.module, signature, name)
-    return builder.call(function, arguments)
 
 
 def _dtype(element: Any) -> np.dtype[Any]:

@@ -24,6 +24,9 @@ from ..codegen.front_end import remembered_operators
 Capability = tuple[int, int]
 """Compute capability, e.g. (9, 0)."""
 
+SOURCE = ("codegen", "cuda")
+"""Folders of what kernels are made from."""
+
 _lock = threading.RLock()
 
 
@@ -55,7 +58,7 @@ def ptx(source: Source, capability: Capability) -> str:
         text = cache.read(name)
         if text is None:
             text = _compile(source, capability).encode()
-            cache.write(name, text)
+            _keep(name, text)
     return text.decode()
 
 
@@ -66,8 +69,13 @@ def machine_code(source: Source, capability: Capability) -> bytes:
         code = cache.read(name)
         if code is None:
             code, _ = link(ptx(source, capability), capability)
-            cache.write(name, code)
+            _keep(name, code)
     return code
+
+
+def _keep(name: str, content: bytes) -> None:
+    if cache.is_unchanged(*SOURCE):
+        cache.write(name, content)
 
 
 def link(text: str, capability: Capability) -> tuple[bytes, str]:
@@ -110,7 +118,7 @@ def _text(log: bytearray) -> str:
 
 
 def _key(source: Source, capability: Capability) -> str:
-    digest = cache.source_digest("codegen", "cuda")
+    digest = cache.source_digest(*SOURCE)
     return cache.key(digest, source.name, source.key, str(capability), _versions())
 
 

@@ -7,7 +7,7 @@ from .emitter import Emitter, real
 from .modifiers import Modifiers
 from .table import opcode
 
-F32, F64 = TYPES["f32"], TYPES["f64"]
+F32 = TYPES["f32"]
 TINY = 2.0**-126
 """The smallest normal float32."""
 

@@ -26,10 +26,10 @@ TERMS = ((0, 2), (0, 1), (0, 0), (2, 0), (1, 0), (1, 1))
 
 COLUMN_PARTS, ROW_PARTS = zip(*TERMS, strict=True)
 
-BF16_ROWS = ("rows", "n", "depth", "target")
-BF16_COLUMNS = ("source", "row", "depth", "width", "target")
-BF16_GATHERED = ("rows", "n", "offset", "count", "target", "width")
-BF16_TRANSPOSED = ("source", "row", "depth", "target")
+ROWS_ARGUMENTS = ("rows", "n", "depth", "target")
+COLUMNS_ARGUMENTS = ("source", "row", "depth", "width", "target")
+GATHERED_ARGUMENTS = ("rows", "n", "offset", "count", "target", "width")
+TRANSPOSED_ARGUMENTS = ("source", "row", "depth", "target")
 
 HIGH = -0x10000
 """Mask of the bits of a float32 that a bfloat16 has."""
@@ -120,7 +120,7 @@ def make_bf16_rows(shape: Shape) -> Any:
                 with b.if_then(b.icmp_signed("<", rest.width, I64(ROWS))):
                     parts[0].constant(0).store(pointer(b, last, TILE_BYTES + 32), 8)
 
-    return emitted("bf16_rows", BF16_ROWS, body)
+    return emitted("bf16_rows", ROWS_ARGUMENTS, body)
 
 
 @once_for_shape
@@ -129,7 +129,7 @@ def make_bf16_columns(shape: Shape) -> Any:
 
     `target` is `width` blocks for each 32 of the depth, of one vector's columns each; zeros behind the last row.
     """
-    return emitted("bf16_columns", BF16_COLUMNS, _columns(shape, COLUMN_PARTS))
+    return emitted("bf16_columns", COLUMNS_ARGUMENTS, _columns(shape, COLUMN_PARTS))
 
 
 def make_bf16_gathered(shape: Shape) -> Any:
@@ -149,7 +149,7 @@ def make_bf16_gathered(shape: Shape) -> Any:
 
         _store_columns(b, n, width, target, load, COLUMN_PARTS)
 
-    return emitted("bf16_gathered", BF16_GATHERED, body)
+    return emitted("bf16_gathered", GATHERED_ARGUMENTS, body)
 
 
 def make_bf16_transposed(shape: Shape) -> Any:
@@ -157,7 +157,7 @@ def make_bf16_transposed(shape: Shape) -> Any:
 
     `target` is a block for each 32 of the depth; zeros behind the last row.
     """
-    columns = emitted("bf16_columns_as_rows", BF16_COLUMNS, _columns(shape, ROW_PARTS))
+    columns = emitted("bf16_columns_as_rows", COLUMNS_ARGUMENTS, _columns(shape, ROW_PARTS))
     transpose = make_transpose(shape)
 
     @compiled("bf16_transposed")

@@ -50,8 +50,18 @@ from ..fields.stage import GATES, STAGE_BYTES
 from ..shape import Shape
 from .emitted import compiled
 from .memory import meet, word
-from .rows import active, clear_output, enter, fill_table_placed, leave, part_start, share, unit_offset
-from .stages import make_most_per_group, make_projection, make_stage
+from .rows import (
+    active,
+    clear_output,
+    enter,
+    fill_table_placed,
+    leave,
+    make_most_per_group,
+    part_start,
+    share,
+    unit_offset,
+)
+from .stages import make_projection, make_stage
 from .tile_registers import make_tile_registers
 
 

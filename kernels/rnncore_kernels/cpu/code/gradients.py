@@ -33,7 +33,7 @@ from ..shape import Shape
 from .bf16x3 import back_blocks, column_bytes
 from .emitted import compiled
 from .memory import clear, word
-from .moves import make_add_rows, make_copy, make_fetch, make_gather, make_scatter, make_sum_rows
+from .moves import fetch, make_add_rows, make_copy, make_gather, make_scatter, make_sum_rows
 from .multiply import make_multiply
 from .outer import make_outer
 from .rows import fill_table, unit_offset
@@ -104,7 +104,7 @@ def make_weights_back(shape: Shape, tile_registers: TileRegisters) -> Any:
     """
     vector, lanes, item, most = shape.vector_bytes, shape.lanes, shape.itemsize, shape.columns
     outer, gather, sum_rows, copy_rows = make_outer(shape), make_gather(shape), make_sum_rows(shape), make_copy(shape)
-    add_rows, fetch, multiply = make_add_rows(shape), make_fetch(shape), tile_registers.multiply
+    add_rows, multiply = make_add_rows(shape), tile_registers.multiply
     gather_bf16, transpose_bf16 = tile_registers.bf16_gathered, tile_registers.bf16_transposed
     vector_units = block_units(lanes)
 

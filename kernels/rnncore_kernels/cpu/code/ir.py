@@ -98,7 +98,7 @@ def word_pointer(builder: Any, address: Any, index: Any = 0) -> Any:
 
 
 def call_external(builder: Any, name: str, result: Any, arguments: Sequence[Any]) -> Any:
-    """Call a function of LLVM's or of the C library."""
+    """Call a function of LLVM's or of the C library, declared in the module at its first use."""
     module = builder.module
     if name not in module.globals:
         ir.Function(module, ir.FunctionType(result, [a.type for a in arguments]), name)

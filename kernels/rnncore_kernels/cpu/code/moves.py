@@ -91,15 +91,14 @@ def make_add_rows(shape: Shape) -> Any:
     return emitted(f"add_rows_{shape.dtype.name}", names, body)
 
 
-def make_fetch(shape: Shape) -> Any:
-    """`fetch(target, row, n, size)`: ask for n rows of `size` bytes at a distance, for the second-level cache."""
+def _fetch(b: Any, target: Any, row: Any, n: Any, size: Any) -> None:
+    lines = b.lshr(b.add(size, I64(63)), I64(6))
+    with loop(b, n) as turn, loop(b, lines) as line:
+        prefetch(b, pointer(b, b.add(b.add(target, b.mul(row, turn)), b.shl(line, I64(6)))))
 
-    def body(b: Any, target: Any, row: Any, n: Any, size: Any) -> None:
-        lines = b.lshr(b.add(size, I64(63)), I64(6))
-        with loop(b, n) as turn, loop(b, lines) as line:
-            prefetch(b, pointer(b, b.add(b.add(target, b.mul(row, turn)), b.shl(line, I64(6)))))
 
-    return emitted("fetch", ("target", "row", "n", "size"), body)
+fetch = emitted("fetch", ("target", "row", "n", "size"), _fetch)
+"""`fetch(target, row, n, size)`: ask for n rows of `size` bytes at a distance, for the second-level cache."""
 
 
 def make_sum_rows(shape: Shape) -> Any:

@@ -37,12 +37,12 @@ from .bf16x3 import back_blocks, column_bytes, make_bf16_columns
 from .emitted import compiled
 from .memory import set_word, word
 from .moves import make_add, make_gather, make_transpose
-from .rows import unit_offset
+from .rows import make_most_per_group, part_start, unit_offset
 
 
 def make_pack(shape: Shape) -> None:
     """Define the kernel `pack(args, thread)`: the weights of the forward pass; words as in `fields.pack`."""
-    transpose, add = make_transpose(shape), make_add(shape)
+    transpose, add, most_per_group = make_transpose(shape), make_add(shape), make_most_per_group(shape)
     vector, lanes, item, most = shape.vector_bytes, shape.lanes, shape.itemsize, shape.columns
 
     @compiled("pack_columns")
@@ -51,10 +51,10 @@ def make_pack(shape: Shape) -> None:
     ) -> None:
         """The rows of W_ih or W_hh that a stage multiplies."""
         units, hidden, threads, gates = word(args, UNITS), word(args, HIDDEN), word(args, THREADS), word(stage, GATES)
-        most_units = max(1, most // gates)
+        most_units = most_per_group(gates)
         target += word(stage, GATES_BEFORE) * units * vector * depth
         groups = (units + most_units - 1) // most_units
-        for group in range(groups * thread // threads, groups * (thread + 1) // threads):
+        for group in range(part_start(groups, thread, threads), part_start(groups, thread + 1, threads)):
             u = unit_offset(group, groups, units)
             wide = unit_offset(group + 1, groups, units) - u
             tiles = (gates * wide + most - 1) // most
@@ -75,7 +75,7 @@ def make_pack(shape: Shape) -> None:
         """The biases of a stage's columns, added up where both go to one."""
         units, hidden, gates, split = word(args, UNITS), word(args, HIDDEN), word(stage, GATES), word(stage, SPLIT)
         columns, of_x, of_h = word(stage, COLUMNS), word(args, B_IH), word(args, B_HH)
-        most_units = max(1, most // gates)
+        most_units = most_per_group(gates)
         groups = (units + most_units - 1) // most_units
         for group in range(groups):
             u = unit_offset(group, groups, units)
@@ -103,15 +103,15 @@ def make_pack(shape: Shape) -> None:
 
 def make_convert(shape: Shape) -> None:
     """Define the kernels `convert(args, thread)` and `convert_back(args, thread)`: packed weights in three parts."""
-    bf16_columns = make_bf16_columns(shape)
+    bf16_columns, most_per_group = make_bf16_columns(shape), make_most_per_group(shape)
     vector, lanes, most = shape.vector_bytes, shape.lanes, shape.columns
 
     @compiled("convert_groups")
     def convert_groups(units: int, gates: int, depth: int, source: int, target: int, thread: int, threads: int) -> None:
         """A thread's share of a packed matrix: `gates` columns of vectors for each unit, in groups and tiles."""
-        most_units = max(1, most // gates)
+        most_units = most_per_group(gates)
         groups = (units + most_units - 1) // most_units
-        for group in range(groups * thread // threads, groups * (thread + 1) // threads):
+        for group in range(part_start(groups, thread, threads), part_start(groups, thread + 1, threads)):
             u = unit_offset(group, groups, units)
             columns = (unit_offset(group + 1, groups, units) - u) * gates
             tiles = (columns + most - 1) // most
@@ -168,7 +168,7 @@ def make_pack_back(shape: Shape) -> None:
         for gate in range(gates):
             for row in range(units * lanes):
                 set_word(table, row, source + (word(gate_number, gate) * hidden + row) * source_row)
-            for group in range(groups * thread // threads, groups * (thread + 1) // threads):
+            for group in range(part_start(groups, thread, threads), part_start(groups, thread + 1, threads)):
                 v = unit_offset(group, groups, vectors)
                 wide = unit_offset(group + 1, groups, vectors) - v
                 at = target + (v * depth + gate * units * lanes * wide) * vector

@@ -1,7 +1,8 @@
 """What the threads of `threads.Pool` run: a worker waits for work, and the caller hands it out.
 
 A worker has a mailbox of words: the number of the last call posted, the kernel, its words, the worker's number, the
-number of the last call done, whether the worker sleeps, and the two ends of the pipe that wakes it.
+number of the last call done, whether the worker sleeps, the two ends of the pipe that wakes it, and room for the byte
+that is read from one and written to the other.
 """
 
 from __future__ import annotations
@@ -27,17 +28,16 @@ from .ir import I64, call_external, pointer
 from .memory import SPINS_BEFORE_YIELD, call_kernel, read_word, relax, set_word, swap_word, wait_for, word
 
 
-def _read_byte(b: Any, file: Any, place: Any) -> Any:
-    """Block until there is a byte in the pipe; whether there was one, and not an error."""
-    arguments = [b.trunc(file, ir.IntType(32)), pointer(b, place), I64(1)]
-    return call_external(b, "read", I64, arguments)
+def _read_byte(b: Any, file: Any, place: Any) -> None:
+    """Block until there is a byte in the pipe, or an error."""
+    call_external(b, "read", I64, [b.trunc(file, ir.IntType(32)), pointer(b, place), I64(1)])
 
 
 def _write_byte(b: Any, file: Any, place: Any) -> None:
     call_external(b, "write", I64, [b.trunc(file, ir.IntType(32)), pointer(b, place), I64(1)])
 
 
-read_byte = emitted("read_byte", ("file", "place"), _read_byte, returns=True)
+read_byte = emitted("read_byte", ("file", "place"), _read_byte)
 write_byte = emitted("write_byte", ("file", "place"), _write_byte)
 
 

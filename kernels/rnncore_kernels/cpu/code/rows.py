@@ -6,6 +6,9 @@ its share is even however long the rows are.
 
 from __future__ import annotations
 
+from typing import Any
+
+from ..shape import Shape
 from .emitted import compiled
 from .memory import clear, copy, set_word, word
 
@@ -60,6 +63,17 @@ def unit_offset(group: int, groups: int, units: int) -> int:
         return group
     base, more = units // groups, units % groups
     return group * base + min(group, more)
+
+
+def make_most_per_group(shape: Shape) -> Any:
+    """`most_per_group(gates)`: most unit vectors that share a tile, as many as fill its columns."""
+    most = shape.columns
+
+    @compiled("most_per_group")
+    def most_per_group(gates: int) -> int:
+        return max(1, most // gates)
+
+    return most_per_group
 
 
 @compiled("groups_together")

@@ -37,49 +37,38 @@ from .cellcode import FORWARD as CELL_ARGUMENTS
 from .emitted import compiled, make_caller
 from .memory import word
 from .multiply import make_multiply
-from .rows import fill_table, groups_together, part_start, unit_offset
+from .rows import fill_table, groups_together, make_most_per_group, part_start, unit_offset
 from .tile_registers import TileRegisters
-
-
-def make_most_per_group(shape: Shape) -> Any:
-    """`most_per_group(gates)`: most unit vectors that share a tile, as many as fill its columns."""
-    most = shape.columns
-
-    @compiled("most_per_group")
-    def most_per_group(gates: int) -> int:
-        return most if gates == 1 else max(1, most // gates)
-
-    return most_per_group
 
 
 def make_projection(shape: Shape, tile_registers: TileRegisters) -> Any:
     """`project(...)`: the thread's columns of W_ih x + bias of a stage, for n rows.
 
     In `projected` the columns of a group stand together: PROJECTED_ROWS rows of those of the first, then of the second.
-    With `bf16_rows` these are the rows in three parts.
+    With `bf16` these are the rows in three parts.
     """
     vector, most_per_group = shape.vector_bytes, make_most_per_group(shape)
     multiply, multiply_bf16 = make_multiply(shape), tile_registers.multiply
 
     @compiled("project")
-    def project(args: int, stage: int, x_rows: int, n: int, projected: int, j: int, bf16_rows: int) -> None:
+    def project(args: int, stage: int, x_rows: int, n: int, projected: int, j: int, bf16: int) -> None:
         units, width, unit_threads = word(args, UNITS), word(args, INPUT), word(args, UNIT_THREADS)
         gates, split = word(stage, GATES), word(stage, SPLIT)
         columns, column = word(stage, COLUMNS), word(stage, COLUMN)
         most_units = most_per_group(gates)
         groups = (units + most_units - 1) // most_units
         w, w_column = word(args, W_X), vector * width
-        if bf16_rows != 0:
+        if bf16 != 0:
             w, w_column = word(args, W_X_BF16), column_bytes(width)
         w += word(stage, GATES_BEFORE) * units * w_column
-        for group in range(groups * j // unit_threads, groups * (j + 1) // unit_threads):
+        for group in range(part_start(groups, j, unit_threads), part_start(groups, j + 1, unit_threads)):
             u = unit_offset(group, groups, units)
             wide = unit_offset(group + 1, groups, units) - u
             place, row = (column * units + u * columns) * vector, columns * wide * vector
             start, c = word(args, BIAS) + place, projected + place * word(args, PROJECTED_ROWS)
             at = w + u * gates * w_column
-            if bf16_rows != 0:
-                multiply_bf16(gates * wide, bf16_rows, n, width, at, start, 0, c, row)
+            if bf16 != 0:
+                multiply_bf16(gates * wide, bf16, n, width, at, start, 0, c, row)
             else:
                 multiply(gates * wide, x_rows, n, width, at, start, 0, c, row, 1, 0, 0, 0)
             if split > 0:
@@ -92,7 +81,7 @@ def make_projection(shape: Shape, tile_registers: TileRegisters) -> Any:
 def make_stage(shape: Shape, tile_registers: TileRegisters) -> Any:
     """`compute(...)`: one stage of one step, for the thread's rows and groups.
 
-    `projected` is what `project` made, the step's rows from `projected_row` on, or 0. With `bf16_rows`, room for
+    `projected` is what `project` made, the step's rows from `projected_row` on, or 0. With `bf16`, room for
     operands in three parts, the product is computed on tile registers.
     """
     vector, lanes, most_per_group = shape.vector_bytes, shape.lanes, make_most_per_group(shape)
@@ -103,7 +92,7 @@ def make_stage(shape: Shape, tile_registers: TileRegisters) -> Any:
     def compute(
         args: int, number: int, i: int, j: int, n: int, row_index: int, x_rows: int, projected: int,
         projected_row: int, before: int, after: int, operand_rows: int, out_rows: int, scratch: int,
-        down: int, bf16_rows: int,
+        down: int, bf16: int,
     ) -> None:  # fmt: skip
         stage = word(args, STAGE_TABLE) + number * STAGE_BYTES
         gates, split = word(stage, GATES), word(stage, SPLIT)
@@ -139,14 +128,14 @@ def make_stage(shape: Shape, tile_registers: TileRegisters) -> Any:
             base, more = units // groups, units % groups
         w_x = word(args, W_X) + word(stage, GATES_BEFORE) * units * vector * width
         w_h, w_column, most_rows = word(args, W_H), vector * hidden, BLOCK_ROWS
-        if bf16_rows != 0:
+        if bf16 != 0:
             w_h, w_column, most_rows = word(args, W_H_BF16), column_bytes(hidden), BF16_BLOCK_ROWS
-            to_bf16(operand_rows, n, hidden, bf16_rows)
+            to_bf16(operand_rows, n, hidden, bf16)
         w_h += word(stage, GATES_BEFORE) * units * w_column
         bias = word(args, BIAS) + column * units * vector
         first_group, last_group = part_start(groups, j, unit_threads), part_start(groups, j + 1, unit_threads)
         while first_group < last_group:
-            together = groups_together(first_group, last_group, groups, more, n, down) if bf16_rows == 0 else 1
+            together = groups_together(first_group, last_group, groups, more, n, down) if bf16 == 0 else 1
             group = last_group - together if down != 0 else first_group
             u, wide = group * base + min(group, more), base + (1 if group < more else 0)
             group_bytes = columns * wide * vector
@@ -170,8 +159,8 @@ def make_stage(shape: Shape, tile_registers: TileRegisters) -> Any:
                     of_x = projected + (column * units + u * columns) * vector * word(args, PROJECTED_ROWS)
                     of_x += (projected_row + r) * group_bytes
                     of_x_row, of_x_group = group_bytes, group_bytes * word(args, PROJECTED_ROWS)
-                if bf16_rows != 0:
-                    multiply_bf16(gates * wide, bf16_rows + r * (w_column // ROWS), m, hidden, w, of_x + behind,
+                if bf16 != 0:
+                    multiply_bf16(gates * wide, bf16 + r * (w_column // ROWS), m, hidden, w, of_x + behind,
                                   of_x_row, scratch + behind, pre_row)  # fmt: skip
                 else:
                     multiply(gates * wide, operand_rows + 8 * r, m, hidden, w, of_x + behind, of_x_row,

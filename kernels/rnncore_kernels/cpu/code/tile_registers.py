@@ -15,10 +15,10 @@ from llvmlite import ir
 from ..fields.bf16x3 import BLOCK_BYTES, PARTS, ROWS, TILE_BYTES
 from ..shape import Shape
 from .bf16x3 import (
-    BF16_GATHERED,
-    BF16_ROWS,
-    BF16_TRANSPOSED,
+    GATHERED_ARGUMENTS,
+    ROWS_ARGUMENTS,
     TERMS,
+    TRANSPOSED_ARGUMENTS,
     column_bytes,
     make_bf16_gathered,
     make_bf16_rows,
@@ -86,9 +86,9 @@ def make_tile_registers(shape: Shape) -> TileRegisters:
     return TileRegisters(
         nothing("configure_tiles", ()),
         nothing("release_tiles", ()),
-        nothing("bf16_rows", BF16_ROWS),
-        nothing("bf16_gathered", BF16_GATHERED),
-        nothing("bf16_transposed", BF16_TRANSPOSED),
+        nothing("bf16_rows", ROWS_ARGUMENTS),
+        nothing("bf16_gathered", GATHERED_ARGUMENTS),
+        nothing("bf16_transposed", TRANSPOSED_ARGUMENTS),
         nothing("multiply_bf16", MULTIPLY),
     )
 
