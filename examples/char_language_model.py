@@ -3,7 +3,7 @@
 Many-to-many in training: an LSTM reads the documentation of Python (`pydoc_data.topics`) and predicts each next
 character, with truncated back-propagation through time, gradient clipping and Adam. One-to-many afterwards: it writes.
 
-    python examples/char_language_model.py             about a minute on two cores with the NumPy engine
+    python examples/char_language_model.py             about a minute on two cores
     python examples/char_language_model.py --short     a quarter of a minute
 """
 

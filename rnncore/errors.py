@@ -1,7 +1,7 @@
 """The library's own exceptions, and the wording that refusals share.
 
-Everything else that is refused raises ValueError (a wrong value or shape) or TypeError (a wrong type), before anything
-is computed or changed.
+Everything else that is refused raises ValueError (a wrong value or shape), TypeError (a wrong type) or KeyError (a name
+that no parameter has), before anything is computed or changed.
 """
 
 from __future__ import annotations

@@ -30,7 +30,8 @@ class Recurrent(Described):
     Shapes: T steps, B rows (the batch), I = input_size, H = hidden_size, L = num_layers, D = 2 if bidirectional else 1.
     A sequence is (T, B, I), with batch_first (B, T, I), or (T, I) for one sequence without a batch. A state is
     (L*D, B, H), without a batch (L*D, H); for the LSTM a pair (h, c) of them. NaN and infinite values propagate to all
-    that depends on them, without a warning.
+    that depends on them, without a warning; where the Numba engine multiplies on tile registers (see `impl`), infinity
+    counts as the largest bfloat16, 3.39e38.
 
     Arrays are NumPy's. With backend="cuda" they are CuPy's, of the GPU that was current when the network was made; an
     array of another library on this GPU is taken too, without a copy, by DLPack or the CUDA array interface. Nothing
@@ -49,8 +50,8 @@ class Recurrent(Described):
         backend: "cuda", "numba", "numpy", or "auto" for the first of these that can run here.
         dtype: "float32" or "float64", of parameters and all arrays.
         seed: of the initial parameters and of dropout; None for a fresh one.
-        num_threads: most threads of the processor that a call computes with; None for as many as there are cores.
-            Results have the same bits for any number. Without effect with backend="cuda".
+        num_threads: most threads of the processor that a call computes with; None for NUMBA_NUM_THREADS, or as many as
+            there are cores. Results have the same bits for any number. Without effect with backend="cuda".
 
     Raises:
         ValueError, TypeError: an argument is wrong; the message says which.
@@ -315,7 +316,7 @@ class Recurrent(Described):
 
     @property
     def num_threads(self) -> int | None:
-        """Most threads that a call uses; None for one per core."""
+        """Most threads that a call uses; None for NUMBA_NUM_THREADS, or one per core."""
         return self._num_threads
 
     def impl(self, steps: int, batch: int, *, training: bool = False) -> str:

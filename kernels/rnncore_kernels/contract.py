@@ -3,7 +3,8 @@
 An engine computes runs: one layer in one direction over a whole sequence. T is the number of steps, B of rows (the
 batch), I and H the input and hidden size, G the number of the cell's gates; T, B and I may be 0. Arrays belong to the
 engine's array namespace (NumPy's on the CPU, CuPy's on a GPU) and have the dtype of the weights, `Rows` apart. NaN and
-infinity propagate to what depends on them; results have the same bits from run to run and for any number of threads.
+infinity propagate to what depends on them (an engine may take infinity for a number of 3e38 or more); results have the
+same bits from run to run and for any number of threads.
 
 Ownership: an engine writes only to what is named as written, keeps no reference to an argument after it returned unless
 that is said here, and returns arrays that nobody else refers to. Arrays may have any strides but that of the last axis,

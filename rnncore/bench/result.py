@@ -82,7 +82,10 @@ class Result:
 
     @property
     def of_roof(self) -> float | None:
-        """The least time that the machine could take (its multiply-adds, or reading weights) over the time taken."""
+        """The least time that the machine could take, over the time taken.
+
+        For its multiply-adds, or for all bytes at the rate at which it reads weights, whichever is longer.
+        """
         if self.limits is None:
             return None
         compute = self.workload.flops() / (self.limits.fma or self.limits.gemm)

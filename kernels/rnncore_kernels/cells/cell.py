@@ -35,7 +35,7 @@ class Stage:
     resets before the product: W_hn (r * h)) has two: the first stage returns that operand.
 
     Attributes:
-        gates: names of the gates whose rows of the weights this stage multiplies, in the order of those rows.
+        gates: names of the gates, one or more, whose rows of the weights this stage multiplies, in their order.
         forward: `forward(pre, carry) -> (next_carry, kept)`. `pre` has one value per gate, two for a gate in
             `split`. `carry` is the step's state in the first stage, else what the stage before returned; its first
             value is the operand u of the recurrent product. The last stage returns the new state.

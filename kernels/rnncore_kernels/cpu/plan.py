@@ -97,7 +97,7 @@ class Template(NamedTuple):
 
 
 def impl(layer: Layer, steps: int, batch: int, threads: int, *, training: bool) -> str:
-    """Width of vectors, threads by rows x by units, whether one pass computes both products; so for backward."""
+    """Width of vectors or AMX, threads by rows x by units, whether one pass computes both products; so for backward."""
     division, separate = forward_division(layer, steps, batch, threads)
     unit = "AMX" if uses_tile_registers(layer, batch) else f"{8 * layer.shape.vector_bytes}-bit"
     words = f"{unit} {division}{'' if separate else ' fused'}"
