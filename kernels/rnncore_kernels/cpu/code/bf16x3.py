@@ -65,7 +65,7 @@ class Rest(NamedTuple):
 def _rest(b: Any, depth: Any) -> Rest:
     count = b.and_(depth, I64(DEPTH - 1))
     packed = b.icmp_unsigned("<", b.sub(count, I64(1)), I64(ROWS))
-    blocks = b.lshr(b.add(depth, I64(DEPTH - 1)), I64(5))
+    blocks = b.udiv(b.add(depth, I64(DEPTH - 1)), I64(DEPTH))
     width = b.select(b.icmp_signed(">", count, I64(ROWS // 2)), I64(ROWS), I64(ROWS // 2))
     return Rest(count, blocks, b.select(packed, b.sub(blocks, I64(1)), blocks), packed, width)
 
@@ -82,7 +82,7 @@ whole_blocks = _of_depth("whole_blocks", lambda b, rest: rest.whole)
 """`whole_blocks(depth)`: those of a depth before one whose parts stand side by side."""
 
 packed_tiles = _of_depth(
-    "packed_tiles", lambda b, rest: b.select(rest.packed, b.add(b.lshr(rest.width, I64(3)), I64(1)), I64(0))
+    "packed_tiles", lambda b, rest: b.select(rest.packed, b.add(b.udiv(rest.width, I64(ROWS // 2)), I64(1)), I64(0))
 )
 """`packed_tiles(depth)`: tiles of such a block, 2 or 3, or 0 if there is none."""
 
@@ -96,11 +96,11 @@ def make_bf16_rows(shape: Shape) -> Any:
 
     def body(b: Any, rows: Any, n: Any, depth: Any, target: Any) -> None:
         rest = _rest(b, depth)
-        full = b.lshr(depth, I64(5))
+        full = b.udiv(depth, I64(DEPTH))
         partial = b.icmp_signed("<", full, rest.whole)
         with loop(b, n) as row:
             source = b.load(word_pointer(b, rows, row))
-            of_rows = b.mul(b.mul(b.lshr(row, I64(4)), rest.blocks), I64(BLOCK_BYTES))
+            of_rows = b.mul(b.mul(b.udiv(row, I64(ROWS)), rest.blocks), I64(BLOCK_BYTES))
             to = b.add(b.add(target, of_rows), b.mul(b.and_(row, I64(ROWS - 1)), I64(64)))
             with loop(b, full) as block:
                 at = b.add(source, b.mul(block, I64(4 * DEPTH)))
@@ -115,7 +115,8 @@ def make_bf16_rows(shape: Shape) -> Any:
                 for number, words in enumerate(_pairs(b, parts, ROW_PARTS)):
                     place = b.mul(rest.width, I64(number))
                     # Of a tile the row has 16 words; the next tile begins 1 KiB further on.
-                    offset = b.add(b.shl(b.lshr(place, I64(4)), I64(10)), b.shl(b.and_(place, I64(ROWS - 1)), I64(2)))
+                    tile, word = b.udiv(place, I64(ROWS)), b.urem(place, I64(ROWS))
+                    offset = b.add(b.mul(tile, I64(TILE_BYTES)), b.mul(word, I64(4)))
                     words.store(pointer(b, last, offset), rest.width)
                 with b.if_then(b.icmp_signed("<", rest.width, I64(ROWS))):
                     parts[0].constant(0).store(pointer(b, last, TILE_BYTES + 32), 8)
