@@ -320,7 +320,7 @@ class Recurrent(Described):
         return self._num_threads
 
     def impl(self, steps: int, batch: int, *, training: bool = False) -> str:
-        """How the backend computes the first layer, in a few words for reports.
+        """How the backend computes the first layer, one direction with all threads, in a few words for reports.
 
         The Numba engine says how wide its vectors are, or "AMX" where it multiplies on tile registers, into how many
         groups of rows x groups of hidden units its threads divide a step, and whether both products of a step are one
