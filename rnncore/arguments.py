@@ -201,6 +201,8 @@ def _read_lengths(lengths: Any, architecture: Architecture, steps: int, batch: i
     expected = f"lengths: expected (B={batch},) integers"
     if is_on_gpu(lengths):
         raise TypeError(f"{expected} in the host's memory, got {describe(lengths)}: copy it there")
+    if isinstance(lengths, np.ma.MaskedArray):
+        raise TypeError(f"{expected}, got {describe(lengths)}: its mask would be ignored; fill it")
     try:
         array = np.asarray(lengths)
     except (TypeError, ValueError):

@@ -45,8 +45,10 @@ def as_array(value: Any, xp: ModuleType, expected: str) -> Array:
         expected: the beginning of a message, which says what came, too.
 
     Raises:
-        TypeError: it is no array, or one in another memory.
+        TypeError: it is no array, a masked one, or one in another memory.
     """
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{expected}: its mask would be ignored; fill it")
     if isinstance(value, xp.ndarray):
         array: Array = value.view(xp.ndarray)
         return array

@@ -11,6 +11,7 @@ import numpy as np
 
 from rnncore_kernels.contract import Array
 
+from .architecture import check_integer
 from .arguments import read_sequence, read_states, read_step
 from .devices import as_array, is_on_gpu
 from .errors import describe
@@ -67,8 +68,7 @@ class Frozen:
     ) -> tuple[Array, Any]:
         """Compute a sequence from its first input: arguments, results and errors as in `Recurrent.generate`."""
         arch, xp = self._stack.architecture, self._stack.engine.xp
-        if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 0:
-            raise ValueError(f"steps: expected an integer of at least 0, got {steps!r}")
+        steps = check_integer("steps", steps, 0)
         layout, first = read_step(arch, xp, x_0, "x_0")
         x_0 = layout.step_out(first[0])
         if feedback is not None and not callable(feedback):

@@ -37,7 +37,7 @@ def clip_grad_norm(grads: Gradients | Mapping[str, Array], max_norm: float) -> f
 
     Args:
         grads: from `backward`, or any mapping of arrays, e.g. `{**grads.parameters, "decoder": ...}` to clip a whole
-            model by one norm.
+            model by one norm. An array under two names counts once.
         max_norm: the largest norm, above 0.
 
     Returns:
@@ -53,17 +53,17 @@ def clip_grad_norm(grads: Gradients | Mapping[str, Array], max_norm: float) -> f
         raise ValueError(f"max_norm: expected a number above 0, got {max_norm!r}")
     if not isinstance(grads, (Gradients, Mapping)):
         raise TypeError(f"grads: expected the result of backward or a mapping of arrays, got {describe(grads)}")
-    named = grads.parameters if isinstance(grads, Gradients) else grads
+    named, max_norm = grads.parameters if isinstance(grads, Gradients) else grads, float(max_norm)
     for name, array in named.items():
         _check_scalable(name, array)
-    arrays = list(named.values())
+    arrays = list({id(array): array for array in named.values()}.values())
     # By the largest magnitude, so that no square overflows.
     magnitudes = [float(abs(array).max()) for array in arrays if array.size]
     largest = math.nan if any(map(math.isnan, magnitudes)) else max(magnitudes, default=0.0)
     if not math.isfinite(largest) or largest == 0:
         return largest
     norm = largest * math.sqrt(sum(float(np.square(array / largest, dtype=np.float64).sum()) for array in arrays))
-    if norm > max_norm:
+    if max_norm < norm < math.inf:
         for array in arrays:
             array *= max_norm / norm
     return norm

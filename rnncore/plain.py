@@ -26,13 +26,14 @@ class Plain:
         """Of all steps together, a sequence may have that many rows."""
         self._engine, self._packed, self._most_rows = engine, packed, most_rows
         self._batch_first = architecture.batch_first
-        self._dtype, self._count = architecture.dtype, len(architecture.cell.states)
+        # NumPy's one object, which that of a copied or unpickled network is not.
+        self._dtype, self._count = np.dtype(architecture.dtype.type), len(architecture.cell.states)
         self._inputs, self._hidden = architecture.input_size, architecture.hidden_size
         self._prepared: tuple[Any, ...] = (None,)
 
     def step(self, x_t: Any, state: Any) -> tuple[Array, Any] | None:
         """As `Frozen.step`, where the arguments are right and as the engine wants them; else None."""
-        dtype, states = self._dtype, state if type(state) is tuple else (state,)
+        dtype, states = self._dtype, state if self._count > 1 else (state,)
         if type(x_t) is not np.ndarray or x_t.dtype is not dtype:
             return None
         prepared = self._prepared
@@ -63,15 +64,17 @@ class Plain:
         if state is None:
             new: list[Array] | None = [np.zeros(wanted, dtype) for _ in range(self._count)]
         else:
-            new = self._copied(state if type(state) is tuple else (state,), wanted)
+            new = self._copied(state if self._count > 1 else (state,), wanted)
         if new is None:
             return None
         output = np.empty((steps, batch, hidden), dtype)
         self._engine.infer((Run(self._packed, x, tuple([array[0] for array in new]), output, None, DENSE, False),))
         return output, tuple(new) if len(new) > 1 else new[0]
 
-    def _copied(self, states: tuple[Any, ...], wanted: tuple[int, ...]) -> list[Array] | None:
-        """Copies of the states, if they are as many as the cell has, all of the shape that is wanted."""
+    def _copied(self, states: Any, wanted: tuple[int, ...]) -> list[Array] | None:
+        """Copies of a tuple of states, if they are as many as the cell has, all of the shape that is wanted."""
+        if type(states) is not tuple:
+            return None
         new = []
         for array in states:
             if type(array) is not np.ndarray or array.dtype is not self._dtype or array.shape != wanted:

@@ -246,8 +246,10 @@ class Recurrent(Described):
         unknown = [name for name in values if name not in self._parameters]
         if missing or unknown:
             raise KeyError(f"state_dict: missing {missing}, unknown {unknown}")
-        to_device = self._engine.xp.asarray
-        self._parameters.update({k: to_device(v) if isinstance(v, np.ndarray) else v for k, v in values.items()})
+        xp = self._engine.xp
+        if xp is not np:
+            values = {k: xp.asarray(v) if isinstance(v, np.ndarray) else v for k, v in values.items()}
+        self._parameters.update(values)
 
     @classmethod
     def from_torch(cls, module: Any, backend: str = "auto", num_threads: int | None = None) -> Recurrent:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +15,7 @@ from rnncore_kernels.cells import CELLS, Cell, check_cell
 
 from .architecture import OPTIONS, check_threads
 from .devices import on_host
+from .files import replace
 from .registry import resolve
 
 if TYPE_CHECKING:
@@ -41,14 +40,7 @@ def save(rnn: Recurrent, path: str | os.PathLike[str]) -> None:
     target = Path(path).resolve()
     if not target.parent.is_dir():
         raise FileNotFoundError(f"{os.fspath(path)}: expected a file in a folder that exists, found no {target.parent}")
-    partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    try:
-        partial.write_bytes(safetensors.numpy.save(tensors, metadata))
-        if target.exists():
-            shutil.copymode(target, partial)
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    replace(target, safetensors.numpy.save(tensors, metadata))
 
 
 def load(

@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 import shlex
+import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +196,37 @@ def test_outputs(capsys: pytest.CaptureFixture[str], measured: list[Any], tmp_pa
     assert last["reason"] == "it broke"
     assert len(rows((tmp_path / "md").read_text())) == 2 + 3
     assert {path.name for path in tmp_path.iterdir()} == {"csv", "jsonl", "md", "run.json"}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes with names")
+def test_files_stay_what_they_are(measured: list[Any], tmp_path: Path) -> None:
+    target, link, lines = tmp_path / "target.json", tmp_path / "link.json", tmp_path / "lines"
+    target.write_text("before")
+    target.chmod(0o600)
+    link.symlink_to(target)
+    os.mkfifo(lines)
+    read: list[str] = []
+    reader = threading.Thread(target=lambda: read.extend(lines.read_text().splitlines()), daemon=True)
+    reader.start()
+    hold = os.open(lines, os.O_WRONLY)
+    measured += [made_up("numpy", [1.0]), replace(made_up("numba", [1.0]), error=float("inf"))]
+    try:
+        assert main(["bench", *ONE, *QUICK, "-o", str(link), "-o", f"jsonl={lines}"]) == 0
+    finally:
+        os.close(hold)
+    reader.join(10)
+    assert link.is_symlink()
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert [row["error"] for row in json.loads(target.read_text())["results"]] == [1e-7, None]
+    assert len(read) == 2
+
+
+def test_a_size_that_no_memory_has(tmp_path: Path) -> None:
+    small_and_huge = ["-T", "1", "-B", "1", "-H", "4,10000000000"]
+    command = ["bench", "--backend", "numpy", "--cell", "rnn", "--mode", "inference", *QUICK, *small_and_huge]
+    assert main([*command, "-o", str(tmp_path / "a.json")]) == 4
+    rows = json.loads((tmp_path / "a.json").read_text())["results"]
+    assert [row["status"] for row in rows] == ["measured", "failed"]
 
 
 def test_lines_are_written_as_rows_come(measured: list[Any], tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from records import LIMITS, SMALL, made_up, made_up_record
 
-from rnncore.bench.comparison import compare
+from rnncore.bench.comparison import chance, compare
 from rnncore.bench.limits import Limits
 from rnncore.bench.record import Record
 from rnncore.bench.render import to_json_text
@@ -64,6 +65,47 @@ def test_the_same_is_not_a_regression(files: tuple[Path, Path]) -> None:
         assert main([*write(files, before, after), "--fail-on-regression", "5%"]) == 0
 
 
+@pytest.mark.parametrize("count", [1, 3, 6])
+def test_few_samples_are_no_reason(count: int) -> None:
+    rng, found = np.random.default_rng(count), 0
+    works = [replace(SMALL, hidden_size=hidden) for hidden in range(1, 41)]
+    for _ in range(25):
+        before, after = (
+            made_up_record(*(made_up("numba", list(np.exp(rng.normal(0, 0.05, count))), workload=w) for w in works))
+            for _ in range(2)
+        )
+        found += any(change.is_regression(0) for change in compare(before, after)[0])
+    assert found <= 2
+
+
+def test_the_chance_is_that_of_all_orders() -> None:
+    ranks = range(7)
+    for size in (2, 3):
+        for low in itertools.combinations(ranks, size):
+            high = [rank for rank in ranks if rank not in low]
+            worse = sum(one > other for one in low for other in high)
+            orders = [
+                sum(one > other for one in some for other in ranks if other not in some) <= worse
+                for some in itertools.combinations(ranks, size)
+            ]
+            assert chance([float(x) for x in low], [float(x) for x in high]) == pytest.approx(np.mean(orders))
+    assert chance([1.0, 1.0], [1.0, 1.0]) == 1
+
+
+def test_rows_say_what_tells_them_apart(files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    works = [replace(SMALL, dtype=dtype) for dtype in ("float32", "float64")]
+    before = made_up_record(*(made_up("numba", SAMPLES, workload=work) for work in works))
+    after = made_up_record(
+        made_up("numba", SAMPLES, workload=works[0]), made_up("numba", [], "failed", "no", workload=works[1])
+    )
+    assert main(write(files, before, after)) == 0
+    one, other = (line for line in capsys.readouterr().out.splitlines() if "lstm" in line)
+    assert "dtype float32" in one
+    assert "dtype float64" in other
+    assert "slower" not in other
+    assert other.rstrip(" |").endswith("failed")
+
+
 def test_a_slower_machine_is_not_a_regression() -> None:
     slow = Limits(LIMITS.gemm / 2, (LIMITS.fma or 0) / 2, (LIMITS.bandwidth or 0) / 2)
     after = made_up_record(made_up("numba", times(SAMPLES, 2), limits=slow))
@@ -107,6 +149,10 @@ def test_files_that_are_no_records(files: tuple[Path, Path], capsys: pytest.Capt
         (json.dumps(whole | {"schema_version": 99}), "expected JSON from rnncore bench with schema_version 1, got 99"),
         (json.dumps({"schema_version": 1}), "not what rnncore bench -o json writes: there is no 'command'"),
         (json.dumps(whole | {"results": [1]}), "not what rnncore bench -o json writes: "),
+        (
+            json.dumps(whole | {"results": [whole["results"][0] | {"samples": [10**400]}]}),
+            "not what rnncore bench -o json writes: ",
+        ),
     ):
         files[1].write_text(text)
         assert main(command) == 2

@@ -95,6 +95,10 @@ def test_bytes_are_weights_at_every_step_and_all_else_once() -> None:
     assert inference.bytes() == 10 * recurrent + inputs + ends
     training = Workload("gru", "training", 10, 4, 3, 5, "float32")
     assert training.bytes() == 2 * inference.bytes() + recurrent + inputs + ends
+    short = Workload("gru", "inference", 100, 1, 3, 5, "float32", ragged=True)
+    (steps,) = short.lengths() or [0]
+    assert steps < 100
+    assert short.bytes() == steps * (recurrent + (3 + 5) * 4) + inputs
     deep = Workload("gru", "inference", 10, 4, 3, 5, "float64", num_layers=2, bidirectional=True)
     assert deep.weight_bytes() == 3 * 5 * 10 * 2 * 8
     assert deep.bytes() == 10 * deep.weight_bytes() + 3 * 10 * (3 + 10) * 8 + 10 * 4 * (3 + 10) * 8

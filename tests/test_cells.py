@@ -135,6 +135,10 @@ WRONG_DEFINITIONS: dict[str, tuple[dict[str, Any], str]] = {
         {"gates": ("a", "a")},
         "Mine.gates: expected a tuple of one or more different names, got ('a', 'a')",
     ),
+    "a gate named like a part of another": (
+        {"gates": ("n", "n_x"), "split": ("n",)},
+        "Mine: expected different names of pre-activations, got ('n_x', 'n_h', 'n_x'): rename a gate",
+    ),
     "no gates": ({"gates": ()}, "Mine.gates: expected a tuple of one or more different names, got ()"),
     "split of an unknown gate": (
         {"split": ("b",)},

@@ -175,6 +175,17 @@ def test_generate_with_feedback_that_trains(backend: str) -> None:
     np.testing.assert_array_equal(outputs, frozen.generate(sequence(2, 4), 4)[0])
 
 
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda rnn: pickle.loads(pickle.dumps(rnn))])
+def test_copies_compute_steps_the_short_way(backend: str, duplicate: Any) -> None:
+    rnn = duplicate(Recurrent("lstm", 3, 4, backend=backend))
+    plain = rnn.freeze()._plain
+    x, states = np.ones((5, 2, 3), np.float32), tuple(np.zeros((1, 2, 4), np.float32) for _ in range(2))
+    assert (plain is None) == (rnn.freeze()(x)[0].__class__ is not np.ndarray)
+    if plain is not None:
+        assert plain.sequence(x, None) is not None
+        assert plain.step(x[0], states) is not None
+
+
 def test_generate_nothing(backend: str) -> None:
     outputs, state = Recurrent("gru", 4, 4, backend=backend).generate(sequence(3, 4), 0)
     assert outputs.shape == (0, 3, 4)

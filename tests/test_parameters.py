@@ -133,6 +133,7 @@ def test_refused_values_change_nothing() -> None:
         ({"weight_hh_l0": np.ones((3, 16), np.float32)}, ValueError, "expected (4*hidden_size, hidden_size) = (16, 4)"),
         ({"bias_hh_l0": np.ones(4, np.float32)}, ValueError, "bias_hh_l0: expected (4*hidden_size,) = (16,), got (4,)"),
         ({"bias_hh_l0": np.ones(16)}, TypeError, "expected float32, got float64: convert it with .astype('float32')"),
+        ({"bias_hh_l0": np.ma.ones(16, np.float32)}, TypeError, "its mask would be ignored; fill it"),
         ({"bias_hh_l0": [0.0] * 16}, TypeError, "bias_hh_l0: expected a numpy.ndarray (16,) of float32, got list [0.0"),
     )
     for wrong, error, message in refusals:

@@ -144,6 +144,12 @@ CALLS: list[tuple[dict[str, Any], dict[str, Any], type[Exception], str]] = [
     ),
     ({}, {"x": x, "lengths": [5, -1]}, ValueError, "lengths: expected 0 to T=5, got -1 at index 1"),
     ({}, {"x": x, "lengths": [6, 1]}, ValueError, "lengths: expected 0 to T=5, got 6 at index 0"),
+    (
+        {},
+        {"x": x, "lengths": np.ma.array([5, 1])},
+        TypeError,
+        "lengths: expected (B=2,) integers, got numpy.MaskedArray",
+    ),
     ({}, {"x": x, "lengths": [5]}, ValueError, "lengths: expected (B=2,) integers, one for each row, got (1,)"),
     ({}, {"x": x, "lengths": 5}, ValueError, "lengths: expected (B=2,) integers, one for each row, got ()"),
     ({}, {"x": x, "lengths": [5.0, 1.0]}, TypeError, "lengths: expected (B=2,) integers, got float64"),
@@ -192,6 +198,7 @@ def test_step_and_generate(backend: str) -> None:
         ),
         (lambda: rnn.step(x), ValueError, "got (5, 2, 8)"),
         (lambda: rnn.step(x[0].astype(float)), TypeError, "x_t: expected float32, got float64"),
+        (lambda: Recurrent("gru", 8, 4).step(x[0], (pair[0],)), TypeError, "state: expected a"),
         (lambda: rnn.step(x[0], pair[0]), TypeError, "state: expected a tuple (h, c) of arrays"),
         (
             lambda: lstm(bidirectional=True).step(x[0]),
@@ -213,7 +220,7 @@ def test_step_and_generate(backend: str) -> None:
             ValueError,
             "steps: expected an integer of at least 0, got -1",
         ),
-        (lambda: rnn.generate(x[0], 2.0, feedback=np.copy), ValueError, "steps: expected an integer of at least 0"),  # type: ignore[arg-type]
+        (lambda: rnn.generate(x[0], 2.0, feedback=np.copy), TypeError, "steps: expected an integer, got float 2.0"),  # type: ignore[arg-type]
         (
             lambda: rnn.generate(x[0], 3, feedback=np.copy),
             ValueError,

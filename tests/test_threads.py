@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -95,6 +98,40 @@ def test_an_error_inside_gives_the_threads_back() -> None:
     with pytest.raises(RuntimeError, match="item 0"):
         threads.run_in_threads(fail, [(0,), (1,)], 10**12, 2)
     assert blas_threads() == before
+
+
+@pytest.mark.parametrize("when", range(1, 9))
+def test_an_interruption_anywhere_gives_the_threads_back(when: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    library, calls = _ProcessLibrary(), [0]
+
+    def interrupt(*_: Any) -> None:
+        calls[0] += 1
+        if calls[0] == when:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(blas, "_libraries", lambda: ([library], []))
+    monkeypatch.setattr(blas, "_process_limit", blas._ProcessLimit())
+    library.told = interrupt
+    for _ in range(4):
+        with contextlib.suppress(KeyboardInterrupt), blas.single_threaded():
+            assert library.num_threads == 1
+    gc.collect()
+    with blas.single_threaded():
+        assert library.num_threads == 1
+    assert library.num_threads == 8
+
+
+class _ProcessLibrary:
+    """A BLAS has one limit for all threads; `told` is called before and after it changes."""
+
+    def __init__(self) -> None:
+        self.num_threads = 8
+        self.told: Callable[[], None] = lambda: None
+
+    def set_num_threads(self, threads: int) -> None:
+        self.told()
+        self.num_threads = threads
+        self.told()
 
 
 @pytest.mark.parametrize(("num_threads", "used"), [(1, []), (2, [2]), (3, [3]), (None, [2])])

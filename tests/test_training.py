@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -230,6 +230,20 @@ def test_clip_grad_norm_scales_all_or_nothing() -> None:
         with pytest.raises(error, match=message):
             clip_grad_norm(grads, 1.0)
         assert grads["a"][0] == 4
+
+
+def test_clip_grad_norm_of_one_array_twice() -> None:
+    array = np.full(4, 2.0)
+    assert clip_grad_norm({"a": array, "b": array}, 1.0) == pytest.approx(4)
+    np.testing.assert_allclose(array, 0.5)
+
+
+def test_clip_grad_norm_beyond_what_numbers_hold() -> None:
+    huge, large = {"a": np.full(4, 1.7e308)}, {"a": np.full(4, 1e6)}
+    assert clip_grad_norm(huge, 1.0) == np.inf
+    assert (huge["a"] == 1.7e308).all()
+    assert clip_grad_norm(large, cast(Any, np.float16(1))) == pytest.approx(2e6)
+    np.testing.assert_allclose(large["a"], 0.5)
 
 
 def test_clip_grad_norm_of_huge_values() -> None:

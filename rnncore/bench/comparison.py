@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,7 +26,7 @@ class Change:
         speedup: median time before over median time after: 1.25 if it took a quarter longer before. 0 where it was
             measured before and not after.
         interval: of the speed-up, at 95 %, by resampling the samples of both.
-        sure: the same interval, so wide that all rows' hold together at 95 %.
+        rows: how many rows are compared with it.
         steady: the speed-up by shares of the roof, which was measured beside each: a machine that was slower
             altogether does not show in it. None without.
     """
@@ -34,12 +35,21 @@ class Change:
     after: Result
     speedup: float
     interval: tuple[float, float]
-    sure: tuple[float, float]
+    rows: int
     steady: float | None
 
     def is_regression(self, share: float) -> bool:
-        """Whether it became slower by more than `share`, beyond doubt, and not only as the machine did."""
-        return self.sure[1] < 1 - share and (self.steady is None or self.steady < 1 - share)
+        """Whether it became slower by more than `share`, beyond doubt, and not only as the machine did.
+
+        Beyond doubt: of forty comparisons of rows that are not, at most one finds such a row by chance. A row that has
+        no samples any more is one.
+        """
+        if not self.after.samples:
+            return True
+        if self.speedup >= 1 - share or (self.steady is not None and self.steady >= 1 - share):
+            return False
+        allowed = [second * (1 - share) for second in self.after.samples]
+        return chance(self.before.samples, allowed) < (1 - LEVEL) / 2 / self.rows
 
 
 def compare(before: Record, after: Record) -> tuple[list[Change], list[Result]]:
@@ -61,13 +71,29 @@ def _by_work(record: Record) -> dict[Key, Result]:
 
 def _change(before: Result, after: Result, rows: int) -> Change:
     if not after.samples:
-        return Change(before, after, 0.0, (0.0, 0.0), (0.0, 0.0), None)
+        return Change(before, after, 0.0, (0.0, 0.0), rows, None)
     speedups = np.sort(_resampled_medians(before.samples, 0) / _resampled_medians(after.samples, 1))
     steady = None
     if before.of_roof and after.of_roof:
         steady = after.of_roof / before.of_roof
-    interval, sure = _middle(speedups, LEVEL), _middle(speedups, 1 - (1 - LEVEL) / rows)
-    return Change(before, after, before.seconds / after.seconds, interval, sure, steady)
+    return Change(before, after, before.seconds / after.seconds, _middle(speedups, LEVEL), rows, steady)
+
+
+def chance(low: Sequence[float], high: Sequence[float]) -> float:
+    """How probable it is that samples of one distribution fall as far apart as these, the first ones lower.
+
+    The exact test by ranks: F. Wilcoxon, Individual comparisons by ranking methods, Biometrics Bulletin 1, 1945; H. B.
+    Mann and D. R. Whitney, Annals of Mathematical Statistics 18, 1947. Equal samples count as if the first were higher.
+    """
+    against = sum(one >= other for one in low for other in high)
+    # Of all orders of both, how many have 0, 1, 2, ... such pairs: the coefficients of a Gaussian binomial.
+    orders = [1] + [0] * (len(low) * len(high))
+    for i in range(1, len(low) + 1):
+        for pairs in range(len(orders) - 1, len(high) + i - 1, -1):
+            orders[pairs] -= orders[pairs - len(high) - i]
+        for pairs in range(i, len(orders)):
+            orders[pairs] += orders[pairs - i]
+    return sum(orders[: against + 1]) / math.comb(len(low) + len(high), len(low))
 
 
 def _resampled_medians(samples: Sequence[float], seed: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

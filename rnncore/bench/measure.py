@@ -86,7 +86,8 @@ def _measure(
     """The workload's row of each contender, in the pass of that number."""
     try:
         reference = _reference(workload) if settings.check and number == 0 else None
-    except MemoryError as error:
+    except (MemoryError, ValueError) as error:
+        # NumPy says so of sizes that no memory could have.
         reason = f"not enough memory for the reference: {error}"
         return [Result(workload, contender, "failed", reason=reason) for contender in contenders]
     rows = {name: _prepare(workload, name, children[name], reference, settings.warmup) for name in contenders}

@@ -7,6 +7,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 from collections.abc import Sequence
+from typing import Any
 
 from ..errors import BackendUnavailableError
 from .workload import Task, Workload
@@ -47,9 +48,15 @@ def make_task(contender: str, workload: Workload, lasting: contextlib.ExitStack)
     """
     if contender not in PEERS:
         return workload.task(workload.network(contender))
-    module = importlib.import_module(f".{MODULES[contender]}", __package__)
-    task: Task = module.make_task(contender, workload, lasting)
+    task: Task = load(contender).make_task(contender, workload, lasting)
     return task
+
+
+def load(contender: str) -> Any:
+    """The module that computes on a peer, with all that it imports; None for a backend."""
+    for package in PEERS.get(contender, ()):
+        importlib.import_module(package)
+    return importlib.import_module(f".{MODULES[contender]}", __package__) if contender in PEERS else None
 
 
 def impl_of(contender: str, workload: Workload) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +75,9 @@ def to_json(record: Record) -> dict[str, Any]:
 def result_to_json(result: Result) -> dict[str, Any]:
     """A row; its samples in seconds."""
     figures = {name: getattr(result, of) for name, of in FIGURES.items()} if result.samples else {}
-    return dataclasses.asdict(result) | {"figures": figures}
+    # JSON has no NaN and no infinity; the reason says what came.
+    error = result.error if result.error is not None and math.isfinite(result.error) else None
+    return dataclasses.asdict(result) | {"error": error, "figures": figures}
 
 
 def load(path: str) -> Record:
@@ -98,7 +101,7 @@ def load(path: str) -> Record:
         )
     try:
         return _from_json(content)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise RecordError(f"{path}: not what rnncore bench -o json writes: {_spoken(error)}") from None
 
 

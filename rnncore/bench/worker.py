@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from . import clock
 from .limits import Limits, measure_gpu_limits, measure_limits
-from .peers import NotOfferedError, impl_of, make_task
+from .peers import NotOfferedError, impl_of, load, make_task
 from .workload import Task, Workload, arrays_of
 
 
@@ -40,6 +40,9 @@ class Worker:
         """Make the task, compute it once, and `warmup` times more; or say why there is no such task."""
         self._task = None
         self._lasting.close()
+        # Neither a peer's import nor the random numbers are the contender's time.
+        load(self._contender)
+        workload.inputs()
         start = time.perf_counter()
         try:
             task = make_task(self._contender, workload, self._lasting)

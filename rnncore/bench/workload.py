@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
@@ -88,7 +89,7 @@ class Workload:
         inputs = self.input_size + (self.num_layers - 1) * self.output_size
         weights = self._gates() * self.output_size * inputs * self._itemsize()
         ends = self._rows() * (self.input_size + directions * self.hidden_size) * self._itemsize()
-        once = self.steps * self.weight_bytes() + weights + ends
+        once = self._longest() * self.weight_bytes() + weights + ends
         return 2 * once + self.weight_bytes() + weights + ends if self.mode == "training" else once
 
     def _gates(self) -> int:
@@ -99,15 +100,17 @@ class Workload:
         lengths = self.lengths()
         return self.steps * self.batch if lengths is None else int(lengths.sum())
 
+    def _longest(self) -> int:
+        """Steps of the longest row."""
+        lengths = self.lengths()
+        return self.steps if lengths is None else int(lengths.max(initial=0))
+
     def _itemsize(self) -> int:
         return np.dtype(self.dtype).itemsize
 
     def inputs(self) -> tuple[Array, Array]:
-        """x (T, B, I) and the cotangent of the output (T, B, D*H)."""
-        rng = np.random.default_rng(self.seed)
-        widths = self.input_size, self.output_size
-        x, grad = (rng.standard_normal((self.steps, self.batch, width)).astype(self.dtype) for width in widths)
-        return x, grad
+        """x (T, B, I) and the cotangent of the output (T, B, D*H); those of the last workload asked for are kept."""
+        return _inputs(self)
 
     def lengths(self) -> NDArray[Any] | None:
         """(B,) steps of each row; None if every row has T."""
@@ -136,6 +139,14 @@ class Workload:
             _, before = frozen.step(x_t)
             return lambda: frozen.step(x_t, before)
         return lambda: frozen(x, lengths=lengths)
+
+
+@functools.lru_cache(maxsize=1)
+def _inputs(workload: Workload) -> tuple[Array, Array]:
+    rng = np.random.default_rng(workload.seed)
+    shapes = ((workload.steps, workload.batch, width) for width in (workload.input_size, workload.output_size))
+    x, grad = (rng.standard_normal(shape).astype(workload.dtype) for shape in shapes)
+    return x, grad
 
 
 def finished(task: Task, xp: ModuleType) -> Task:

@@ -48,7 +48,9 @@ def run(arguments: argparse.Namespace) -> int:
             f"backend was measured in both"
         )
     limit: float | None = arguments.fail_on_regression
-    rows = [_row(change, limit) for change in changes]
+    works = [change.before.workload for change in changes]
+    several = [name for name in ("dtype", "threads", "seed") if len({getattr(work, name) for work in works}) > 1]
+    rows = [_row(change, limit, several) for change in changes]
     if sys.stdout.isatty():
         show_rows(rows, sys.stdout)
     else:
@@ -64,10 +66,12 @@ def run(arguments: argparse.Namespace) -> int:
     return FAILED_CHECK if regressions else OK
 
 
-def _row(change: Change, limit: float | None) -> dict[str, str]:
+def _row(change: Change, limit: float | None, several: Sequence[str]) -> dict[str, str]:
+    """`several` names what else tells rows apart."""
     work, after = change.before.workload, change.after
     extras = [*([f"{work.num_layers} layers"] if work.num_layers > 1 else [])]
     extras += [name for name in ("bidirectional", "ragged") if getattr(work, name)]
+    extras += [f"{name} {getattr(work, name)}" for name in several]
     return {
         "cell": work.cell,
         "mode": " ".join([work.mode, *extras]),
@@ -88,6 +92,8 @@ def _row(change: Change, limit: float | None) -> dict[str, str]:
 def _verdict(change: Change, limit: float | None) -> str:
     if limit is not None and change.is_regression(limit):
         return "REGRESSION"
+    if not change.after.samples:
+        return change.after.status
     low, high = change.interval
     return "faster" if low > 1 else "slower" if high < 1 else "same"
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from ..bench.record import Record
 from ..bench.render import FORMATS, to_json_line, to_json_text
 from ..bench.result import Result
+from ..files import replace
 from .status import UsageError
 from .terminal import show
 
@@ -68,6 +69,8 @@ class Outputs:
                 # What fails here fails again in `finish`, which says so.
                 with contextlib.suppress(OSError), output.path.open("w" if self._is_new(output.path) else "a") as file:
                     file.write(to_json_line(result))
+                    file.flush()
+                    os.fsync(file.fileno())
 
     def finish(self, record: Record) -> list[str]:
         """Write all that is not written yet; returns what went wrong."""
@@ -92,7 +95,10 @@ class Outputs:
         for output in self._files:
             assert output.path is not None
             try:
-                replace(output.path, FORMATS[output.format](record))
+                if output.format == LINES and output.path in self._kept and not output.path.is_file():
+                    continue  # a device has all lines already
+                text = FORMATS[output.format](record)
+                replace(output.path, text.encode())
             except Exception as error:
                 # Whatever went wrong, with the disk or with a library that draws, the rows are kept.
                 yield f"{output.path}: {getattr(error, 'strerror', None) or error}; {_rescue(record)}"
@@ -105,32 +111,10 @@ def require_writable(path: Path) -> None:
         raise UsageError(f"{wanted} it is a folder")
     if not path.parent.is_dir():
         raise UsageError(f"{wanted} there is no folder {path.parent}")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
+    # A file is replaced, which takes its folder; a device is written to.
+    places = [path] if path.exists() and not path.is_file() else [path.parent, *([path] if path.exists() else [])]
+    if not all(os.access(place, os.W_OK) for place in places):
         raise UsageError(f"{wanted} permission denied")
-
-
-def replace(path: Path, content: str | bytes) -> None:
-    """Write a file whole or not at all."""
-    data = content.encode() if isinstance(content, str) else content
-    if path.exists() and not path.is_file():
-        path.write_bytes(data)
-        return
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        temporary = Path(file.name)
-        try:
-            file.write(data)
-            file.flush()
-            temporary.chmod(0o644 & ~_umask())
-        except OSError:
-            temporary.unlink()
-            raise
-    temporary.replace(path)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _rescue(record: Record) -> str:

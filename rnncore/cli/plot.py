@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..bench import plots
 from ..bench.record import RecordError, load
-from .outputs import replace, require_writable
+from ..files import replace
+from .outputs import require_writable
 from .status import FAILED, OK, UsageError
 from .values import choices
 
@@ -82,12 +83,12 @@ def run(arguments: argparse.Namespace) -> int:
     return OK
 
 
-def _picture(panels: Sequence[Panel], suffix: str, theme: Theme) -> str | bytes:
+def _picture(panels: Sequence[Panel], suffix: str, theme: Theme) -> bytes:
     # Here, as it loads matplotlib.
     from ..bench.plots.panel import to_png, to_svg
 
     if suffix == ".svg":
-        return to_svg(panels, theme)
+        return to_svg(panels, theme).encode()
     return to_png(panels, "light" if theme == "auto" else theme)
 
 

@@ -53,6 +53,9 @@ def _check_declaration(cell: Cell) -> None:
         if not set(stage.split) <= set(stage.gates):
             raise CellError(f"{who}: split={stage.split!r} names a gate that its stage {stage.gates!r} does not have")
 
+        if len(set(stage.pre)) < len(stage.pre):
+            raise CellError(f"{who}: expected different names of pre-activations, got {stage.pre!r}: rename a gate")
+
 
 def _check_functions(cell: Cell) -> None:
     who, final = type(cell).__name__, len(cell.stages) - 1

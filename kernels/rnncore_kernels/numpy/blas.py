@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,28 +17,39 @@ from typing import Any
 import threadpoolctl
 
 
+class _Call:
+    """A call under way."""
+
+
 class _ProcessLimit:
-    """The limit of libraries with one for the process: set by the first call to enter, lifted by the last to leave."""
+    """The limit of libraries with one for the process: set by the first call to enter, lifted by the last to leave.
+
+    An interruption may come anywhere in here. A call that it ended is forgotten with its object, and `before` is what
+    holds without a limit until that has been set again.
+    """
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.calls = 0
+        self.calls: weakref.WeakSet[_Call] = weakref.WeakSet()
         self.before: list[tuple[Any, int]] = []
 
-    def enter(self, libraries: list[Any]) -> None:
+    def enter(self, call: _Call, libraries: list[Any]) -> None:
         with self.lock:
-            self.calls += 1
-            if self.calls == 1:
+            if not self.before:
                 self.before = [(library, library.num_threads) for library in libraries]
+            first = not self.calls
+            self.calls.add(call)
+            if first:
                 for library in libraries:
                     _set_threads(library, 1)
 
-    def leave(self) -> None:
+    def leave(self, call: _Call) -> None:
         with self.lock:
-            self.calls -= 1
-            if self.calls == 0:
+            self.calls.discard(call)
+            if not self.calls:
                 for library, threads in self.before:
                     _set_threads(library, threads)
+                self.before = []
 
 
 _process_limit = _ProcessLimit()
@@ -46,7 +58,7 @@ _process_limit = _ProcessLimit()
 def _start_anew() -> None:
     """In a forked child no call is under way, and the lock may have been held by a thread that is gone."""
     global _process_limit
-    for library, threads in _process_limit.before if _process_limit.calls else []:
+    for library, threads in _process_limit.before:
         _set_threads(library, threads)
     _process_limit = _ProcessLimit()
 
@@ -60,16 +72,16 @@ def single_threaded() -> Iterator[None]:
     """Hold BLAS to one thread; to be entered in the thread that calls it."""
     of_process, of_thread = _libraries()
     before = [(library, library.num_threads) for library in of_thread]
-    limit = _process_limit
-    limit.enter(of_process)
-    for library, _ in before:
-        library.set_num_threads(1)
+    limit, call = _process_limit, _Call()
     try:
+        limit.enter(call, of_process)
+        for library, _ in before:
+            library.set_num_threads(1)
         yield
     finally:
         for library, threads in before:
             library.set_num_threads(threads)
-        limit.leave()
+        limit.leave(call)
 
 
 @functools.cache
