@@ -2,8 +2,9 @@
 
 Both compute on the same values and weights, in full precision (no TF32), and every result of ours is compared with the
 NumPy engine in float64 first. Times are the GPU's own, between events on its stream, with calls queued one after the
-other; a step's time is that of a call over T. The roofline is the time that the matrix products would take at the speed
-of a large one, or the arrays at the speed of a copy, whichever is longer, both measured here before.
+other; where the GPU is done before the host has queued the next call, they are the host's. A step's time is that of a
+call over T. The roofline is the time that the matrix products would take at the speed of a large one, or the arrays at
+the speed of a copy, whichever is longer, both measured here before.
 """
 
 from __future__ import annotations

@@ -74,13 +74,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("backend", [pytest.param(name, marks=marks.get(name, [])) for name in names])
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that need a GPU are skipped without one, for the probe's reason.
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests that need a GPU are skipped without one, for the probe's reason; `--require-backend cuda` refuses that.
 
     Of most cells, the executor runs float32 alone: the other dtype is the same code, and takes as long to compile.
     """
     items[:] = [item for item in items if not _is_costly(getattr(item, "callspec", None))]
     if any(item.get_closest_marker("gpu") for item in items) and not (probe := rnncore.backends()["cuda"]).available:
+        if "cuda" in (config.getoption("--require-backend") or []):
+            raise pytest.UsageError(f"--require-backend cuda: {probe.reason}")
         for item in items:
             if item.get_closest_marker("gpu"):
                 item.add_marker(pytest.mark.skip(reason=f"cuda: {probe.reason}"))
@@ -96,7 +98,7 @@ def _is_costly(callspec: Any) -> bool:
 @pytest.fixture(autouse=True)
 def arrays_of_the_host(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """The CUDA engine takes NumPy's arrays, but in test_gpu, so that all tests of engines can be its tests too."""
-    if rnncore.backends()["cuda"].available and request.module.__name__ != "test_gpu":
+    if rnncore.backends()["cuda"].available and request.module.__name__ not in ("test_gpu", "test_docs"):
         make = cuda.make_engine
         monkeypatch.setattr(cuda, "make_engine", lambda num_threads: Hosted(make(num_threads)))
 

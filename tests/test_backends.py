@@ -54,7 +54,7 @@ print([name for name in {heavy} if name in sys.modules])
 def test_without_a_compiler_numpy_is_left() -> None:
     code = """
 import sys
-sys.modules["llvmlite"] = None
+sys.modules["llvmlite"] = sys.modules["cupy"] = None
 import rnncore
 probe = rnncore.backends()["numba"]
 assert not probe.available and "llvmlite" in probe.reason and probe.fix

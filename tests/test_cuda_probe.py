@@ -106,7 +106,7 @@ FAILURES: list[tuple[System, str, str]] = [
     (
         system(versions={**GOOD, "cupy-cuda12x": "14.2.0"}),
         "package: cupy-cuda13x and cupy-cuda12x are installed, which spoil each other",
-        f"pip uninstall cupy-cuda13x cupy-cuda12x numba-cuda; then {BOTH}",
+        f"pip uninstall cupy-cuda13x cupy-cuda12x numba-cuda nvidia-cuda-nvcc-cu12 nvidia-nvjitlink-cu12 nvidia-nvvm nvidia-nvjitlink; then {BOTH}",
     ),
     (
         system(versions={**GOOD, "cupy-cuda13x": "13.6.0"}),
@@ -163,7 +163,7 @@ FAILURES: list[tuple[System, str, str]] = [
     (
         system(gpu(failing={"getDeviceCount": 803})),
         "device: CudaError: status 803",
-        "pip uninstall cupy-cuda13x numba-cuda; then pip install 'rnncore[cuda13]'. Or use backend='numba'.",
+        "pip uninstall cupy-cuda13x numba-cuda nvidia-nvvm nvidia-nvjitlink; then pip install 'rnncore[cuda13]'. Or use backend='numba'.",
     ),
     (
         system(gpu(capability="70")),
@@ -178,17 +178,17 @@ FAILURES: list[tuple[System, str, str]] = [
     (
         system(compiler=fail(TypeError("'NoneType' object is not callable."))),
         "compile: TypeError: 'NoneType' object is not callable",
-        "pip uninstall cupy-cuda13x numba-cuda; then pip install 'rnncore[cuda13]'. Or use backend='numba'.",
+        "pip uninstall cupy-cuda13x numba-cuda nvidia-nvvm nvidia-nvjitlink; then pip install 'rnncore[cuda13]'. Or use backend='numba'.",
     ),
     (
         system(gpu(failing={"load": 209})),
         "run: CudaError: status 209",
-        "pip uninstall cupy-cuda13x numba-cuda; then pip install 'rnncore[cuda13]'. Or use backend='numba'.",
+        "pip uninstall cupy-cuda13x numba-cuda nvidia-nvvm nvidia-nvjitlink; then pip install 'rnncore[cuda13]'. Or use backend='numba'.",
     ),
     (
         system(gpu(error=0.5)),
         "run: a kernel was computed wrong: array([ 0.5,",
-        "pip uninstall cupy-cuda13x numba-cuda; then pip install 'rnncore[cuda13]'. Or use backend='numba'.",
+        "pip uninstall cupy-cuda13x numba-cuda nvidia-nvvm nvidia-nvjitlink; then pip install 'rnncore[cuda13]'. Or use backend='numba'.",
     ),
 ]
 

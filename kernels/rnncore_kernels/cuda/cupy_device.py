@@ -136,7 +136,9 @@ class CupyDevice(Device):
                 with _shortage(CUDA_ERROR_OUT_OF_MEMORY, f"the kernel {source.name}"):
                     module = self.xp.cuda.Module()
                     module.load(code)
-                self._kernels[key] = _Kernel(self.xp.cuda.driver, module.get_function(source.name))
+                    # The driver may load a kernel when it is first asked for.
+                    function = module.get_function(source.name)
+                self._kernels[key] = _Kernel(self.xp.cuda.driver, function)
             return self._kernels[key]
 
 

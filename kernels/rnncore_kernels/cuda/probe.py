@@ -26,6 +26,9 @@ CUPY, NUMBA_CUDA = ((14, 2), (15,)), ((0, 30, 4), (0, 31))
 BUILDS = {"cupy-cuda13x": 13, "cupy-cuda12x": 12, "cupy": 0}
 """CuPy's packages, and the major version of CUDA that they are for; 0 where it is the one there was at its build."""
 
+COMPILERS = {12: ("nvidia-cuda-nvcc-cu12", "nvidia-nvjitlink-cu12"), 13: ("nvidia-nvvm", "nvidia-nvjitlink")}
+"""Packages that make PTX and machine code for a major version; the second cannot read the PTX of a later first."""
+
 DRIVERS = {13: 580, 12: 525}
 """The oldest driver that runs code for a major version of CUDA."""
 
@@ -202,8 +205,11 @@ class _Checks:
         return " or ".join(f"pip install 'rnncore[cuda{cuda}]' (driver {DRIVERS[cuda]} or later)" for cuda in DRIVERS)
 
     def reinstall(self) -> str:
-        """The commands that make it afresh."""
-        return f"pip uninstall {' '.join(self._builds) or 'cupy'} numba-cuda; then {self._install()}."
+        """The commands that make it afresh, compiler and linker of one version of CUDA included."""
+        majors = {BUILDS[name] for name in self._builds} & set(COMPILERS)
+        compilers = [package for major in sorted(majors) for package in COMPILERS[major]]
+        packages = [*(self._builds or ["cupy"]), "numba-cuda", *compilers]
+        return f"pip uninstall {' '.join(packages)}; then {self._install()}."
 
 
 def _make_trial() -> Callable[..., None]:
