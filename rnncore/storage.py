@@ -37,10 +37,10 @@ def save(rnn: Recurrent, path: str | os.PathLike[str]) -> None:
     }
     # safetensors writes the buffer of a non-contiguous array as if it were contiguous, without an error.
     tensors = {name: np.ascontiguousarray(on_host(array)) for name, array in rnn.parameters.items()}
-    target = Path(path).resolve()
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"{os.fspath(path)}: expected a file in a folder that exists, found no {target.parent}")
-    replace(target, safetensors.numpy.save(tensors, metadata))
+    folder = Path(path).resolve().parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{os.fspath(path)}: expected a file in a folder that exists, found no {folder}")
+    replace(Path(path), safetensors.numpy.save(tensors, metadata))
 
 
 def load(

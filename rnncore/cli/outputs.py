@@ -14,7 +14,7 @@ from typing import NamedTuple
 from ..bench.record import Record
 from ..bench.render import FORMATS, to_json_line, to_json_text
 from ..bench.result import Result
-from ..files import replace
+from ..files import is_device, replace
 from .status import UsageError
 from .terminal import show
 
@@ -49,8 +49,7 @@ class Outputs:
         here = [output.format for output in outputs if output.path is None]
         if len(here) > 1:
             raise UsageError(f"-o: expected a file name for all but one format, got {' and '.join(here)} without")
-        paths = [output.path.resolve() for output in self._files if output.path is not None]
-        paths = [path for path in paths if path.is_file() or not path.exists()]  # no devices
+        paths = [output.path.resolve() for output in self._files if output.path and not is_device(output.path)]
         if twice := {path.name for path in paths if paths.count(path) > 1}:
             raise UsageError(f"-o: expected a file of its own for each format, got {' and '.join(twice)} twice")
         for output in self._files:
@@ -95,7 +94,7 @@ class Outputs:
         for output in self._files:
             assert output.path is not None
             try:
-                if output.format == LINES and output.path in self._kept and not output.path.is_file():
+                if output.format == LINES and output.path in self._kept and is_device(output.path):
                     continue  # a device has all lines already
                 text = FORMATS[output.format](record)
                 replace(output.path, text.encode())
@@ -112,8 +111,8 @@ def require_writable(path: Path) -> None:
     if not path.parent.is_dir():
         raise UsageError(f"{wanted} there is no folder {path.parent}")
     # A file is replaced, which takes its folder; a device is written to.
-    places = [path] if path.exists() and not path.is_file() else [path.parent, *([path] if path.exists() else [])]
-    if not all(os.access(place, os.W_OK) for place in places):
+    places = [path] if is_device(path) else [path.parent, path]
+    if not all(os.access(place, os.W_OK) for place in places if place.exists()):
         raise UsageError(f"{wanted} permission denied")
 
 

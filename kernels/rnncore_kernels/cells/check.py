@@ -52,7 +52,6 @@ def _check_declaration(cell: Cell) -> None:
             raise CellError(f"{who}: expected every stage to have a gate, got one without: compute it in its neighbour")
         if not set(stage.split) <= set(stage.gates):
             raise CellError(f"{who}: split={stage.split!r} names a gate that its stage {stage.gates!r} does not have")
-
         if len(set(stage.pre)) < len(stage.pre):
             raise CellError(f"{who}: expected different names of pre-activations, got {stage.pre!r}: rename a gate")
 

@@ -60,7 +60,7 @@ class Pool:
             all_batches = list(batches)
             try:
                 self._require(max(map(len, all_batches)) - 1)
-            except (OSError, RuntimeError):
+            except OSError:
                 # The system gives no pipe or no thread.
                 return False
             for tasks in all_batches:
@@ -81,10 +81,10 @@ class Pool:
         mailbox[READ_END], mailbox[WRITE_END] = ends = os.pipe()
         try:
             threading.Thread(target=_serve, args=(serve, mailbox), name="rnncore", daemon=True).start()
-        except RuntimeError:
+        except RuntimeError as error:
             for end in ends:
                 os.close(end)
-            raise
+            raise OSError(f"the system gives no more threads: {error}") from error
         self._mailboxes.append(mailbox)
 
     def after_fork(self) -> None:
