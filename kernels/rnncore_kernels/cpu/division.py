@@ -10,10 +10,6 @@ from dataclasses import dataclass
 ROWS_BYTES = 3 << 19
 """Most weights for which threads divide rows, each reading all weights, before they divide units and meet."""
 
-MANY_ROWS, MANY_ROWS_BYTES = 16, 4 << 20
-"""Rows of each thread from which on the limit is higher: every weight read is used often, and a thread that the system
-keeps waiting holds up nobody else."""
-
 FUSED_BYTES, FUSED_ROWS = 4 << 20, 24
 """Most weights of a thread, and least rows, for which both products of a step in one pass are as fast as two."""
 
@@ -60,7 +56,7 @@ def divide(
     by_units = min(threads, groups) if step_flops >= MIN_STEP_FLOPS else 1
     if row_tile > 1 and -(-batch // row_tile) % by_rows:
         by_rows = 1  # threads with different numbers of tiles would wait for one another
-    if weight_bytes <= (MANY_ROWS_BYTES if batch // by_rows >= MANY_ROWS else ROWS_BYTES):
+    if weight_bytes <= ROWS_BYTES:
         return Division(by_rows, max(1, min(by_units, threads // by_rows)))
     return Division(max(1, min(by_rows, threads // by_units)), by_units)
 

@@ -73,6 +73,8 @@ class NumbaEngine(Engine[CpuPacked, Residuals]):
         jobs = make(threads)
         if len(jobs) > 1 or jobs[0].threads > 1:
             if self._threads > 1 and POOL.try_run(_batches(library.addresses[kernel], jobs, self._threads)):
+                for job in jobs:
+                    job.keep_balance()
                 return [job.result for job in jobs]
             if threads > 1:
                 jobs = make(1)

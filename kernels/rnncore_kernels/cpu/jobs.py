@@ -78,15 +78,27 @@ class Job(NamedTuple):
 
     Attributes:
         words: what the kernel is called with.
-        threads: how many threads it expects, all at once.
-        memory: what the words refer to.
+        template: what they were made from.
+        memory: of the call's own.
+        others: what else the words refer to.
         result: what the caller gets of it.
     """
 
     words: Words
-    threads: int
-    memory: Any
+    template: Template
+    memory: Memory
+    others: Any
     result: Any
+
+    @property
+    def threads(self) -> int:
+        """How many the kernel expects, all at once."""
+        return self.template.threads
+
+    def keep_balance(self) -> None:
+        """Let the next call of these sizes begin with what this one's threads took in the end of what they share."""
+        balance, parts = self.template.balance, self.template.parts
+        memoryview(balance).cast("B")[:] = self.memory.array[parts : parts + 8 * len(balance)].data
 
 
 def forward_job(run: Run[CpuPacked], threads: int, *, keep: bool) -> Job:
@@ -115,7 +127,7 @@ def forward_job(run: Run[CpuPacked], threads: int, *, keep: bool) -> Job:
         words[OUT], (words[OUT_STEP], words[OUT_ROW], _) = address(output), output.strides
     if last is not None:
         words[LAST], words[LAST_ROW] = address(last), last.strides[0]
-    return Job(words, template.threads, (memory, arrays, run, bf16), residuals)
+    return Job(words, template, memory, (arrays, run, bf16), residuals)
 
 
 class StepJob:
@@ -126,8 +138,7 @@ class StepJob:
         x, output = (np.empty((1, batch, width), dtype) for width in (layer.inputs, layer.hidden))
         state = tuple(np.empty((batch, layer.hidden), dtype) for _ in range(layer.program.states))
         job = forward_job(Run(packed, x, state, output, None, Rows(), False), 1, keep=False)
-        self._words, (_, self._states, *_) = job.words, job.memory
-        self._memory = job.memory
+        self._job, self._words, self._states = job, job.words, job.others[0]
         self._address = words_address(job.words)
         self._kernel = layer.forward_kernels.functions["forward"]
         self._busy = threading.Lock()
@@ -169,7 +180,7 @@ def backward_job(run: BackwardRun[CpuPacked, Residuals], threads: int) -> Job:
     words[GRAD_X], (words[GRAD_X_STEP], words[GRAD_X_ROW], _) = address(gradients.x), gradients.x.strides
     for place, array in zip((GRAD_W_IH, GRAD_W_HH, GRAD_B_IH, GRAD_B_HH), gradients.weights, strict=True):
         words[place] = 0 if array is None else address(array)
-    return Job(words, template.threads, (memory, arrays, run, bf16), gradients)
+    return Job(words, template, memory, (arrays, run, bf16), gradients)
 
 
 def _begin(template: Template) -> tuple[Words, Memory]:
@@ -179,9 +190,10 @@ def _begin(template: Template) -> tuple[Words, Memory]:
     words = template.words[:]
     for place in template.local:
         words[place] += start
-    if template.threads > 1:
-        first, size = template.barriers
-        memory.array[first : first + size] = 0
+    first, size = template.barriers
+    memory.array[first : first + size] = 0
+    first = template.parts
+    memory.array[first : first + 8 * len(template.balance)] = memoryview(template.balance).cast("B")
     return words, memory
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from .division import Division, divide, is_separate
+from .fields.balance import even_parts
 from .fields.bf16x3 import ROWS as TILE_ROWS
 from .fields.bf16x3 import column_bytes as bf16_column_bytes
 from .fields.bf16x3 import filled
@@ -36,6 +37,7 @@ from .fields.run import (
     OPERANDS,
     PAIR,
     PANEL_ROWS,
+    PARTS,
     PRE,
     PRE_ROW,
     PROJECTED,
@@ -86,6 +88,8 @@ class Template(NamedTuple):
         barriers: offset and size of what must be zero in it.
         threads: how many the kernel expects.
         residuals: size of the memory of residuals, offsets of operands and kept in it.
+        parts: offset in the memory of the words of `code.balance`.
+        balance: these, as the last call left them.
     """
 
     words: Words
@@ -94,6 +98,8 @@ class Template(NamedTuple):
     barriers: tuple[int, int]
     threads: int
     residuals: tuple[int, int, int]
+    parts: int
+    balance: Words
 
 
 def impl(layer: Layer, steps: int, batch: int, threads: int, *, training: bool) -> str:
@@ -240,14 +246,17 @@ def _template(
     residuals: tuple[int, int, int],
 ) -> Template:
     """From the words that are known, the sizes of what others are addresses of, and the number of words."""
+    row_threads, unit_threads = values[ROW_THREADS], values[UNIT_THREADS]
+    balance = make_words(even_parts(unit_threads) * row_threads + even_parts(threads))
     offsets, total = {}, 0
+    sizes = {**sizes, PARTS: 8 * len(balance)}
     for place, size in sizes.items():
         if size > 0:
             offsets[place] = total
             total += round_up(size)
     words = [values.get(place, offsets.get(place, 0)) for place in range(count)]
     barriers = (offsets[BARRIERS], sizes[BARRIERS])
-    return Template(make_words(words), tuple(offsets), total, barriers, threads, residuals)
+    return Template(make_words(words), tuple(offsets), total, barriers, threads, residuals, offsets[PARTS], balance)
 
 
 def _common(layer: Layer, steps: int, batch: int, division: Division) -> dict[int, int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..fields.balance import PART_BYTES
 from ..fields.bf16x3 import BLOCK_BYTES
 from ..fields.run import (
     BARRIERS,
@@ -31,6 +32,7 @@ from ..fields.run import (
     OPERAND_VALUE,
     OPERANDS,
     ORDER,
+    PARTS,
     PRE,
     PRE_ROW,
     REVERSE,
@@ -57,11 +59,12 @@ from ..fields.run import (
 from ..fields.stage import BACKWARD as CELL
 from ..fields.stage import COLUMN, GATES, GATES_BEFORE, GRADS_IN, GRADS_OUT, SPLIT, STAGE_BYTES
 from ..shape import Shape
+from .balance import BALANCE_STEPS, bound, edge, meet_others, publish, worked
 from .bf16x3 import back_blocks, column_bytes
 from .cellcode import BACKWARD as CELL_ARGUMENTS
 from .emitted import compiled, make_caller
 from .gradients import make_input_back, make_weights_back
-from .memory import meet, word
+from .memory import word
 from .multiply import make_multiply
 from .rows import (
     active,
@@ -70,7 +73,6 @@ from .rows import (
     fill_table_placed,
     groups_together,
     leave,
-    part_start,
     share,
     unit_offset,
 )
@@ -97,6 +99,9 @@ def make_backward(shape: Shape) -> None:
         row_bytes = units * vector
         pre_row, kept_row = word(args, PRE_ROW), word(args, KEPT_ROW)
         stages = word(args, STAGES)
+        parts = word(args, PARTS) + i * unit_threads * PART_BYTES
+        all_parts = word(args, PARTS) + all_threads * PART_BYTES
+        part, all_part = parts + j * PART_BYTES, all_parts + thread * PART_BYTES
         barrier, arrivals = word(args, BARRIERS) + 64 * i, 0
         barrier_all, arrivals_all = word(args, BARRIERS) + 64 * threads, 0
         chunk_most = max(word(args, CHUNK_ROWS), batch)
@@ -109,9 +114,11 @@ def make_backward(shape: Shape) -> None:
             bf16 = word(args, BF16_ROWS) + thread * word(args, BF16_SIZE)
             configure()
         groups = (units + most - 1) // most
-        first_group, last_group = part_start(groups, j, unit_threads), part_start(groups, j + 1, unit_threads)
-        u0, u1 = unit_offset(first_group, groups, units), unit_offset(last_group, groups, units)
+        low, high = edge(parts, unit_threads, j), edge(parts, unit_threads, j + 1)
+        u0, u1 = unit_offset(bound(groups, low), groups, units), unit_offset(bound(groups, high), groups, units)
+        all_low, all_high = edge(all_parts, all_threads, thread), edge(all_parts, all_threads, thread + 1)
 
+        since, all_since, turns = worked(part), worked(part), 0
         row_index, s, following, add = word(args, ROWS), steps, 0, 0
         n = 0
         if steps > 0:
@@ -120,6 +127,14 @@ def make_backward(shape: Shape) -> None:
         while s > 0:
             count = 0
             while s > 0 and (count == 0 or count + n <= word(args, CHUNK_ROWS)):
+                if unit_threads > 1 and turns == BALANCE_STEPS:
+                    publish(part, high - low, bound(groups, high) - bound(groups, low), worked(part) - since)
+                    arrivals = meet_others(barrier, arrivals, unit_threads, part)
+                    low, high = edge(parts, unit_threads, j), edge(parts, unit_threads, j + 1)
+                    u0 = unit_offset(bound(groups, low), groups, units)
+                    u1 = unit_offset(bound(groups, high), groups, units)
+                    since, turns = worked(part), 0
+                turns += 1
                 s -= 1
                 t = steps - 1 - s if reverse else s
                 earlier = 0
@@ -143,9 +158,9 @@ def make_backward(shape: Shape) -> None:
                       vector, item)  # fmt: skip
                 for turn in range(stages):
                     arrivals = step_back(
-                        args, stages - 1 - turn, i, first_group, last_group, mine, before, after,
+                        args, stages - 1 - turn, i, bound(groups, low), bound(groups, high), mine, before, after,
                         word(args, KEPT) + (row_index + i) * kept_row, word(args, PRE) + (count + i) * pre_row,
-                        out_rows if grad_out != 0 else 0, scratch, bf16, barrier, arrivals, s & 1,
+                        out_rows if grad_out != 0 else 0, scratch, bf16, barrier, arrivals, part, s & 1,
                     )  # fmt: skip
                 for value in range(word(args, STATES)):
                     leave(word(args, GRADS) + value * word(args, GRAD_VALUE), row_bytes,
@@ -153,14 +168,19 @@ def make_backward(shape: Shape) -> None:
                           threads, order, hidden, u0, u1, vector, item)  # fmt: skip
                 count += n
                 after, following, n = before, n, earlier
-            arrivals_all = meet(barrier_all, arrivals_all, all_threads)
-            input_back(args, thread, all_threads, grad_x_rows, count, scratch, bf16)
+            arrivals_all = meet_others(barrier_all, arrivals_all, all_threads, part)
+            steps_end = worked(part)
+            input_back(args, all_low, all_high, grad_x_rows, count, scratch, bf16)
             for number in range(stages):
                 stage = word(args, STAGE_TABLE) + number * STAGE_BYTES
-                weights_back(args, thread, all_threads, stage, x_rows, operand_rows + 8 * number * chunk_most, count,
+                weights_back(args, all_low, all_high, stage, x_rows, operand_rows + 8 * number * chunk_most, count,
                              scratch, bf16, add)  # fmt: skip
             add = 1
-            arrivals_all = meet(barrier_all, arrivals_all, all_threads)
+            publish(all_part, all_high - all_low, all_high - all_low, worked(part) - all_since)
+            arrivals_all = meet_others(barrier_all, arrivals_all, all_threads, part)
+            all_low, all_high = edge(all_parts, all_threads, thread), edge(all_parts, all_threads, thread + 1)
+            all_since = worked(part)
+            since += all_since - steps_end
         if bf16 != 0:
             release()
 
@@ -177,7 +197,7 @@ def _make_stage(shape: Shape, tile_registers: TileRegisters) -> Any:
     @compiled("step_back")
     def step_back(
         args: int, number: int, i: int, first_group: int, last_group: int, n: int, before: int, after: int, kept: int,
-        pre: int, out_rows: int, scratch: int, bf16: int, barrier: int, arrivals: int, down: int,
+        pre: int, out_rows: int, scratch: int, bf16: int, barrier: int, arrivals: int, part: int, down: int,
     ) -> int:  # fmt: skip
         stage = word(args, STAGE_TABLE) + number * STAGE_BYTES
         units, hidden, threads = word(args, UNITS), word(args, HIDDEN), word(args, ROW_THREADS)
@@ -193,7 +213,7 @@ def _make_stage(shape: Shape, tile_registers: TileRegisters) -> Any:
                  before + i * row_bytes + at, after + i * row_bytes + at, word(args, STATE_VALUE), row,
                  kept + at, threads * kept_row, pre + at, threads * pre_row, row_bytes,
                  out_rows, at, hidden - unit * lanes)  # fmt: skip
-        arrivals = meet(barrier, arrivals, word(args, UNIT_THREADS))
+        arrivals = meet_others(barrier, arrivals, word(args, UNIT_THREADS), part)
 
         # The recurrent product, into the cotangent of the operand.
         fill_table(scratch, n, pre + (word(stage, COLUMN) + word(stage, SPLIT)) * row_bytes, threads * pre_row)

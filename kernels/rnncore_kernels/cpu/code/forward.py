@@ -9,6 +9,7 @@ still there when the next one begins; in the same order again, each part would b
 
 from __future__ import annotations
 
+from ..fields.balance import PART_BYTES
 from ..fields.run import (
     BARRIERS,
     BATCH,
@@ -24,6 +25,7 @@ from ..fields.run import (
     OUT_ROW,
     OUT_STEP,
     PAIR,
+    PARTS,
     PROJECTED,
     PROJECTED_ROWS,
     PROJECTED_SIZE,
@@ -48,8 +50,9 @@ from ..fields.run import (
 )
 from ..fields.stage import GATES, STAGE_BYTES
 from ..shape import Shape
+from .balance import BALANCE_STEPS, bound, edge, meet_others, publish, worked
 from .emitted import compiled
-from .memory import meet, word
+from .memory import word
 from .rows import (
     active,
     clear_output,
@@ -57,7 +60,6 @@ from .rows import (
     fill_table_placed,
     leave,
     make_most_per_group,
-    part_start,
     share,
     unit_offset,
 )
@@ -113,17 +115,26 @@ def make_forward(shape: Shape) -> None:
         stages = word(args, STAGES)
         most_units = most_per_group(word(word(args, STAGE_TABLE) + (stages - 1) * STAGE_BYTES, GATES))
         groups = (units + most_units - 1) // most_units
-        u0 = unit_offset(part_start(groups, j, unit_threads), groups, units)
-        u1 = unit_offset(part_start(groups, j + 1, unit_threads), groups, units)
+        parts = word(args, PARTS) + i * unit_threads * PART_BYTES
+        part = parts + j * PART_BYTES
+        low, high = edge(parts, unit_threads, j), edge(parts, unit_threads, j + 1)
+        u0, u1 = unit_offset(bound(groups, low), groups, units), unit_offset(bound(groups, high), groups, units)
 
         blocks = word(args, BLOCKS)
         before, n, before_n = blocks, 0, 0
         if steps > 0:
             n = active(sizes, batch, steps - 1 if reverse else 0)
             bring(args, before, 0, share(n, i, threads), i, u0, u1)
-            arrivals = meet(barrier, arrivals, unit_threads)
+            arrivals = meet_others(barrier, arrivals, unit_threads, part)
         projected_steps, projected_taken, row_index = 0, 0, 0
+        since = worked(part)
         for s in range(steps):
+            if unit_threads > 1 and s > 0 and s % BALANCE_STEPS == 0:
+                publish(part, high - low, bound(groups, high) - bound(groups, low), worked(part) - since)
+                arrivals = meet_others(barrier, arrivals, unit_threads, part)
+                low, high = edge(parts, unit_threads, j), edge(parts, unit_threads, j + 1)
+                u0, u1 = unit_offset(bound(groups, low), groups, units), unit_offset(bound(groups, high), groups, units)
+                since = worked(part)
             t = steps - 1 - s if reverse else s
             mine = share(n, i, threads)
             after = blocks + ((s + 1) & 1) * batch * row_bytes if pair else before + max(before_n, n) * row_bytes
@@ -145,7 +156,7 @@ def make_forward(shape: Shape) -> None:
                         to_bf16(x_rows, count, word(args, INPUT), bf16)
                     for number in range(stages):
                         stage = word(args, STAGE_TABLE) + number * STAGE_BYTES
-                        project(args, stage, x_rows, count, projected, j, bf16)
+                        project(args, stage, x_rows, count, projected, low, high, bf16)
                 projected_row = projected_taken
                 projected_taken += mine
             else:
@@ -155,11 +166,11 @@ def make_forward(shape: Shape) -> None:
                 clear_output(out + t * out_step, out_row, mine, share(batch, i, threads), order, i, threads,
                              u0, u1, hidden, vector, item)  # fmt: skip
             for number in range(stages):
-                compute(args, number, i, j, mine, row_index, x_rows, projected if separate else 0, projected_row,
-                        before, after, operand_rows, out_rows if out != 0 else 0, scratch, (s + word(args, TURN)) & 1,
-                        bf16)  # fmt: skip
+                compute(args, number, i, low, high, mine, row_index, x_rows, projected if separate else 0,
+                        projected_row, before, after, operand_rows, out_rows if out != 0 else 0, scratch,
+                        (s + word(args, TURN)) & 1, bf16)  # fmt: skip
                 if number < stages - 1:
-                    arrivals = meet(barrier, arrivals, unit_threads)
+                    arrivals = meet_others(barrier, arrivals, unit_threads, part)
             row_index += 0 if pair else n
 
             following = 0
@@ -173,7 +184,7 @@ def make_forward(shape: Shape) -> None:
                 first, last = (share(before_n, i, threads), mine) if reverse else (stay, mine)
                 take(args, after, word(args, LAST), word(args, LAST_ROW), first, last, i, u0, u1)
             bring(args, after, mine, stay, i, u0, u1)
-            arrivals = meet(barrier, arrivals, unit_threads)
+            arrivals = meet_others(barrier, arrivals, unit_threads, part)
             before, before_n, n = after, n, following
         if bf16 != 0:
             release()

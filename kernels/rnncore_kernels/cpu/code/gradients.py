@@ -30,6 +30,7 @@ from ..fields.run import (
 )
 from ..fields.stage import COLUMN, COLUMNS, GATES, GATES_BEFORE, H_GATES, SPLIT, STAGE_BYTES, X_GATES
 from ..shape import Shape
+from .balance import block_bound
 from .bf16x3 import back_blocks, column_bytes
 from .emitted import compiled
 from .memory import clear, word
@@ -41,7 +42,7 @@ from .tile_registers import TileRegisters
 
 
 def make_input_back(shape: Shape, tile_registers: TileRegisters) -> Any:
-    """`input_back(args, thread, threads, grad_x_rows, count, scratch, bf16)`: cotangents of x of the chunk's rows.
+    """`input_back(args, low, high, grad_x_rows, count, scratch, bf16)`: cotangents of x of a part of the chunk's rows.
 
     With `bf16`, room for rows in three parts, products are computed on tile registers.
     """
@@ -50,7 +51,7 @@ def make_input_back(shape: Shape, tile_registers: TileRegisters) -> Any:
     scatter = make_scatter(shape)
 
     @compiled("input_back")
-    def input_back(args: int, thread: int, threads: int, grad_x_rows: int, count: int, scratch: int, bf16: int) -> None:
+    def input_back(args: int, low: int, high: int, grad_x_rows: int, count: int, scratch: int, bf16: int) -> None:
         units, width = word(args, UNITS), word(args, INPUT)
         row_bytes = units * vector
         pre_row = word(args, PRE_ROW)
@@ -59,7 +60,8 @@ def make_input_back(shape: Shape, tile_registers: TileRegisters) -> Any:
         most_rows = BLOCK_ROWS if bf16 == 0 else BF16_BACK_ROWS
         nothing, sums = scratch + 8 * most_rows, scratch + 8 * most_rows + most * vector
         clear(nothing, most * vector)
-        r, last = count * thread // threads, count * (thread + 1) // threads
+        whole = 1 if bf16 == 0 else ROWS
+        r, last = block_bound(count, low, whole), block_bound(count, high, whole)
         while r < last:
             n = min(most_rows, last - r)
             if bf16 != 0:
@@ -110,15 +112,15 @@ def make_weights_back(shape: Shape, tile_registers: TileRegisters) -> Any:
 
     @compiled("weights_back")
     def weights_back(
-        args: int, thread: int, threads: int, stage: int, x_rows: int, operands: int, count: int, scratch: int,
-        bf16: int, add: int,
+        args: int, low: int, high: int, stage: int, x_rows: int, operands: int, count: int, scratch: int, bf16: int,
+        add: int,
     ) -> None:  # fmt: skip
         units, hidden, inputs = word(args, UNITS), word(args, HIDDEN), word(args, INPUT)
         gates, split, columns = word(stage, GATES), word(stage, SPLIT), word(stage, COLUMNS)
         row_bytes, pre_row = units * vector, word(args, PRE_ROW)
         x_vectors = (inputs + lanes - 1) // lanes
         x_groups, h_groups = (x_vectors + most - 1) // most, (units + most - 1) // most
-        first, last = columns * units * thread // threads, columns * units * (thread + 1) // threads
+        first, last = block_bound(columns * units, low, 2), block_bound(columns * units, high, 2)
         nothing, sums = scratch, scratch + most * vector
         if bf16 != 0:
             clear(nothing, most * vector)

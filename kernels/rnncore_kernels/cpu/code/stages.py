@@ -22,7 +22,6 @@ from ..fields.run import (
     STAGE_TABLE,
     STAGES,
     STATE_VALUE,
-    UNIT_THREADS,
     UNITS,
     W_H,
     W_H_BF16,
@@ -32,12 +31,13 @@ from ..fields.run import (
 from ..fields.stage import CARRY_IN, CARRY_OUT, COLUMN, COLUMNS, GATES, GATES_BEFORE, SPLIT, STAGE_BYTES
 from ..fields.stage import FORWARD as CELL
 from ..shape import Shape
+from .balance import bound
 from .bf16x3 import column_bytes
 from .cellcode import FORWARD as CELL_ARGUMENTS
 from .emitted import compiled, make_caller
 from .memory import word
 from .multiply import make_multiply
-from .rows import fill_table, groups_together, make_most_per_group, part_start, unit_offset
+from .rows import fill_table, groups_together, make_most_per_group, unit_offset
 from .tile_registers import TileRegisters
 
 
@@ -51,8 +51,8 @@ def make_projection(shape: Shape, tile_registers: TileRegisters) -> Any:
     multiply, multiply_bf16 = make_multiply(shape), tile_registers.multiply
 
     @compiled("project")
-    def project(args: int, stage: int, x_rows: int, n: int, projected: int, j: int, bf16: int) -> None:
-        units, width, unit_threads = word(args, UNITS), word(args, INPUT), word(args, UNIT_THREADS)
+    def project(args: int, stage: int, x_rows: int, n: int, projected: int, low: int, high: int, bf16: int) -> None:
+        units, width = word(args, UNITS), word(args, INPUT)
         gates, split = word(stage, GATES), word(stage, SPLIT)
         columns, column = word(stage, COLUMNS), word(stage, COLUMN)
         most_units = most_per_group(gates)
@@ -61,7 +61,7 @@ def make_projection(shape: Shape, tile_registers: TileRegisters) -> Any:
         if bf16 != 0:
             w, w_column = word(args, W_X_BF16), column_bytes(width)
         w += word(stage, GATES_BEFORE) * units * w_column
-        for group in range(part_start(groups, j, unit_threads), part_start(groups, j + 1, unit_threads)):
+        for group in range(bound(groups, low), bound(groups, high)):
             u = unit_offset(group, groups, units)
             wide = unit_offset(group + 1, groups, units) - u
             place, row = (column * units + u * columns) * vector, columns * wide * vector
@@ -90,7 +90,7 @@ def make_stage(shape: Shape, tile_registers: TileRegisters) -> Any:
 
     @compiled("compute")
     def compute(
-        args: int, number: int, i: int, j: int, n: int, row_index: int, x_rows: int, projected: int,
+        args: int, number: int, i: int, low: int, high: int, n: int, row_index: int, x_rows: int, projected: int,
         projected_row: int, before: int, after: int, operand_rows: int, out_rows: int, scratch: int,
         down: int, bf16: int,
     ) -> None:  # fmt: skip
@@ -98,7 +98,7 @@ def make_stage(shape: Shape, tile_registers: TileRegisters) -> Any:
         gates, split = word(stage, GATES), word(stage, SPLIT)
         columns, column = word(stage, COLUMNS), word(stage, COLUMN)
         units, hidden, width = word(args, UNITS), word(args, HIDDEN), word(args, INPUT)
-        threads, unit_threads = word(args, ROW_THREADS), word(args, UNIT_THREADS)
+        threads = word(args, ROW_THREADS)
         unit_row = units * vector
         row = threads * unit_row
         state_value, carry_value = word(args, STATE_VALUE), word(args, CARRY_VALUE)
@@ -133,7 +133,7 @@ def make_stage(shape: Shape, tile_registers: TileRegisters) -> Any:
             to_bf16(operand_rows, n, hidden, bf16)
         w_h += word(stage, GATES_BEFORE) * units * w_column
         bias = word(args, BIAS) + column * units * vector
-        first_group, last_group = part_start(groups, j, unit_threads), part_start(groups, j + 1, unit_threads)
+        first_group, last_group = bound(groups, low), bound(groups, high)
         while first_group < last_group:
             together = groups_together(first_group, last_group, groups, more, n, down) if bf16 == 0 else 1
             group = last_group - together if down != 0 else first_group

@@ -18,10 +18,10 @@ def block_units(lanes: int) -> int:
     return max(1, 16 // lanes)
 
 
-COMMON_WORDS = 28
+COMMON_WORDS = 29
 (
     STEPS, BATCH, HIDDEN, INPUT, UNITS, REVERSE,
-    ROW_THREADS, UNIT_THREADS, BARRIERS,
+    ROW_THREADS, UNIT_THREADS, BARRIERS, PARTS,
     ORDER, SIZES,
     X, X_STEP, X_ROW,
     STATE_ARRAYS,
@@ -37,6 +37,7 @@ COMMON_WORDS = 28
     UNITS                       vectors of hidden units
     ROW_THREADS, UNIT_THREADS   the threads' grid; thread = row thread + row_threads * unit thread
     BARRIERS                    a cache line for each row thread, then one for all, zero at the start
+    PARTS                       see `fields.balance`: for each row thread, those of its unit threads; then those of all
     ORDER, SIZES                of Rows
     STATE_ARRAYS                table of addresses: each state, (batch, hidden)
     STAGES, STAGE_TABLE         number of the cell's stages, and the words of each, see `fields.stage`

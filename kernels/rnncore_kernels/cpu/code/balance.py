@@ -1,0 +1,104 @@
+"""Work that threads share by their speed.
+
+Cores differ, or compute for somebody else's threads at times; threads that meet at a barrier would all be as slow as
+the slowest. Each takes a part of the work, of some width. Once in a while all publish how long theirs took, meet, and
+compute the widths anew from what was published: all come to the same. What is computed where changes no bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..fields.balance import BUSY, COUNT, PART_WORDS, SHIFT, WAITED, WHOLE, WIDTH
+from .emitted import compiled, emitted
+from .ir import I64, call_external
+from .memory import meet, set_word, word
+
+BALANCE_STEPS = 4
+"""Steps after which threads that share hidden units divide these anew."""
+
+MOST_UNEVEN = 4
+"""How many times as fast as another a thread may seem: one that the system kept waiting is not that slow."""
+
+EVEN_SHARE = 16
+"""One in so many widths is divided evenly, so that no thread is left without work for good."""
+
+INERTIA = 4
+"""A width goes a fourth of the way to what was measured."""
+
+
+def _clock(b: Any) -> Any:
+    """Cycles of a clock that all cores have; 0 where none is known, and then parts stay as they are."""
+    triple = b.module.triple
+    if triple.startswith(("x86_64", "i386", "i686")):
+        return call_external(b, "llvm.readcyclecounter", I64, [])
+    if triple.startswith(("aarch64", "arm64")):
+        return call_external(b, "llvm.readsteadycounter", I64, [])
+    return I64(0)
+
+
+clock: Callable[[], int] = emitted("clock", (), _clock, returns=True, inline=True)
+
+
+@compiled("worked")
+def worked(part: int) -> int:
+    """A clock that stands still while the part's thread waits for others; `part` is the address of its words."""
+    waited: int = word(part, WAITED)
+    return clock() - waited
+
+
+@compiled("meet_others")
+def meet_others(barrier: int, arrivals: int, threads: int, part: int) -> int:
+    """As `meet`, and note how long the part's thread waited."""
+    if threads > 1:
+        here = clock()
+        arrivals = meet(barrier, arrivals, threads)
+        set_word(part, WAITED, word(part, WAITED) + clock() - here)
+    return arrivals
+
+
+@compiled("publish")
+def publish(part: int, width: int, count: int, busy: int) -> None:
+    """Write what a part was and how long it took, before all meet."""
+    set_word(part, WIDTH, width)
+    set_word(part, COUNT, max(1, count))
+    set_word(part, BUSY, max(1, busy))
+
+
+@compiled("edge")
+def edge(parts: int, number: int, part: int) -> int:
+    """Where a part begins, of `number`, by what all have published; in WHOLEths."""
+    if part == number:
+        return WHOLE
+    most, total, at = 1, 0, 0
+    for k in range(number):
+        most = max(most, word(parts, k * PART_WORDS + BUSY))
+    for k in range(number):
+        total += _speed(parts, k, most)
+    for k in range(part):
+        width = word(parts, k * PART_WORDS + WIDTH)
+        wanted = WHOLE // EVEN_SHARE // number + (WHOLE - WHOLE // EVEN_SHARE) * _speed(parts, k, most) // total
+        at += width + (wanted - width) // INERTIA
+    return at
+
+
+@compiled("speed")
+def _speed(parts: int, k: int, most: int) -> int:
+    """Work of part k in some time, where the slowest part took `most`."""
+    at = k * PART_WORDS
+    count: int = word(parts, at + COUNT)
+    busy: int = word(parts, at + BUSY)
+    return count * ((most << 10) // max(busy, most // MOST_UNEVEN, 1))
+
+
+@compiled("bound")
+def bound(count: int, at: int) -> int:
+    """The first of `count` units of work in the part that begins at an edge."""
+    return (count * at + WHOLE // 2) >> SHIFT
+
+
+@compiled("block_bound")
+def block_bound(count: int, at: int, block: int) -> int:
+    """The same, where parts begin with a whole block of so many units."""
+    return min(count, bound((count + block - 1) // block, at) * block)

@@ -1,0 +1,17 @@
+"""Words of each part of work that threads share by their speed, see `code.balance`: a cache line for each part."""
+
+PART_WORDS, PART_BYTES = 8, 64
+WIDTH, COUNT, BUSY, WAITED = range(4)
+"""WIDTH          share of the work, in WHOLEths
+COUNT, BUSY    units of work that the part had when last published, and how long these took, in cycles of a clock
+WAITED         cycles that its thread has waited for others
+"""
+
+SHIFT = 20
+WHOLE = 1 << SHIFT
+
+
+def even_parts(number: int) -> list[int]:
+    """Words of parts that are as wide as each other."""
+    edges = [k * WHOLE // number for k in range(number + 1)]
+    return [word for k in range(number) for word in (edges[k + 1] - edges[k], 1, 1, 0, 0, 0, 0, 0)]
