@@ -15,7 +15,6 @@ import llvmlite
 import llvmlite.binding as llvm
 
 from .. import cache
-from ..codegen.front_end import remembered_operators
 from .code.ir import PREFIX, Definition
 from .target import LLVM_LOCK, Target
 
@@ -29,15 +28,6 @@ EXTERNAL = frozenset({"memcpy", "memset", "read", "write", "sched_yield", "Switc
 
 SOURCE = ("codegen", "cpu")
 """Folders of what code is made from."""
-
-FLAGS = {
-    "nrt": False,
-    "no_cpython_wrapper": True,
-    "no_cfunc_wrapper": True,
-    "no_compile": True,
-    "error_model": "numpy",
-}
-"""Numba's: no reference counts, no wrappers for Python and C, no linking, and no exception on division by zero."""
 
 
 class Library:
@@ -104,7 +94,7 @@ def _compile(target: Target, names: Sequence[str], definitions: Mapping[str, Def
     module = llvm.parse_assembly("")
     module.triple = target.triple
     module.data_layout = str(machine.target_data)
-    wanted, done = [PREFIX + name for name in names], set[str]()
+    wanted, done, finished = [PREFIX + name for name in names], set[str](), []
     while wanted:
         name = wanted.pop()
         if name in done:
@@ -115,20 +105,31 @@ def _compile(target: Target, names: Sequence[str], definitions: Mapping[str, Def
             part = llvm.parse_assembly(text)
             part.triple, part.data_layout = module.triple, module.data_layout
             wanted += [f.name for f in part.functions if f.is_declaration and f.name.startswith(PREFIX)]
-            module.link_in(part)
-    unknown = [f.name for f in module.functions if f.is_declaration and not _is_known(f.name)]
-    if unknown:
-        raise RuntimeError(f"compiled code calls what was not compiled: {', '.join(unknown)}")
-    for function in module.functions:
-        if not function.is_declaration and function.name.removeprefix(PREFIX) not in names:
-            function.linkage = "internal"
-    # Tiles are written as they should run; more optimisation than inlining takes time and changes nothing.
+            if definition.finished:
+                finished.append(part)
+            else:
+                module.link_in(part)
+    _hide(module, names)
+    # More optimisation than inlining takes time and changes nothing.
     options = llvm.create_pipeline_tuning_options(speed_level=1)
     options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False
     passes = llvm.create_pass_builder(machine, options)
     passes.getModulePassManager().run(module, passes)
+    for part in finished:
+        module.link_in(part)
+    _hide(module, names)
+    unknown = [f.name for f in module.functions if f.is_declaration and not _is_known(f.name)]
+    if unknown:
+        raise RuntimeError(f"compiled code calls what was not compiled: {', '.join(unknown)}")
     module.verify()
     return bytes(machine.emit_object(module))
+
+
+def _hide(module: Any, names: Sequence[str]) -> None:
+    """Let nobody outside call a module's functions but these."""
+    for function in module.functions:
+        if not function.is_declaration and function.name.removeprefix(PREFIX) not in names:
+            function.linkage = "internal"
 
 
 def _is_known(name: str) -> bool:
@@ -139,71 +140,8 @@ def _is_known(name: str) -> bool:
 @functools.lru_cache(maxsize=256)
 def _text(definition: Definition, triple: str) -> tuple[str, ...]:
     """LLVM's text of a function; remembered, as several libraries have the same ones."""
-    return (str(definition.emit(triple)),) if definition.python is None else _compile_python(definition)
+    if definition.python is None:
+        return (str(definition.emit(triple)),)
+    from .front_end import compile_python
 
-
-@functools.cache
-def _pipeline() -> Any:
-    """Numba's passes, as far as loops over integers need them: a sixth of the time goes into the others."""
-    from numba.core import typed_passes, untyped_passes
-    from numba.core.compiler import CompilerBase
-    from numba.core.compiler_machinery import PassManager
-
-    passes = (
-        untyped_passes.TranslateByteCode,
-        untyped_passes.FixupArgs,
-        untyped_passes.IRProcessing,
-        untyped_passes.ReconstructSSA,
-        typed_passes.NopythonTypeInference,
-        typed_passes.PreLowerStripPhis,
-        typed_passes.IRLegalization,
-        typed_passes.NativeLowering,
-        typed_passes.NoPythonBackend,
-    )
-
-    class Pipeline(CompilerBase):  # type: ignore[misc]
-        def define_pipelines(self) -> list[Any]:
-            manager = PassManager("integers")
-            for each in passes:
-                manager.add_pass(each, each.__name__)
-            manager.finalize()
-            return [manager]
-
-    return Pipeline
-
-
-def _compile_python(definition: Definition) -> tuple[str, ...]:
-    """LLVM's text of a compiled function, and of one that calls it. The only place that touches Numba's compiler."""
-    from llvmlite import ir
-    from numba.core import types
-    from numba.core.compiler import Flags, compile_extra
-    from numba.core.compiler_lock import global_compiler_lock
-    from numba.core.registry import cpu_target
-
-    flags = Flags()
-    for option, setting in FLAGS.items():
-        setattr(flags, option, setting)
-    result = types.int64 if definition.returns else types.void
-    arguments = (types.int64,) * definition.arity
-    typing, target = cpu_target.typing_context, cpu_target.target_context
-    with global_compiler_lock, remembered_operators(typing):
-        compiled = compile_extra(
-            typing, target, definition.python, arguments, result, flags, {}, pipeline_class=_pipeline()
-        )
-        # Numba would link, optimise and load the function at once; here all are linked first.
-        # What it calls comes after it: the linker drops a function that nobody has called yet.
-        parts = [compiled.library._final_module]
-        parts += [library._get_module_for_linking() for library in compiled.library._linking_libraries]
-    # Numba's functions take places for a result and for an exception; these have no exceptions.
-    word = ir.IntType(64)
-    caller = ir.Module()
-    outer = definition.declare(caller)
-    place = ir.IntType(8).as_pointer()
-    kind = ir.FunctionType(ir.IntType(32), [word.as_pointer(), place, *[word] * definition.arity])
-    inner = ir.Function(caller, kind, compiled.fndesc.llvm_func_name)
-    builder = ir.IRBuilder(outer.append_basic_block())
-    value = builder.alloca(word)
-    nothing = builder.alloca(ir.IntType(8), 16)
-    builder.call(inner, [value, nothing, *outer.args])
-    builder.ret(builder.load(value)) if definition.returns else builder.ret_void()
-    return (str(caller), *map(str, parts))
+    return compile_python(definition)

@@ -19,7 +19,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from .. import cache
-from ..codegen.front_end import remembered_operators
+from .front_end import remembered_operators
 
 Capability = tuple[int, int]
 """Compute capability, e.g. (9, 0)."""

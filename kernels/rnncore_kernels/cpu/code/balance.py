@@ -89,7 +89,7 @@ def _speed(parts: int, k: int, most: int) -> int:
     at = k * PART_WORDS
     count: int = word(parts, at + COUNT)
     busy: int = word(parts, at + BUSY)
-    return count * ((most << 10) // max(busy, most // MOST_UNEVEN, 1))
+    return count * ((most << 10) // max(1, max(busy, most // MOST_UNEVEN)))
 
 
 @compiled("bound")

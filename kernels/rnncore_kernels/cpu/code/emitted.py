@@ -10,12 +10,11 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 from numba.core import types
-from numba.extending import intrinsic
+from numba.extending import models, register_model
 
-from ...codegen.front_end import named
 from ..shape import Shape
 from .ir import PREFIX, Body, Definition, call_address
 
@@ -50,22 +49,31 @@ def compiled(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        parameters = list(inspect.signature(function).parameters)
         returns = function.__annotations__.get("return") == "int"
-        definition = Definition(PREFIX + name, len(parameters), returns, python=function)
+        definition = Definition(PREFIX + name, len(inspect.signature(function).parameters), returns, python=function)
         DEFINITIONS[definition.name] = definition
-        call_it: Callable[P, R] = _callable(definition, parameters)
-        return call_it
+        return cast(Callable[P, R], Function(definition, inline=False))
 
     return decorate
 
 
-def emitted(name: str, parameters: Sequence[str], body: Body, *, returns: bool = False, inline: bool = False) -> Any:
-    """A function whose instructions `body` writes; where the call stands if `inline`, else in a function of its own."""
-    definition = Definition(PREFIX + name, len(parameters), returns, body=body)
+def emitted(
+    name: str,
+    parameters: Sequence[str],
+    body: Body,
+    *,
+    returns: bool = False,
+    inline: bool = False,
+    finished: bool = False,
+) -> Any:
+    """A function whose instructions `body` writes; where the call stands if `inline`, else in a function of its own.
+
+    `finished` is as in `Definition`.
+    """
+    definition = Definition(PREFIX + name, len(parameters), returns, body=body, finished=finished)
     if not inline:
         DEFINITIONS[definition.name] = definition
-    return _callable(definition, parameters, inline)
+    return Function(definition, inline)
 
 
 def call(builder: Any, function: Any, arguments: Sequence[Any]) -> Any:
@@ -82,20 +90,62 @@ def make_caller(parameters: Sequence[str]) -> Any:
     return emitted("call_address", ("address", *parameters), body, inline=True)
 
 
-def _callable(definition: Definition, parameters: Sequence[str], inline: bool = False) -> Any:
-    """What compiled Python calls."""
+class Native(types.Callable, types.Opaque):  # type: ignore[misc]
+    """Numba's type of a function that compiled Python calls: of integers, with LLVM's instructions for a call of it.
 
-    def typing_of(context: Any, *arguments: Any) -> Any:
-        signature = (types.int64 if definition.returns else types.void)(*[types.int64] * definition.arity)
+    Numba's own types of functions would look for a signature at each call, and load what Numba has been told since.
+    """
 
-        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            if inline:
-                assert definition.body is not None
-                result = definition.body(builder, *values)
-            else:
-                result = builder.call(definition.declare(builder.module), values)
-            return result if definition.returns else context.get_dummy_value()
+    def __init__(self, definition: Definition, inline: bool) -> None:
+        self.definition, self.inline = definition, inline
+        self.signature = (types.int64 if definition.returns else types.void)(*[types.int64] * definition.arity)
+        super().__init__(definition.name)
 
-        return signature, generate
+    @property
+    def key(self) -> Any:
+        return self.definition, self.inline
 
-    return intrinsic(named(typing_of, definition.name.removeprefix(PREFIX), parameters))
+    def get_call_type(self, context: Any, args: Sequence[Any], kws: Any) -> Any:
+        fits = len(args) == self.definition.arity and not kws
+        return self.signature if fits and all(isinstance(a, types.Integer) for a in args) else None
+
+    def get_call_signatures(self) -> Any:
+        return [self.signature], False
+
+    def get_impl_key(self, sig: Any) -> Any:
+        return self
+
+    def generate(self, context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        """Emit a call, or what is called if it is `inline`."""
+        if self.inline:
+            assert self.definition.body is not None
+            result = self.definition.body(builder, *values)
+        else:
+            result = builder.call(self.definition.declare(builder.module), values)
+        return result if self.definition.returns else context.get_dummy_value()
+
+
+register_model(Native)(models.OpaqueModel)
+
+
+class Function:
+    """What stands for a function in Python that is compiled."""
+
+    def __init__(self, definition: Definition, inline: bool) -> None:
+        self.__name__ = definition.name.removeprefix(PREFIX)
+        self._numba_type_ = Native(definition, inline)
+
+
+def _smaller(b: Any, x: Any, y: Any) -> Any:
+    return b.select(b.icmp_signed("<", x, y), x, y)
+
+
+def _larger(b: Any, x: Any, y: Any) -> Any:
+    return b.select(b.icmp_signed(">", x, y), x, y)
+
+
+BUILTINS = {
+    min: Native(Definition("min", 2, returns=True, body=_smaller), inline=True),
+    max: Native(Definition("max", 2, returns=True, body=_larger), inline=True),
+}
+"""Python's own functions in compiled Python, of two integers."""

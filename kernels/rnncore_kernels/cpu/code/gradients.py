@@ -151,7 +151,7 @@ def make_weights_back(shape: Shape, tile_registers: TileRegisters) -> Any:
                 while unit < last:
                     # Units of one gate are rows of the gradient that stand together.
                     column, start = unit // units, unit % units
-                    here = min(together, units - start, last - unit)
+                    here = min(together, min(units - start, last - unit))
                     height = min((start + here) * lanes, hidden) - start * lanes
                     if bf16 != 0:
                         for k in range(here):

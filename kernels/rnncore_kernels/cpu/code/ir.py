@@ -29,6 +29,8 @@ class Definition:
         returns: whether there is a result.
         body: writes LLVM's instructions, `body(builder, *arguments)`; None if there is `python`.
         python: a Python function for Numba to compile; None if there is `body`.
+        finished: whether `body` writes it as it should run, so that LLVM need not optimise it before it selects
+            instructions.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Definition:
     returns: bool
     body: Body | None = None
     python: Body | None = None
+    finished: bool = False
 
     def declare(self, module: Any) -> Any:
         """The function in an LLVM module, for a call."""

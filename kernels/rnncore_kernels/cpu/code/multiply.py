@@ -115,7 +115,9 @@ def _tile(shape: Shape, vectors: int, height: int, groups: int) -> Any:
     kind = ir.VectorType(element, shape.lanes)
     places = [(g, m, j) for g in range(groups) for m in range(height) for j in range(vectors)]
     # Large tiles are where weights come from far away and have time to.
-    asks_ahead = groups == 1 and height >= 4 and vectors >= WIDE
+    together = 2 if groups == 1 and height in (3, 4) and vectors >= WIDE else 1
+    streams = groups == 1 and height in (3, 4) and vectors >= WIDE
+    asks_ahead = groups == 1 and height >= 5 and vectors >= WIDE
 
     def load(b: Any, at: Any) -> Vector:
         return Vector.load(b, shape.target, shape.dtype, at)
@@ -135,6 +137,10 @@ def _tile(shape: Shape, vectors: int, height: int, groups: int) -> Any:
             first = b.mul(k, I64(vectors))
             if asks_ahead:
                 prefetch(b, pointer(b, a["ahead"], b.mul(k, I64(LINE_BYTES))))
+            if streams:
+                for j in range(vectors):
+                    ahead = b.gep(panel[0], [b.add(first, I64(j + 2048 // size))], source_etype=kind)
+                    prefetch(b, ahead, level=1)
             weights = [
                 [load(b, b.gep(p, [b.add(first, I64(j))], source_etype=kind)) for j in range(vectors)] for p in panel
             ]
@@ -145,7 +151,7 @@ def _tile(shape: Shape, vectors: int, height: int, groups: int) -> Any:
             return [(splats[m], weights[g][j]) for g, m, j in places]
 
         start = [load(b, at("start", *place)) for place in places]
-        for place, result in zip(places, sum_products(b, a["depth"], start, factors), strict=True):
+        for place, result in zip(places, sum_products(b, a["depth"], start, factors, together), strict=True):
             result.store(at("c", *place))
 
-    return emitted(f"tile_{shape.dtype.name}_{height}x{vectors}x{groups}", TILE, body)
+    return emitted(f"tile_{shape.dtype.name}_{height}x{vectors}x{groups}", TILE, body, finished=True)

@@ -214,4 +214,4 @@ def _tile(high: int, wide: int) -> Any:
         for register, (r, j) in enumerate(sums):
             operate("tilestored64", register, pointer(b, place("c", r, j)), a["c_row"])
 
-    return emitted(f"bf16_tile_{high}x{wide}", TILE, body)
+    return emitted(f"bf16_tile_{high}x{wide}", TILE, body, finished=True)

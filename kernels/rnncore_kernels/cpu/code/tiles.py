@@ -71,21 +71,47 @@ def make_choice(name: str, sizes: Sequence[str], parameters: Sequence[str], tile
 
 
 def sum_products(
-    b: Any, depth: Any, first: Sequence[Vector], factors: Callable[[Any], Sequence[tuple[Vector, Vector]]]
+    b: Any,
+    depth: Any,
+    first: Sequence[Vector],
+    factors: Callable[[Any], Sequence[tuple[Vector, Vector]]],
+    together: int = 1,
 ) -> list[Vector]:
-    """Emit sums of products, from `first` on, over k from 0 to depth - 1; `factors(k)` emits two factors of each."""
+    """Emit sums of products, from `first` on, over k from 0 to depth - 1; `factors(k)` emits two factors of each.
+
+    In one turn of the loop there are `together` of them, for the last ones in a loop of their own.
+    """
+    start, sums = I64(0), list(first)
+    for here in sorted({1, together}, reverse=True):
+        stop = b.sub(depth, b.srem(depth, I64(here))) if here > 1 else depth
+        sums = _sum_turns(b, start, stop, here, sums, factors)
+        start = stop
+    return sums
+
+
+def _sum_turns(
+    b: Any,
+    start: Any,
+    stop: Any,
+    together: int,
+    first: Sequence[Vector],
+    factors: Callable[[Any], Sequence[tuple[Vector, Vector]]],
+) -> list[Vector]:
+    """The loop of `sum_products` from start to stop."""
     before, turn, done = b.block, b.append_basic_block("k"), b.append_basic_block("done")
-    b.cbranch(b.icmp_signed(">", depth, I64(0)), turn, done)
+    b.cbranch(b.icmp_signed("<", start, stop), turn, done)
     b.position_at_end(turn)
     k = b.phi(I64)
-    k.add_incoming(I64(0), before)
+    k.add_incoming(start, before)
     sums = [_phi(b, value, before) for value in first]
-    new = [x.fma(y, total) for (x, y), total in zip(factors(k), sums, strict=True)]
-    after = b.add(k, I64(1))
+    new = sums
+    for number in range(together):
+        new = [x.fma(y, total) for (x, y), total in zip(factors(b.add(k, I64(number))), new, strict=True)]
+    after = b.add(k, I64(together))
     k.add_incoming(after, turn)
     for total, value in zip(sums, new, strict=True):
         total.value.add_incoming(value.value, turn)
-    b.cbranch(b.icmp_signed("<", after, depth), turn, done)
+    b.cbranch(b.icmp_signed("<", after, stop), turn, done)
     b.position_at_end(done)
     results = [_phi(b, value, before) for value in first]
     for result, value in zip(results, new, strict=True):

@@ -14,7 +14,7 @@ from numba import cuda
 from numba.core import types
 from numba.cuda.extending import intrinsic
 
-from ...codegen.front_end import named
+from ..front_end import named
 
 GLOBAL, SHARED = 1, 3
 """Numbers of NVVM's address spaces."""
