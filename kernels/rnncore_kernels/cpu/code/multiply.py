@@ -21,6 +21,9 @@ BLOCK_BYTES = 32 * 1024
 
 LINE_BYTES = 64
 
+STREAMING, STREAMING_AHEAD = (3, 4), 2048
+"""Rows of a tile for which the core fetches too late by itself, and how many bytes ahead their tile does."""
+
 WIDE = 3
 """Vectors of a tile from which on it has any height: narrow ones are rare, and each tile takes time to compile."""
 
@@ -114,10 +117,10 @@ def _tile(shape: Shape, vectors: int, height: int, groups: int) -> Any:
     element = ELEMENTS[shape.dtype]
     kind = ir.VectorType(element, shape.lanes)
     places = [(g, m, j) for g in range(groups) for m in range(height) for j in range(vectors)]
-    # Large tiles are where weights come from far away and have time to.
-    together = 2 if groups == 1 and height in (3, 4) and vectors >= WIDE else 1
-    streams = groups == 1 and height in (3, 4) and vectors >= WIDE
-    asks_ahead = groups == 1 and height >= 5 and vectors >= WIDE
+    large = groups == 1 and vectors >= WIDE and height >= 3
+    # Of a few rows, which are one tile, each reads weights from the second-level cache; more rows pass over a block.
+    streaming = large and height in STREAMING and height < shape.rows(vectors)
+    asks_ahead = large and height >= 4 and not streaming
 
     def load(b: Any, at: Any) -> Vector:
         return Vector.load(b, shape.target, shape.dtype, at)
@@ -137,10 +140,10 @@ def _tile(shape: Shape, vectors: int, height: int, groups: int) -> Any:
             first = b.mul(k, I64(vectors))
             if asks_ahead:
                 prefetch(b, pointer(b, a["ahead"], b.mul(k, I64(LINE_BYTES))))
-            if streams:
-                for j in range(vectors):
-                    ahead = b.gep(panel[0], [b.add(first, I64(j + 2048 // size))], source_etype=kind)
-                    prefetch(b, ahead, level=1)
+            if streaming:
+                at_k = b.add(a["w"], b.mul(first, I64(size)))
+                for line in range(0, vectors * size, LINE_BYTES):
+                    prefetch(b, pointer(b, at_k, STREAMING_AHEAD + line), level=1)
             weights = [
                 [load(b, b.gep(p, [b.add(first, I64(j))], source_etype=kind)) for j in range(vectors)] for p in panel
             ]
@@ -151,7 +154,8 @@ def _tile(shape: Shape, vectors: int, height: int, groups: int) -> Any:
             return [(splats[m], weights[g][j]) for g, m, j in places]
 
         start = [load(b, at("start", *place)) for place in places]
-        for place, result in zip(places, sum_products(b, a["depth"], start, factors, together), strict=True):
+        sums = sum_products(b, a["depth"], start, factors, together=2 if streaming else 1)
+        for place, result in zip(places, sums, strict=True):
             result.store(at("c", *place))
 
     return emitted(f"tile_{shape.dtype.name}_{height}x{vectors}x{groups}", TILE, body, finished=True)
