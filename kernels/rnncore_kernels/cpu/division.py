@@ -10,6 +10,9 @@ from dataclasses import dataclass
 ROWS_BYTES = 3 << 19
 """Most weights for which threads divide rows, each reading all weights, before they divide units and meet."""
 
+FEW_ROWS, FEW_ROWS_BYTES = 6, 3 << 18
+"""Rows that are one tile, and the limit for these: a tile of half of them takes more than half as long."""
+
 FUSED_BYTES, FUSED_ROWS = 4 << 20, 24
 """Most weights of a thread, and least rows, for which both products of a step in one pass are as fast as two."""
 
@@ -56,7 +59,7 @@ def divide(
     by_units = min(threads, groups) if step_flops >= MIN_STEP_FLOPS else 1
     if row_tile > 1 and -(-batch // row_tile) % by_rows:
         by_rows = 1  # threads with different numbers of tiles would wait for one another
-    if weight_bytes <= ROWS_BYTES:
+    if weight_bytes <= (ROWS_BYTES if batch > FEW_ROWS else FEW_ROWS_BYTES):
         return Division(by_rows, max(1, min(by_units, threads // by_rows)))
     return Division(max(1, min(by_rows, threads // by_units)), by_units)
 
