@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 
+import llvmlite.binding as llvm
 import numpy as np
 import pytest
 from numba_networks import everything
 
 from rnncore import Recurrent
-from rnncore_kernels.cpu import kernels, plan, toolchain
-from rnncore_kernels.cpu.code.balance import bound, edge
+from rnncore_kernels.cpu import jobs, kernels, plan, toolchain
+from rnncore_kernels.cpu.code.balance import _clock, bound, edge
 from rnncore_kernels.cpu.code.emitted import DEFINITIONS, compiled
 from rnncore_kernels.cpu.code.ir import Definition
 from rnncore_kernels.cpu.code.memory import set_word, word
@@ -124,6 +125,38 @@ def test_a_call_begins_with_the_parts_of_the_last(monkeypatch: pytest.MonkeyPatc
     backward = plan.backward_template(layer, 21, 3, 63, 3, 2).balance
     units = slice(0, 2 * PART_WORDS)
     for balance in (forward[units], backward[units], backward[2 * PART_WORDS :]):
-        assert [balance[k + COUNT] > 1 for k in (0, PART_WORDS)] == [True, True]
+        assert [balance[k + BUSY] > 1 for k in (0, PART_WORDS)] == [True, True]
         assert balance[WIDTH] + balance[PART_WORDS + WIDTH] == WHOLE
     assert forward[2 * PART_WORDS :].tolist() == even_parts(2)
+    template = plan.forward_template(layer, 21, 3, 63, 3, 2)
+    _, memory = jobs._begin(template)
+    assert memory.array[template.parts :].view(np.int64)[: len(forward)].tolist() == forward.tolist()
+
+
+def test_words_that_make_no_sense_divide_all_the_same() -> None:
+    parts = even_parts(3)
+    for k in range(3):
+        parts[k * PART_WORDS + WIDTH] = WHOLE
+    for count in (1, 7, 64):
+        firsts = [find(parts, k, count)[1] for k in range(4)]
+        assert firsts == sorted(firsts)
+        assert (firsts[0], firsts[-1]) == (0, count)
+
+
+def test_parts_stay_where_nothing_was_measured() -> None:
+    parts = even_parts(3)
+    for k, count in enumerate((1, 2, 1)):
+        parts[k * PART_WORDS + COUNT] = count
+    assert [find(parts, k)[0] for k in range(4)] == [find(even_parts(3), k)[0] for k in range(4)]
+    assert find(parts, 1)[0] == WHOLE // 3
+
+
+@pytest.mark.parametrize(
+    ("triple", "counter"), [("aarch64-unknown-linux-gnu", "CNTVCT"), ("x86_64-linux-gnu", "rdtsc")]
+)
+def test_the_clock_is_one_that_runs(triple: str, counter: str) -> None:
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    definition = Definition("now", 0, returns=True, body=_clock)
+    machine = llvm.Target.from_triple(triple).create_target_machine()
+    assert counter in machine.emit_assembly(llvm.parse_assembly(str(definition.emit(triple))))

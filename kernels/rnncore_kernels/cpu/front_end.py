@@ -65,6 +65,8 @@ class _Types(BaseContext):  # type: ignore[misc]
         return native or super().resolve_value_type(val)
 
     def resolve_function_type(self, func: Any, args: Any, kws: Any) -> Any:
+        if kws:
+            return super().resolve_function_type(func, args, kws)
         place = func, tuple(types.unliteral(arg) for arg in args)
         if place not in self._signatures:
             self._signatures[place] = super().resolve_function_type(*place, kws)

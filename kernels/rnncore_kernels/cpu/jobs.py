@@ -98,7 +98,7 @@ class Job(NamedTuple):
     def keep_balance(self) -> None:
         """Let the next call of these sizes begin with what this one's threads took in the end of what they share."""
         balance, parts = self.template.balance, self.template.parts
-        memoryview(balance).cast("B")[:] = self.memory.array[parts : parts + 8 * len(balance)].data
+        memoryview(balance).cast("B")[:] = self.memory.array.data[parts : parts + 8 * len(balance)]
 
 
 def forward_job(run: Run[CpuPacked], threads: int, *, keep: bool) -> Job:
@@ -193,7 +193,8 @@ def _begin(template: Template) -> tuple[Words, Memory]:
     first, size = template.barriers
     memory.array[first : first + size] = 0
     first = template.parts
-    memory.array[first : first + 8 * len(template.balance)] = memoryview(template.balance).cast("B")
+    # NumPy would release the GIL for a long copy, and another call may be writing there.
+    memory.array.data[first : first + 8 * len(template.balance)] = memoryview(template.balance).cast("B")
     return words, memory
 
 

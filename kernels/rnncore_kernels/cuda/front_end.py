@@ -1,4 +1,4 @@
-"""What both of Numba's compilers, for processors and for GPUs, are told about functions and their types."""
+"""What Numba's compiler for GPUs is told about functions and their types."""
 
 from __future__ import annotations
 

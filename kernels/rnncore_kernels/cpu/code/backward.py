@@ -118,7 +118,7 @@ def make_backward(shape: Shape) -> None:
         u0, u1 = unit_offset(bound(groups, low), groups, units), unit_offset(bound(groups, high), groups, units)
         all_low, all_high = edge(all_parts, all_threads, thread), edge(all_parts, all_threads, thread + 1)
 
-        since, all_since, turns = worked(part), worked(part), 0
+        since, turns = worked(part), 0
         row_index, s, following, add = word(args, ROWS), steps, 0, 0
         n = 0
         if steps > 0:
@@ -176,11 +176,11 @@ def make_backward(shape: Shape) -> None:
                 weights_back(args, all_low, all_high, stage, x_rows, operand_rows + 8 * number * chunk_most, count,
                              scratch, bf16, add)  # fmt: skip
             add = 1
-            publish(all_part, all_high - all_low, all_high - all_low, worked(part) - all_since)
+            products = worked(part) - steps_end
+            publish(all_part, all_high - all_low, all_high - all_low, products)
             arrivals_all = meet_others(barrier_all, arrivals_all, all_threads, part)
             all_low, all_high = edge(all_parts, all_threads, thread), edge(all_parts, all_threads, thread + 1)
-            all_since = worked(part)
-            since += all_since - steps_end
+            since += products
         if bf16 != 0:
             release()
 

@@ -19,7 +19,7 @@ BALANCE_STEPS = 4
 """Steps after which threads that share hidden units divide these anew."""
 
 MOST_UNEVEN = 4
-"""How many times as fast as another a thread may seem: one that the system kept waiting is not that slow."""
+"""How many times as long as another's a thread's time may seem: one that the system kept waiting is not that slow."""
 
 EVEN_SHARE = 16
 """One in so many widths is divided evenly, so that no thread is left without work for good."""
@@ -30,12 +30,8 @@ INERTIA = 4
 
 def _clock(b: Any) -> Any:
     """Cycles of a clock that all cores have; 0 where none is known, and then parts stay as they are."""
-    triple = b.module.triple
-    if triple.startswith(("x86_64", "i386", "i686")):
-        return call_external(b, "llvm.readcyclecounter", I64, [])
-    if triple.startswith(("aarch64", "arm64")):
-        return call_external(b, "llvm.readsteadycounter", I64, [])
-    return I64(0)
+    known = b.module.triple.startswith(("x86_64", "i386", "i686", "aarch64", "arm64"))
+    return call_external(b, "llvm.readcyclecounter", I64, []) if known else I64(0)
 
 
 clock: Callable[[], int] = emitted("clock", (), _clock, returns=True, inline=True)
@@ -79,8 +75,10 @@ def edge(parts: int, number: int, part: int) -> int:
     for k in range(part):
         width = word(parts, k * PART_WORDS + WIDTH)
         wanted = WHOLE // EVEN_SHARE // number + (WHOLE - WHOLE // EVEN_SHARE) * _speed(parts, k, most) // total
-        at += width + (wanted - width) // INERTIA
-    return at
+        # Where no time was measured yet, or none can be, parts stay as they are.
+        at += width + ((wanted - width) // INERTIA if most > 1 else 0)
+    # Whatever words another call left, nobody computes what there is not.
+    return min(at, WHOLE)
 
 
 @compiled("speed")

@@ -30,7 +30,7 @@ class Definition:
         body: writes LLVM's instructions, `body(builder, *arguments)`; None if there is `python`.
         python: a Python function for Numba to compile; None if there is `body`.
         finished: whether `body` writes it as it should run, so that LLVM need not optimise it before it selects
-            instructions.
+            instructions; such a function calls none of these.
     """
 
     name: str

@@ -118,7 +118,7 @@ def _tile(shape: Shape, vectors: int, height: int, groups: int) -> Any:
     kind = ir.VectorType(element, shape.lanes)
     places = [(g, m, j) for g in range(groups) for m in range(height) for j in range(vectors)]
     large = groups == 1 and vectors >= WIDE and height >= 3
-    # Of a few rows, which are one tile, each reads weights from the second-level cache; more rows pass over a block.
+    # The highest tiles pass over a block of weights one after the other; lower ones often are all the rows there are.
     streaming = large and height in STREAMING and height < shape.rows(vectors)
     asks_ahead = large and height >= 4 and not streaming
 

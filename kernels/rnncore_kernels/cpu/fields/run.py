@@ -37,7 +37,8 @@ COMMON_WORDS = 29
     UNITS                       vectors of hidden units
     ROW_THREADS, UNIT_THREADS   the threads' grid; thread = row thread + row_threads * unit thread
     BARRIERS                    a cache line for each row thread, then one for all, zero at the start
-    PARTS                       see `fields.balance`: for each row thread, those of its unit threads; then those of all
+    PARTS                       see `fields.balance`: for each row thread, those of its unit threads; then those of all,
+                                for the backward kernel
     ORDER, SIZES                of Rows
     STATE_ARRAYS                table of addresses: each state, (batch, hidden)
     STAGES, STAGE_TABLE         number of the cell's stages, and the words of each, see `fields.stage`
