@@ -14,11 +14,12 @@ import numba.cpython.rangeobj
 import numba.cpython.tupleobj  # noqa: F401
 from llvmlite import ir
 from numba.core import typed_passes, types, untyped_passes
-from numba.core.compiler import CompilerBase, Flags, compile_extra
+from numba.core.compiler import Compiler, Flags, compile_extra
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import PassManager
 from numba.core.cpu import CPUContext
-from numba.core.typing import BaseContext, builtins, templates
+from numba.core.typing import builtins, templates
+from numba.core.typing.context import BaseContext
 
 from .code.emitted import BUILTINS, Native
 from .code.ir import BYTE, I64, Definition
@@ -76,9 +77,9 @@ class _Types(BaseContext):  # type: ignore[misc]
 class _Instructions(CPUContext):  # type: ignore[misc]
     """What LLVM is told for them."""
 
-    def init(self) -> None:
-        super().init()
+    def __init__(self, types: _Types) -> None:
         self._known: set[Native] = set()
+        super().__init__(types, "cpu")
 
     def load_additional_registries(self) -> None:
         """What is needed was imported above."""
@@ -93,7 +94,7 @@ class _Instructions(CPUContext):  # type: ignore[misc]
         return super().get_function(fn, sig, _firstcall)
 
 
-class _Pipeline(CompilerBase):  # type: ignore[misc]
+class _Pipeline(Compiler):  # type: ignore[misc]
     def define_pipelines(self) -> list[Any]:
         manager = PassManager("integers")
         for each in PASSES:
@@ -103,7 +104,7 @@ class _Pipeline(CompilerBase):  # type: ignore[misc]
 
 
 _types = _Types()
-_instructions = _Instructions(_types, "cpu")
+_instructions = _Instructions(_types)
 
 
 def compile_python(definition: Definition) -> tuple[str, ...]:
