@@ -190,11 +190,12 @@ def _begin(template: Template) -> tuple[Words, Memory]:
     words = template.words[:]
     for place in template.local:
         words[place] += start
-    first, size = template.barriers
-    memory.array[first : first + size] = 0
-    first = template.parts
-    # NumPy would release the GIL for a long copy, and another call may be writing there.
-    memory.array.data[first : first + 8 * len(template.balance)] = memoryview(template.balance).cast("B")
+    if template.threads > 1:
+        first, size = template.barriers
+        memory.array[first : first + size] = 0
+        first = template.parts
+        # NumPy would release the GIL for a long copy, and another call may be writing there.
+        memory.array.data[first : first + 8 * len(template.balance)] = memoryview(template.balance).cast("B")
     return words, memory
 
 

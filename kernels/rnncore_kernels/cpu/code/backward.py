@@ -59,7 +59,7 @@ from ..fields.run import (
 from ..fields.stage import BACKWARD as CELL
 from ..fields.stage import COLUMN, GATES, GATES_BEFORE, GRADS_IN, GRADS_OUT, SPLIT, STAGE_BYTES
 from ..shape import Shape
-from .balance import BALANCE_STEPS, bound, edge, meet_others, publish, worked
+from .balance import BALANCE_STEPS, bound, edge, meet_others, publish, unit_bound, worked
 from .bf16x3 import back_blocks, column_bytes
 from .cellcode import BACKWARD as CELL_ARGUMENTS
 from .emitted import compiled, make_caller
@@ -115,7 +115,7 @@ def make_backward(shape: Shape) -> None:
             configure()
         groups = (units + most - 1) // most
         low, high = edge(parts, unit_threads, j), edge(parts, unit_threads, j + 1)
-        u0, u1 = unit_offset(bound(groups, low), groups, units), unit_offset(bound(groups, high), groups, units)
+        u0, u1 = unit_bound(units, groups, low), unit_bound(units, groups, high)
         all_low, all_high = edge(all_parts, all_threads, thread), edge(all_parts, all_threads, thread + 1)
 
         since, turns = worked(part), 0
@@ -131,8 +131,7 @@ def make_backward(shape: Shape) -> None:
                     publish(part, high - low, bound(groups, high) - bound(groups, low), worked(part) - since)
                     arrivals = meet_others(barrier, arrivals, unit_threads, part)
                     low, high = edge(parts, unit_threads, j), edge(parts, unit_threads, j + 1)
-                    u0 = unit_offset(bound(groups, low), groups, units)
-                    u1 = unit_offset(bound(groups, high), groups, units)
+                    u0, u1 = unit_bound(units, groups, low), unit_bound(units, groups, high)
                     since, turns = worked(part), 0
                 turns += 1
                 s -= 1

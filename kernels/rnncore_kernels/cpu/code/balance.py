@@ -14,6 +14,7 @@ from ..fields.balance import BUSY, COUNT, PART_WORDS, SHIFT, WAITED, WHOLE, WIDT
 from .emitted import compiled, emitted
 from .ir import I64, call_external
 from .memory import meet, set_word, word
+from .rows import unit_offset
 
 BALANCE_STEPS = 4
 """Steps after which threads that share hidden units divide these anew."""
@@ -65,6 +66,8 @@ def publish(part: int, width: int, count: int, busy: int) -> None:
 @compiled("edge")
 def edge(parts: int, number: int, part: int) -> int:
     """Where a part begins, of `number`, by what all have published; in WHOLEths."""
+    if part == 0:
+        return 0
     if part == number:
         return WHOLE
     most, total, at = 1, 0, 0
@@ -94,6 +97,12 @@ def _speed(parts: int, k: int, most: int) -> int:
 def bound(count: int, at: int) -> int:
     """The first of `count` units of work in the part that begins at an edge."""
     return (count * at + WHOLE // 2) >> SHIFT
+
+
+@compiled("unit_bound")
+def unit_bound(units: int, groups: int, at: int) -> int:
+    """The first of `units` vectors, where parts have whole groups of them."""
+    return unit_offset(bound(groups, at), groups, units)
 
 
 @compiled("block_bound")

@@ -50,7 +50,7 @@ from ..fields.run import (
 )
 from ..fields.stage import GATES, STAGE_BYTES
 from ..shape import Shape
-from .balance import BALANCE_STEPS, bound, edge, meet_others, publish, worked
+from .balance import BALANCE_STEPS, bound, edge, meet_others, publish, unit_bound, worked
 from .emitted import compiled
 from .memory import word
 from .rows import (
@@ -61,7 +61,6 @@ from .rows import (
     leave,
     make_most_per_group,
     share,
-    unit_offset,
 )
 from .stages import make_projection, make_stage
 from .tile_registers import make_tile_registers
@@ -118,7 +117,7 @@ def make_forward(shape: Shape) -> None:
         parts = word(args, PARTS) + i * unit_threads * PART_BYTES
         part = parts + j * PART_BYTES
         low, high = edge(parts, unit_threads, j), edge(parts, unit_threads, j + 1)
-        u0, u1 = unit_offset(bound(groups, low), groups, units), unit_offset(bound(groups, high), groups, units)
+        u0, u1 = unit_bound(units, groups, low), unit_bound(units, groups, high)
 
         blocks = word(args, BLOCKS)
         before, n, before_n = blocks, 0, 0
@@ -133,7 +132,7 @@ def make_forward(shape: Shape) -> None:
                 publish(part, high - low, bound(groups, high) - bound(groups, low), worked(part) - since)
                 arrivals = meet_others(barrier, arrivals, unit_threads, part)
                 low, high = edge(parts, unit_threads, j), edge(parts, unit_threads, j + 1)
-                u0, u1 = unit_offset(bound(groups, low), groups, units), unit_offset(bound(groups, high), groups, units)
+                u0, u1 = unit_bound(units, groups, low), unit_bound(units, groups, high)
                 since = worked(part)
             t = steps - 1 - s if reverse else s
             mine = share(n, i, threads)
