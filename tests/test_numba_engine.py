@@ -97,15 +97,40 @@ def test_steps_have_the_bits_of_the_sequence(cell: str) -> None:
 
 def test_division_of_threads() -> None:
     small, large = 100_000, 100_000_000
-    assert divide(1, 64, 8, 100, large, small) == Division(1, 1)
-    assert divide(8, 64, 8, 1, 1000, small) == Division(1, 1)
-    assert divide(2, 64, 8, 100, large, small) == Division(2, 1)
-    assert divide(2, 64, 8, 100, large, large) == Division(1, 2)
-    assert divide(2, 1, 8, 100, large, small) == Division(1, 2)
-    assert divide(2, 1, 8, 100_000, 1000, small) == Division(1, 1)
-    assert divide(16, 8, 32, 100, large, small) == Division(4, 4)
-    assert divide(16, 64, 4, 100, large, large) == Division(4, 4)
-    assert divide(16, 1, 4, 100, large, large) == Division(1, 4)
+    assert divide(1, 64, 8, 8, 100, large, small) == Division(1, 1)
+    assert divide(8, 64, 8, 8, 1, 1000, small) == Division(1, 1)
+    assert divide(2, 64, 8, 8, 100, large, small) == Division(2, 1)
+    assert divide(2, 64, 8, 8, 100, large, large) == Division(1, 2)
+    assert divide(2, 1, 8, 8, 100, large, small) == Division(1, 2)
+    assert divide(16, 8, 32, 32, 100, large, small) == Division(4, 4)
+    assert divide(16, 64, 4, 4, 100, large, large) == Division(4, 4)
+    assert divide(16, 1, 4, 4, 100, large, large) == Division(1, 4)
+
+
+def test_threads_meet_where_each_has_enough_to_do() -> None:
+    small = 100_000
+    assert divide(2, 1, 8, 8, 100_000, 39_999, small) == Division(1, 1)
+    assert divide(2, 1, 8, 8, 100_000, 40_000, small) == Division(1, 2)
+    assert divide(16, 1, 8, 8, 100_000, 60_000, small) == Division(1, 3)
+
+
+def test_units_are_divided_where_rows_would_leave_a_thread_with_more() -> None:
+    small, step = 100_000, 1_000_000
+    assert divide(2, 3, 8, 8, 100, step, small) == Division(1, 2)
+    assert divide(2, 4, 8, 8, 100, step, small) == Division(2, 1)
+    # Seven vectors in two groups, or in seven, leave one thread with four of them: no less than of seven rows.
+    assert divide(2, 7, 7, 2, 100, step, small) == Division(2, 1)
+    assert divide(2, 7, 7, 7, 100, step, small) == Division(2, 1)
+    assert divide(2, 7, 8, 8, 100, step, small) == Division(1, 2)
+    # It is not worth meeting for little, nor for one row of many.
+    assert divide(2, 3, 8, 8, 100, 90_000, small) == Division(2, 1)
+    assert divide(2, 33, 8, 8, 100, 100 * step, small) == Division(2, 1)
+    # Tiles of rows: three would leave one thread with two.
+    assert divide(2, 96, 8, 8, 100, step, small, 32) == Division(1, 2)
+
+
+def test_kinds_of_input_projection() -> None:
+    small, large = 100_000, 100_000_000
     assert not is_separate(Division(1, 1), 1, 64, small)
     assert is_separate(Division(1, 1), 2, 64, small)
     assert not is_separate(Division(1, 2), 2, 64, small)

@@ -18,7 +18,7 @@ SHAPE = (1 << 10, 1 << 10)
 
 @pytest.fixture(autouse=True)
 def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recycling, "_free", [])
+    monkeypatch.setattr(recycling, "_free", recycling.Free())
 
 
 def test_memory_is_used_again_when_the_last_view_is_gone() -> None:
@@ -38,6 +38,37 @@ def test_memory_is_used_again_when_the_last_view_is_gone() -> None:
     del view
     gc.collect()
     assert address(recycling.empty(SHAPE, np.dtype(np.float32))) == first
+
+
+def test_sizes_kept_longest_ago_are_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    least = recycling.LEAST_BYTES
+    monkeypatch.setattr(recycling, "MOST_BYTES", 5 * least)
+    kept = recycling._free
+
+    def use(*sizes: int) -> list[int]:
+        memory = [recycling.Memory(size) for size in sizes]
+        while memory:
+            memory.pop(0)
+            gc.collect()
+        return [size // least for size, arrays in kept.arrays.items() for _ in arrays]
+
+    assert use(least, least, 2 * least) == [1, 1, 2]
+    assert use(least) == [2, 1, 1]
+    assert use(3 * least) == [1, 1, 3]
+    assert use(4 * least) == [4]
+    assert use(6 * least) == [4]
+    assert kept.size == 4 * least
+
+
+def test_memory_is_used_again_for_a_little_less() -> None:
+    address_of = {}
+    for size in (1000 * 1000, 990 * 1000, 700 * 1000):
+        memory = recycling.Memory(size)
+        assert size <= memory.array.size <= 1.125 * size
+        address_of[size] = address(memory.array)
+        del memory
+        gc.collect()
+    assert address_of[990_000] == address_of[1_000_000] != address_of[700_000]
 
 
 def test_too_little_memory_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,14 +13,18 @@ ROWS_BYTES = 3 << 19
 FEW_ROWS, FEW_ROWS_BYTES = 6, 3 << 18
 """Rows that are one tile, and the limit for these: a tile of half of them takes more than half as long."""
 
+MEETING_SHARE, MEETING_FLOPS = 0.04, 15_000
+"""What it costs to meet at each step: that share of a thread's work, and as long as so many operations take."""
+
 FUSED_BYTES, FUSED_ROWS = 4 << 20, 24
 """Most weights of a thread, and least rows, for which both products of a step in one pass are as fast as two."""
 
 MIN_FLOPS = 1_500_000
 """Least work of a call for which a second thread is worth waking."""
 
-MIN_STEP_FLOPS = 110_000
-"""Least work of a step for which threads may meet at each step."""
+MIN_THREAD_FLOPS, MIN_KEPT_FLOPS = 20_000, 55_000
+"""Least work of each of several threads in a step at which they meet; and the same of a step that is kept for the
+backward pass, which may be one thread's and then reads what others wrote."""
 
 
 @dataclass(frozen=True)
@@ -40,28 +44,48 @@ class Division:
 
 
 def divide(
-    threads: int, batch: int, groups: int, steps: int, step_flops: int, weight_bytes: int, row_tile: int = 1
+    threads: int,
+    batch: int,
+    units: int,
+    groups: int,
+    steps: int,
+    step_flops: int,
+    weight_bytes: int,
+    row_tile: int = 1,
+    min_flops: int = MIN_THREAD_FLOPS,
 ) -> Division:
     """The grid for a run.
 
     Args:
         threads: most that may be used.
         batch: B.
-        groups: of hidden units, the least that a thread can have.
+        units: vectors of hidden units.
+        groups: of these, the least that a thread can have.
         steps: T.
         step_flops: operations of all products of a step.
         weight_bytes: of the weights that every step reads.
         row_tile: rows that take as long as one.
+        min_flops: least of each of several threads that meet.
     """
     if threads <= 1 or step_flops * steps < MIN_FLOPS:
         return Division(1, 1)
-    by_rows = min(threads, (batch + 1) // 2 if row_tile == 1 else -(-batch // row_tile))
-    by_units = min(threads, groups) if step_flops >= MIN_STEP_FLOPS else 1
-    if row_tile > 1 and -(-batch // row_tile) % by_rows:
+    row_tiles = -(-batch // row_tile)
+    by_rows = min(threads, (batch + 1) // 2 if row_tile == 1 else row_tiles)
+    by_units = max(1, min(threads, groups, step_flops // min_flops))
+    if row_tile > 1 and row_tiles % by_rows:
         by_rows = 1  # threads with different numbers of tiles would wait for one another
-    if weight_bytes <= (ROWS_BYTES if batch > FEW_ROWS else FEW_ROWS_BYTES):
-        return Division(by_rows, max(1, min(by_units, threads // by_rows)))
-    return Division(max(1, min(by_rows, threads // by_units)), by_units)
+    rows_first = Division(by_rows, max(1, min(by_units, threads // by_rows)))
+    units_first = Division(max(1, min(by_rows, threads // by_units)), by_units)
+    if weight_bytes > (ROWS_BYTES if batch > FEW_ROWS else FEW_ROWS_BYTES):
+        return units_first
+
+    def most(division: Division) -> float:
+        """The share of a step that the thread with most to do has."""
+        rows, of_groups = -(-row_tiles // division.row_threads), -(-groups // division.unit_threads)
+        return rows / row_tiles * min(1.0, of_groups * -(-units // groups) / units)
+
+    saved = (1 - MEETING_SHARE) * most(rows_first) - most(units_first)
+    return units_first if saved * step_flops > MEETING_FLOPS else rows_first
 
 
 def is_separate(division: Division, steps: int, batch: int, weight_bytes: int) -> bool:

@@ -9,7 +9,7 @@ import functools
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from .division import Division, divide, is_separate
+from .division import MIN_KEPT_FLOPS, MIN_THREAD_FLOPS, Division, divide, is_separate
 from .fields.balance import even_parts
 from .fields.bf16x3 import ROWS as TILE_ROWS
 from .fields.bf16x3 import column_bytes as bf16_column_bytes
@@ -104,7 +104,7 @@ class Template(NamedTuple):
 
 def impl(layer: Layer, steps: int, batch: int, threads: int, *, training: bool) -> str:
     """Width of vectors or AMX, threads by rows x by units, whether one pass computes both products; so for backward."""
-    division, separate = forward_division(layer, steps, batch, threads)
+    division, separate = forward_division(layer, steps, batch, threads, keep=training)
     unit = "AMX" if uses_tile_registers(layer, batch) else f"{8 * layer.shape.vector_bytes}-bit"
     words = f"{unit} {division}{'' if separate else ' fused'}"
     return f"{words}, back {_backward_division(layer, steps, batch, threads)}" if training else words
@@ -117,17 +117,23 @@ def uses_tile_registers(layer: Layer, batch: int) -> bool:
     return filled(batch, (layer.inputs, layer.hidden)) >= LEAST_FILLED
 
 
-def forward_division(layer: Layer, steps: int, batch: int, threads: int) -> tuple[Division, bool]:
-    """How threads divide a run, and whether the input projection is separate."""
+def forward_division(
+    layer: Layer, steps: int, batch: int, threads: int, *, keep: bool = False
+) -> tuple[Division, bool]:
+    """How threads divide a run, which keeps what the backward pass needs or not, and whether the input projection is
+    separate.
+    """
     step_flops, weight_bytes = 2 * batch * layer.weights, layer.weights * layer.shape.itemsize
-    division = divide(threads, batch, layer.groups, steps, step_flops, weight_bytes, _row_tile(layer, batch))
+    sizes, least = (threads, batch, layer.units, layer.groups, steps), MIN_KEPT_FLOPS if keep else MIN_THREAD_FLOPS
+    division = divide(*sizes, step_flops, weight_bytes, _row_tile(layer, batch), least)
     separate = is_separate(division, steps, batch, weight_bytes)
     return division, separate or uses_tile_registers(layer, batch)
 
 
 def _backward_division(layer: Layer, steps: int, batch: int, threads: int) -> Division:
     step_flops = 2 * batch * layer.recurrent_weights
-    return divide(threads, batch, layer.back_groups, steps, step_flops, layer.recurrent_bytes, _row_tile(layer, batch))
+    sizes = threads, batch, layer.units, layer.back_groups, steps
+    return divide(*sizes, step_flops, layer.recurrent_bytes, _row_tile(layer, batch))
 
 
 def _row_tile(layer: Layer, batch: int) -> int:
@@ -140,7 +146,7 @@ def forward_template(layer: Layer, steps: int, batch: int, count: int, most: int
     """For inference, where `count` is -1, or training with that many rows of all steps together."""
     keep = count >= 0
     row = layer.row_bytes
-    division, separate = forward_division(layer, steps, batch, threads)
+    division, separate = forward_division(layer, steps, batch, threads, keep=keep)
     table_rows = max(1, batch, PROJECTION_ROWS if separate else 0)
     tiled, bf16_size = uses_tile_registers(layer, batch), 0
     projected_rows = table_rows

@@ -1,7 +1,10 @@
-"""Large memory that is used again: the system takes milliseconds to hand out and clear what a training step keeps."""
+"""Memory that is used again: the system takes as long to hand out and clear what a training step keeps as it takes to
+fill it, and the C library gives back to it whatever is large or lies at the end.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import threading
@@ -12,12 +15,11 @@ import numpy as np
 from ..contract import Array
 from .memory import aligned
 
-LEAST_BYTES = 1 << 20
+LEAST_BYTES = 1 << 17
+"""Less is the C library's: its free memory goes back to the system from that size on."""
+
 MOST_BYTES = 1 << 28
 """Memory that is kept for the next call, in all."""
-
-_free: list[Array] = []
-_lock = threading.RLock()
 
 
 class Memory:
@@ -30,7 +32,7 @@ class Memory:
     __slots__ = ("array",)
 
     def __init__(self, size: int) -> None:
-        self.array = _take(size)
+        self.array = _free.take(size)
 
     @property
     def __array_interface__(self) -> dict[str, Any]:
@@ -40,11 +42,7 @@ class Memory:
         if not hasattr(self, "array"):
             return  # there was not enough memory
         if LEAST_BYTES <= self.array.size <= MOST_BYTES:
-            # Re-entrant: collecting garbage inside `with` may come here again.
-            with _lock:
-                _free.append(self.array)
-                while sum(array.size for array in _free) > MOST_BYTES:
-                    _free.pop(0)
+            _free.keep(self.array)
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
@@ -56,19 +54,55 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     return np.asarray(Memory(size))[:size].view(dtype).reshape(shape)
 
 
-def _take(size: int) -> Array:
-    if size >= LEAST_BYTES:
-        with _lock:
-            for index, array in enumerate(_free):
-                if size <= array.size <= 2 * size:
-                    return _free.pop(index)
-    return aligned(size)
+class Free:
+    """Memory that nobody uses now.
+
+    Attributes:
+        arrays: it, by size; the size that was kept last stands last.
+        size: of all together, in bytes.
+    """
+
+    def __init__(self) -> None:
+        self.arrays: dict[int, list[Array]] = {}
+        self.size = 0
+        # Re-entrant: collecting garbage inside `with` may come here again.
+        self._lock = threading.RLock()
+
+    def take(self, size: int) -> Array:
+        """Memory of at least so many bytes, used before or new."""
+        if size < LEAST_BYTES:
+            return aligned(size)
+        # In steps of at most an eighth, so that memory fits what is a little smaller, too.
+        step = 1 << (size.bit_length() - 4)
+        size = -(-size // step) * step
+        with self._lock, contextlib.suppress(LookupError):
+            return self._remove(size, -1)
+        return aligned(size)
+
+    def keep(self, array: Array) -> None:
+        """Keep it for whoever takes as much next, and forget the size kept longest ago if it is too much in all."""
+        with self._lock:
+            arrays = self.arrays.pop(array.size, [])
+            arrays.append(array)
+            self.arrays[array.size] = arrays
+            self.size += array.size
+            while self.size > MOST_BYTES:
+                self._remove(next(iter(self.arrays)), 0)
+
+    def _remove(self, size: int, index: int) -> Array:
+        arrays = self.arrays[size]
+        array = arrays.pop(index)
+        self.size -= size
+        if not arrays:
+            self.arrays.pop(size, None)
+        return array
+
+    def after_fork(self) -> None:
+        """In a forked child nobody holds the lock."""
+        self._lock = threading.RLock()
 
 
-def _after_fork() -> None:
-    global _lock
-    _lock = threading.RLock()
-
+_free = Free()
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(after_in_child=_free.after_fork)
