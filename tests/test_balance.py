@@ -84,8 +84,8 @@ def test_a_thread_that_was_kept_waiting_is_not_left_without_work() -> None:
     assert min(balanced([1000, 10**7], 64, turns=100)) >= 1
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru"])
-@pytest.mark.parametrize("grid", [(1, 2), (2, 2), (1, 5)])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "gru_before"])
+@pytest.mark.parametrize("grid", [(1, 2), (2, 2), (1, 3), (1, 5)])
 @pytest.mark.parametrize("separate", [False, True])
 def test_same_bits_however_uneven_the_parts(
     cell: str, grid: tuple[int, int], separate: bool, monkeypatch: pytest.MonkeyPatch, nan_filled_empty: None

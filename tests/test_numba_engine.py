@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("fresh_templates")
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("separate", [False, True])
-@pytest.mark.parametrize("grid", [(1, 1), (2, 1), (1, 2), (3, 2), (2, 5)])
+@pytest.mark.parametrize("grid", [(1, 1), (2, 1), (1, 2), (1, 4), (3, 2), (2, 5)])
 def test_same_bits_however_threads_divide_the_work(
     cell: str, separate: bool, grid: tuple[int, int], monkeypatch: pytest.MonkeyPatch, nan_filled_empty: None
 ) -> None:
@@ -118,10 +118,12 @@ def test_units_are_divided_where_rows_would_leave_a_thread_with_more() -> None:
     small, step = 100_000, 1_000_000
     assert divide(2, 3, 8, 8, 100, step, small) == Division(1, 2)
     assert divide(2, 4, 8, 8, 100, step, small) == Division(2, 1)
-    # Seven vectors in two groups, or in seven, leave one thread with four of them: no less than of seven rows.
+    # Seven vectors in two groups leave one thread with four of them: no less than of seven rows.
     assert divide(2, 7, 7, 2, 100, step, small) == Division(2, 1)
-    assert divide(2, 7, 7, 7, 100, step, small) == Division(2, 1)
     assert divide(2, 7, 8, 8, 100, step, small) == Division(1, 2)
+    # Of five rows the fourth group of seven is not divided; of seven it is.
+    assert divide(2, 5, 7, 7, 100, step, small) == Division(2, 1)
+    assert divide(2, 7, 7, 7, 100, step, small) == Division(1, 2)
     # It is not worth meeting for little, nor for one row of many.
     assert divide(2, 3, 8, 8, 100, 90_000, small) == Division(2, 1)
     assert divide(2, 33, 8, 8, 100, 100 * step, small) == Division(2, 1)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .fields.balance import piece_count
+
 ROWS_BYTES = 3 << 19
 """Most weights for which threads divide rows, each reading all weights, before they divide units and meet."""
 
@@ -81,7 +83,9 @@ def divide(
 
     def most(division: Division) -> float:
         """The share of a step that the thread with most to do has."""
-        rows, of_groups = -(-row_tiles // division.row_threads), -(-groups // division.unit_threads)
+        rows = -(-row_tiles // division.row_threads)
+        parts = piece_count(rows, groups % division.unit_threads) if row_tile == 1 else 1
+        of_groups = -(-groups * parts // division.unit_threads) / parts
         return rows / row_tiles * min(1.0, of_groups * -(-units // groups) / units)
 
     saved = (1 - MEETING_SHARE) * most(rows_first) - most(units_first)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..fields.balance import BUSY, COUNT, PART_WORDS, SHIFT, WAITED, WHOLE, WIDTH
+from ..fields.balance import BUSY, COUNT, PART_WORDS, SHIFT, WAITED, WHOLE, WIDTH, piece_count
 from .emitted import compiled, emitted
 from .ir import I64, call_external
 from .memory import meet, set_word, word
@@ -36,6 +36,9 @@ def _clock(b: Any) -> Any:
 
 
 clock: Callable[[], int] = emitted("clock", (), _clock, returns=True, inline=True)
+
+
+pieces: Callable[[int, int], int] = compiled("pieces")(piece_count)
 
 
 @compiled("worked")

@@ -50,7 +50,7 @@ from ..fields.run import (
 )
 from ..fields.stage import GATES, STAGE_BYTES
 from ..shape import Shape
-from .balance import BALANCE_STEPS, bound, edge, meet_others, publish, unit_bound, worked
+from .balance import BALANCE_STEPS, bound, edge, meet_others, pieces, publish, unit_bound, worked
 from .emitted import compiled
 from .memory import word
 from .rows import (
@@ -126,22 +126,26 @@ def make_forward(shape: Shape) -> None:
             bring(args, before, 0, share(n, i, threads), i, u0, u1)
             arrivals = meet_others(barrier, arrivals, unit_threads, part)
         projected_steps, projected_taken, row_index = 0, 0, 0
-        since = worked(part)
+        # Rows on tile registers are not divided: they come in tiles.
+        uneven = groups % unit_threads if bf16 == 0 else 0
+        since, all_pieces = worked(part), 0
         for s in range(steps):
             if unit_threads > 1 and s > 0 and s % BALANCE_STEPS == 0:
-                publish(part, high - low, bound(groups, high) - bound(groups, low), worked(part) - since)
+                publish(part, high - low, bound(all_pieces, high) - bound(all_pieces, low), worked(part) - since)
                 arrivals = meet_others(barrier, arrivals, unit_threads, part)
                 low, high = edge(parts, unit_threads, j), edge(parts, unit_threads, j + 1)
                 u0, u1 = unit_bound(units, groups, low), unit_bound(units, groups, high)
                 since = worked(part)
             t = steps - 1 - s if reverse else s
             mine = share(n, i, threads)
+            all_pieces = groups * pieces(mine, uneven)
             after = blocks + ((s + 1) & 1) * batch * row_bytes if pair else before + max(before_n, n) * row_bytes
             projected_row = 0
             if separate:
                 if s == projected_steps:
-                    # The input projection of as many steps as there is room for.
-                    count, projected_taken = 0, 0
+                    # The input projection of as many steps as there is room for. Its pieces are not those of a step,
+                    # and its time is not measured.
+                    count, projected_taken, since = 0, 0, since - worked(part)
                     while projected_steps < steps:
                         t_there = steps - 1 - projected_steps if reverse else projected_steps
                         there = share(active(sizes, batch, t_there), i, threads)
@@ -155,7 +159,10 @@ def make_forward(shape: Shape) -> None:
                         to_bf16(x_rows, count, word(args, INPUT), bf16)
                     for number in range(stages):
                         stage = word(args, STAGE_TABLE) + number * STAGE_BYTES
-                        project(args, stage, x_rows, count, projected, low, high, bf16)
+                        project(args, stage, x_rows, count, projected, low, high, uneven, bf16)
+                    since += worked(part)
+                    if uneven != 0:
+                        arrivals = meet_others(barrier, arrivals, unit_threads, part)
                 projected_row = projected_taken
                 projected_taken += mine
             else:
@@ -167,7 +174,7 @@ def make_forward(shape: Shape) -> None:
             for number in range(stages):
                 compute(args, number, i, low, high, mine, row_index, x_rows, projected if separate else 0,
                         projected_row, before, after, operand_rows, out_rows if out != 0 else 0, scratch,
-                        (s + word(args, TURN)) & 1, bf16)  # fmt: skip
+                        (s + word(args, TURN)) & 1, uneven, bf16)  # fmt: skip
                 if number < stages - 1:
                     arrivals = meet_others(barrier, arrivals, unit_threads, part)
             row_index += 0 if pair else n
@@ -176,6 +183,9 @@ def make_forward(shape: Shape) -> None:
             if s + 1 < steps:
                 following = active(sizes, batch, t - 1 if reverse else t + 1)
             stay = share(following, i, threads)
+            if uneven != 0 and (stay < mine or word(args, LAST) != 0):
+                # Others may have computed some of these rows' units.
+                arrivals = meet_others(barrier, arrivals, unit_threads, part)
             for value in range(word(args, STATES)):
                 state, values = word(word(args, STATE_ARRAYS), value), after + value * word(args, STATE_VALUE)
                 take(args, values, state, hidden * item, stay, mine, i, u0, u1)

@@ -31,27 +31,29 @@ from ..fields.run import (
 from ..fields.stage import CARRY_IN, CARRY_OUT, COLUMN, COLUMNS, GATES, GATES_BEFORE, SPLIT, STAGE_BYTES
 from ..fields.stage import FORWARD as CELL
 from ..shape import Shape
-from .balance import bound
+from .balance import bound, pieces
 from .bf16x3 import column_bytes
 from .cellcode import FORWARD as CELL_ARGUMENTS
 from .emitted import compiled, make_caller
 from .memory import word
 from .multiply import make_multiply
-from .rows import fill_table, groups_together, make_most_per_group, unit_offset
+from .rows import fill_table, groups_together, make_most_per_group, part_start, unit_offset
 from .tile_registers import TileRegisters
 
 
 def make_projection(shape: Shape, tile_registers: TileRegisters) -> Any:
-    """`project(...)`: the thread's columns of W_ih x + bias of a stage, for n rows.
+    """`project(...)`: the thread's pieces of W_ih x + bias of a stage, for n rows.
 
     In `projected` the columns of a group stand together: PROJECTED_ROWS rows of those of the first, then of the second.
-    With `bf16` these are the rows in three parts.
+    Pieces are groups of units, or with `uneven` some of the rows of one. With `bf16` these are the rows in three parts.
     """
     vector, most_per_group = shape.vector_bytes, make_most_per_group(shape)
     multiply, multiply_bf16 = make_multiply(shape), tile_registers.multiply
 
     @compiled("project")
-    def project(args: int, stage: int, x_rows: int, n: int, projected: int, low: int, high: int, bf16: int) -> None:
+    def project(
+        args: int, stage: int, x_rows: int, n: int, projected: int, low: int, high: int, uneven: int, bf16: int
+    ) -> None:
         units, width = word(args, UNITS), word(args, INPUT)
         gates, split = word(stage, GATES), word(stage, SPLIT)
         columns, column = word(stage, COLUMNS), word(stage, COLUMN)
@@ -61,25 +63,32 @@ def make_projection(shape: Shape, tile_registers: TileRegisters) -> Any:
         if bf16 != 0:
             w, w_column = word(args, W_X_BF16), column_bytes(width)
         w += word(stage, GATES_BEFORE) * units * w_column
-        for group in range(bound(groups, low), bound(groups, high)):
+        parts = pieces(n, uneven)
+        piece, last = bound(groups * parts, low), bound(groups * parts, high)
+        while piece < last:
+            group, part = piece // parts, piece % parts
+            count = min(parts - part, last - piece)
+            piece += count
+            first_row = part_start(n, part, parts)
+            m = part_start(n, part + count, parts) - first_row
             u = unit_offset(group, groups, units)
             wide = unit_offset(group + 1, groups, units) - u
             place, row = (column * units + u * columns) * vector, columns * wide * vector
-            start, c = word(args, BIAS) + place, projected + place * word(args, PROJECTED_ROWS)
+            start, c = word(args, BIAS) + place, projected + place * word(args, PROJECTED_ROWS) + first_row * row
             at = w + u * gates * w_column
             if bf16 != 0:
-                multiply_bf16(gates * wide, bf16, n, width, at, start, 0, c, row)
+                multiply_bf16(gates * wide, bf16, m, width, at, start, 0, c, row)
             else:
-                multiply(gates * wide, x_rows, n, width, at, start, 0, c, row, 1, 0, 0, 0)
+                multiply(gates * wide, x_rows + 8 * first_row, m, width, at, start, 0, c, row, 1, 0, 0, 0)
             if split > 0:
                 behind = gates * wide * vector
-                multiply(split * wide, x_rows, n, 0, 0, start + behind, 0, c + behind, row, 1, 0, 0, 0)
+                multiply(split * wide, x_rows, m, 0, 0, start + behind, 0, c + behind, row, 1, 0, 0, 0)
 
     return project
 
 
 def make_stage(shape: Shape, tile_registers: TileRegisters) -> Any:
-    """`compute(...)`: one stage of one step, for the thread's rows and groups.
+    """`compute(...)`: one stage of one step, for the thread's pieces as in `make_projection`.
 
     `projected` is what `project` made, the step's rows from `projected_row` on, or 0. With `bf16`, room for
     operands in three parts, the product is computed on tile registers.
@@ -92,7 +101,7 @@ def make_stage(shape: Shape, tile_registers: TileRegisters) -> Any:
     def compute(
         args: int, number: int, i: int, low: int, high: int, n: int, row_index: int, x_rows: int, projected: int,
         projected_row: int, before: int, after: int, operand_rows: int, out_rows: int, scratch: int,
-        down: int, bf16: int,
+        down: int, uneven: int, bf16: int,
     ) -> None:  # fmt: skip
         stage = word(args, STAGE_TABLE) + number * STAGE_BYTES
         gates, split = word(stage, GATES), word(stage, SPLIT)
@@ -133,18 +142,26 @@ def make_stage(shape: Shape, tile_registers: TileRegisters) -> Any:
             to_bf16(operand_rows, n, hidden, bf16)
         w_h += word(stage, GATES_BEFORE) * units * w_column
         bias = word(args, BIAS) + column * units * vector
-        first_group, last_group = bound(groups, low), bound(groups, high)
-        while first_group < last_group:
-            together = groups_together(first_group, last_group, groups, more, n, down) if bf16 == 0 else 1
-            group = last_group - together if down != 0 else first_group
+        parts = pieces(n, uneven)
+        piece, last = bound(groups * parts, low), bound(groups * parts, high)
+        while piece < last:
+            together, group, part, count = 1, piece // parts, piece % parts, min(parts - piece % parts, last - piece)
+            if down != 0:
+                group = (last - 1) // parts
+                count = last - max(piece, group * parts)
+                part = last - count - group * parts
+            if count == parts and bf16 == 0:
+                together = groups_together((piece + parts - 1) // parts, last // parts, groups, more, n, down)
+                if down != 0:
+                    group += 1 - together
             u, wide = group * base + min(group, more), base + (1 if group < more else 0)
             group_bytes = columns * wide * vector
             pre_row = together * group_bytes
             behind = split * wide * vector
             w = w_h + u * gates * w_column
-            r = 0
-            while r < n:
-                m = min(most_rows, n - r)
+            r, behind_last = part_start(n, part, parts), part_start(n, part + count, parts)
+            while r < behind_last:
+                m = min(most_rows, behind_last - r)
                 of_x, of_x_row, of_x_group = scratch, pre_row, group_bytes
                 if projected == 0:
                     start = bias + u * columns * vector
@@ -180,8 +197,8 @@ def make_stage(shape: Shape, tile_registers: TileRegisters) -> Any:
                     x_inside += of_x_group
                 r += m
             if down != 0:
-                last_group -= together
+                last -= together * count
             else:
-                first_group += together
+                piece += together * count
 
     return compute
