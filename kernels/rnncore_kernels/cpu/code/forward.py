@@ -128,17 +128,14 @@ def make_forward(shape: Shape) -> None:
         projected_steps, projected_taken, row_index = 0, 0, 0
         # Rows on tile registers are not divided: they come in tiles.
         uneven = groups % unit_threads if bf16 == 0 else 0
-        since, all_pieces = worked(part), 0
+        since = worked(part)
         for s in range(steps):
             if unit_threads > 1 and s > 0 and s % BALANCE_STEPS == 0:
-                publish(part, high - low, bound(all_pieces, high) - bound(all_pieces, low), worked(part) - since)
-                arrivals = meet_others(barrier, arrivals, unit_threads, part)
                 low, high = edge(parts, unit_threads, j), edge(parts, unit_threads, j + 1)
                 u0, u1 = unit_bound(units, groups, low), unit_bound(units, groups, high)
                 since = worked(part)
             t = steps - 1 - s if reverse else s
             mine = share(n, i, threads)
-            all_pieces = groups * pieces(mine, uneven)
             after = blocks + ((s + 1) & 1) * batch * row_bytes if pair else before + max(before_n, n) * row_bytes
             projected_row = 0
             if separate:
@@ -193,6 +190,9 @@ def make_forward(shape: Shape) -> None:
                 first, last = (share(before_n, i, threads), mine) if reverse else (stay, mine)
                 take(args, after, word(args, LAST), word(args, LAST_ROW), first, last, i, u0, u1)
             bring(args, after, mine, stay, i, u0, u1)
+            if unit_threads > 1 and (s + 1) % BALANCE_STEPS == 0:
+                all_pieces = groups * pieces(mine, uneven)
+                publish(part, high - low, bound(all_pieces, high) - bound(all_pieces, low), worked(part) - since)
             arrivals = meet_others(barrier, arrivals, unit_threads, part)
             before, before_n, n = after, n, following
         if bf16 != 0:
