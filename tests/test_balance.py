@@ -90,7 +90,7 @@ def test_a_thread_that_was_kept_waiting_is_not_left_without_work() -> None:
 def test_same_bits_however_uneven_the_parts(
     cell: str, grid: tuple[int, int], separate: bool, monkeypatch: pytest.MonkeyPatch, nan_filled_empty: None
 ) -> None:
-    sizes = (13, 7, 5, 150)
+    sizes = (13, 13, 5, 150)
     monkeypatch.setattr(plan, "is_separate", lambda *_: separate)
     monkeypatch.setattr(plan, "PROJECTION_ROWS", 40)
     monkeypatch.setattr(plan, "CHUNK_LEAST", 30)

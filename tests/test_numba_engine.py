@@ -112,6 +112,7 @@ def test_threads_meet_where_each_has_enough_to_do() -> None:
     assert divide(2, 1, 8, 8, 100_000, 39_999, small) == Division(1, 1)
     assert divide(2, 1, 8, 8, 100_000, 40_000, small) == Division(1, 2)
     assert divide(16, 1, 8, 8, 100_000, 60_000, small) == Division(1, 3)
+    assert divide(16, 8, 32, 32, 100_000, 80_000, small) == Division(4, 1)
 
 
 def test_units_are_divided_where_rows_would_leave_a_thread_with_more() -> None:
@@ -124,6 +125,7 @@ def test_units_are_divided_where_rows_would_leave_a_thread_with_more() -> None:
     # Of five rows the fourth group of seven is not divided; of seven it is.
     assert divide(2, 5, 7, 7, 100, step, small) == Division(2, 1)
     assert divide(2, 7, 7, 7, 100, step, small) == Division(1, 2)
+    assert divide(2, 7, 7, 7, 100, step, small, 1, 20_000, True) == Division(2, 1)
     # It is not worth meeting for little, nor for one row of many.
     assert divide(2, 3, 8, 8, 100, 90_000, small) == Division(2, 1)
     assert divide(2, 33, 8, 8, 100, 100 * step, small) == Division(2, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,6 +59,23 @@ def test_sizes_kept_longest_ago_are_forgotten_first(monkeypatch: pytest.MonkeyPa
     assert use(4 * least) == [4]
     assert use(6 * least) == [4]
     assert kept.size == 4 * least
+
+
+def test_memory_that_is_freed_while_other_memory_is_kept() -> None:
+    least, kept = recycling.LEAST_BYTES, recycling._free
+    freed = [recycling.Memory(least)]
+
+    class Collecting(dict[int, list[NDArray[np.uint8]]]):
+        def pop(self, *args: Any) -> Any:
+            freed.clear()
+            return super().pop(*args)
+
+    kept.arrays = Collecting()
+    memory = recycling.Memory(least)
+    del memory
+    gc.collect()
+    assert not freed
+    assert (len(kept.arrays[least]), kept.size) == (2, 2 * least)
 
 
 def test_memory_is_used_again_for_a_little_less() -> None:

@@ -55,6 +55,7 @@ def divide(
     weight_bytes: int,
     row_tile: int = 1,
     min_flops: int = MIN_THREAD_FLOPS,
+    whole_groups: bool = False,
 ) -> Division:
     """The grid for a run.
 
@@ -68,24 +69,26 @@ def divide(
         weight_bytes: of the weights that every step reads.
         row_tile: rows that take as long as one.
         min_flops: least of each of several threads that meet.
+        whole_groups: no group is shared by rows.
     """
     if threads <= 1 or step_flops * steps < MIN_FLOPS:
         return Division(1, 1)
     row_tiles = -(-batch // row_tile)
     by_rows = min(threads, (batch + 1) // 2 if row_tile == 1 else row_tiles)
-    by_units = max(1, min(threads, groups, step_flops // min_flops))
+    meeting = step_flops // min_flops
+    by_units = max(1, min(threads, groups, meeting))
     if row_tile > 1 and row_tiles % by_rows:
         by_rows = 1  # threads with different numbers of tiles would wait for one another
-    rows_first = Division(by_rows, max(1, min(by_units, threads // by_rows)))
-    units_first = Division(max(1, min(by_rows, threads // by_units)), by_units)
+    rows_first = Division(by_rows, max(1, min(by_units, threads // by_rows, meeting // by_rows)))
+    units_first = Division(max(1, min(by_rows, threads // by_units, meeting // by_units)), by_units)
     if weight_bytes > (ROWS_BYTES if batch > FEW_ROWS else FEW_ROWS_BYTES):
         return units_first
 
     def most(division: Division) -> float:
         """The share of a step that the thread with most to do has."""
         rows = -(-row_tiles // division.row_threads)
-        parts = piece_count(rows, groups % division.unit_threads) if row_tile == 1 else 1
-        of_groups = -(-groups * parts // division.unit_threads) / parts
+        pieces = 1 if whole_groups else piece_count(rows, groups % division.unit_threads)
+        of_groups = -(-groups * pieces // division.unit_threads) / pieces
         return rows / row_tiles * min(1.0, of_groups * -(-units // groups) / units)
 
     saved = (1 - MEETING_SHARE) * most(rows_first) - most(units_first)

@@ -125,15 +125,16 @@ def forward_division(
     """
     step_flops, weight_bytes = 2 * batch * layer.weights, layer.weights * layer.shape.itemsize
     sizes, least = (threads, batch, layer.units, layer.groups, steps), MIN_KEPT_FLOPS if keep else MIN_THREAD_FLOPS
-    division = divide(*sizes, step_flops, weight_bytes, _row_tile(layer, batch), least)
+    tiled = uses_tile_registers(layer, batch)
+    division = divide(*sizes, step_flops, weight_bytes, _row_tile(layer, batch), least, tiled)
     separate = is_separate(division, steps, batch, weight_bytes)
-    return division, separate or uses_tile_registers(layer, batch)
+    return division, separate or tiled
 
 
 def _backward_division(layer: Layer, steps: int, batch: int, threads: int) -> Division:
     step_flops = 2 * batch * layer.recurrent_weights
     sizes = threads, batch, layer.units, layer.back_groups, steps
-    return divide(*sizes, step_flops, layer.recurrent_bytes, _row_tile(layer, batch))
+    return divide(*sizes, step_flops, layer.recurrent_bytes, _row_tile(layer, batch), MIN_THREAD_FLOPS, True)
 
 
 def _row_tile(layer: Layer, batch: int) -> int:

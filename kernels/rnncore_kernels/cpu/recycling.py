@@ -4,7 +4,6 @@ fill it, and the C library gives back to it whatever is large or lies at the end
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import threading
@@ -58,15 +57,16 @@ class Free:
     """Memory that nobody uses now.
 
     Attributes:
-        arrays: it, by size; the size that was kept last stands last.
-        size: of all together, in bytes.
+        arrays: the memory, by its size; the size that was kept last stands last.
+        size: of all of it, in bytes.
     """
 
     def __init__(self) -> None:
         self.arrays: dict[int, list[Array]] = {}
         self.size = 0
-        # Re-entrant: collecting garbage inside `with` may come here again.
-        self._lock = threading.RLock()
+        # Collecting garbage, which may happen anywhere below, gives more; whoever has the lock puts it in its place.
+        self._given: list[Array] = []
+        self._lock = threading.Lock()
 
     def take(self, size: int) -> Array:
         """Memory of at least so many bytes, used before or new."""
@@ -75,13 +75,27 @@ class Free:
         # In steps of at most an eighth, so that memory fits what is a little smaller, too.
         step = 1 << (size.bit_length() - 4)
         size = -(-size // step) * step
-        with self._lock, contextlib.suppress(LookupError):
-            return self._remove(size, -1)
+        if self._lock.acquire(blocking=False):
+            try:
+                self._place_given()
+                if size in self.arrays:
+                    return self._remove(size, -1)
+            finally:
+                self._lock.release()
         return aligned(size)
 
     def keep(self, array: Array) -> None:
         """Keep it for whoever takes as much next, and forget the size kept longest ago if it is too much in all."""
-        with self._lock:
+        self._given.append(array)
+        if self._lock.acquire(blocking=False):
+            try:
+                self._place_given()
+            finally:
+                self._lock.release()
+
+    def _place_given(self) -> None:
+        while self._given:
+            array = self._given.pop(0)
             arrays = self.arrays.pop(array.size, [])
             arrays.append(array)
             self.arrays[array.size] = arrays
@@ -90,19 +104,14 @@ class Free:
                 self._remove(next(iter(self.arrays)), 0)
 
     def _remove(self, size: int, index: int) -> Array:
-        arrays = self.arrays[size]
-        array = arrays.pop(index)
+        array = self.arrays[size].pop(index)
+        if not self.arrays[size]:
+            del self.arrays[size]
         self.size -= size
-        if not arrays:
-            self.arrays.pop(size, None)
         return array
-
-    def after_fork(self) -> None:
-        """In a forked child nobody holds the lock."""
-        self._lock = threading.RLock()
 
 
 _free = Free()
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_free.after_fork)
+    os.register_at_fork(after_in_child=_free.__init__)  # type: ignore[misc]

@@ -32,7 +32,7 @@ def most_threads(num_threads: int | None) -> int:
 
 
 class Pool:
-    """Workers that wait for kernels to run. Waiting, they spin for some 250 to 500 microseconds, then sleep."""
+    """Workers that wait for kernels to run. Waiting, they spin for a fraction of a millisecond, then sleep."""
 
     def __init__(self) -> None:
         self.busy = threading.Lock()

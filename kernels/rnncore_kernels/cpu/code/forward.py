@@ -1,7 +1,8 @@
 """The forward pass: all steps of a run in one call, for inference and for training.
 
-Each thread computes some rows and some groups of hidden units at every step. Threads that share rows meet after each
-stage, since the next product needs all units; threads that do not never wait for each other.
+Each thread computes some rows and some groups of hidden units at every step; where there are not as many groups for
+each, two threads share one by rows. Threads that share rows meet after each stage, since the next product needs all
+units; threads that do not never wait for each other.
 
 Every second step goes through the groups backwards. Where weights are larger than the cache, what a step read last is
 still there when the next one begins; in the same order again, each part would be gone just before it is needed.
@@ -180,15 +181,17 @@ def make_forward(shape: Shape) -> None:
             if s + 1 < steps:
                 following = active(sizes, batch, t - 1 if reverse else t + 1)
             stay = share(following, i, threads)
-            if uneven != 0 and (stay < mine or word(args, LAST) != 0):
+            first = mine
+            if word(args, LAST) != 0:
+                first = share(before_n, i, threads) if reverse else stay
+            if uneven != 0 and min(stay, first) < mine:
                 # Others may have computed some of these rows' units.
                 arrivals = meet_others(barrier, arrivals, unit_threads, part)
             for value in range(word(args, STATES)):
                 state, values = word(word(args, STATE_ARRAYS), value), after + value * word(args, STATE_VALUE)
                 take(args, values, state, hidden * item, stay, mine, i, u0, u1)
-            if word(args, LAST) != 0:
-                first, last = (share(before_n, i, threads), mine) if reverse else (stay, mine)
-                take(args, after, word(args, LAST), word(args, LAST_ROW), first, last, i, u0, u1)
+            if first < mine:
+                take(args, after, word(args, LAST), word(args, LAST_ROW), first, mine, i, u0, u1)
             bring(args, after, mine, stay, i, u0, u1)
             if unit_threads > 1 and (s + 1) % BALANCE_STEPS == 0:
                 all_pieces = groups * pieces(mine, uneven)

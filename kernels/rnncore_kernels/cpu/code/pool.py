@@ -28,7 +28,7 @@ from .ir import I64, call_external, pointer
 from .memory import call_kernel, read_word, relax, set_word, swap_word, wait_for, word
 
 SPINS_BEFORE_SLEEP = 10_000
-"""Turns of a worker that waits: some 250 to 500 microseconds, as to be woken takes 50 to 100."""
+"""Turns of a worker that waits: on x86 250 to 500 microseconds, as to be woken takes 50 to 100."""
 
 
 def _read_byte(b: Any, file: Any, place: Any) -> None:

@@ -1,4 +1,4 @@
-"""What a thread computes of a step: the input projection, and a stage of the cell for its rows and groups of units."""
+"""What a thread computes of a step: the input projection, and a stage of the cell for its rows and pieces of units."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def make_projection(shape: Shape, tile_registers: TileRegisters) -> Any:
     """`project(...)`: the thread's pieces of W_ih x + bias of a stage, for n rows.
 
     In `projected` the columns of a group stand together: PROJECTED_ROWS rows of those of the first, then of the second.
-    Pieces are groups of units, or with `uneven` some of the rows of one. With `bf16` these are the rows in three parts.
+    Pieces are groups of units, or with `uneven` some of the rows of one. With `bf16` x's rows are there in three parts.
     """
     vector, most_per_group = shape.vector_bytes, make_most_per_group(shape)
     multiply, multiply_bf16 = make_multiply(shape), tile_registers.multiply
@@ -63,14 +63,14 @@ def make_projection(shape: Shape, tile_registers: TileRegisters) -> Any:
         if bf16 != 0:
             w, w_column = word(args, W_X_BF16), column_bytes(width)
         w += word(stage, GATES_BEFORE) * units * w_column
-        parts = pieces(n, uneven)
-        piece, last = bound(groups * parts, low), bound(groups * parts, high)
+        per_group = pieces(n, uneven)
+        piece, last = bound(groups * per_group, low), bound(groups * per_group, high)
         while piece < last:
-            group, part = piece // parts, piece % parts
-            count = min(parts - part, last - piece)
+            group, skipped = piece // per_group, piece % per_group
+            count = min(per_group - skipped, last - piece)
             piece += count
-            first_row = part_start(n, part, parts)
-            m = part_start(n, part + count, parts) - first_row
+            first_row = part_start(n, skipped, per_group)
+            m = part_start(n, skipped + count, per_group) - first_row
             u = unit_offset(group, groups, units)
             wide = unit_offset(group + 1, groups, units) - u
             place, row = (column * units + u * columns) * vector, columns * wide * vector
@@ -142,16 +142,18 @@ def make_stage(shape: Shape, tile_registers: TileRegisters) -> Any:
             to_bf16(operand_rows, n, hidden, bf16)
         w_h += word(stage, GATES_BEFORE) * units * w_column
         bias = word(args, BIAS) + column * units * vector
-        parts = pieces(n, uneven)
-        piece, last = bound(groups * parts, low), bound(groups * parts, high)
+        per_group = pieces(n, uneven)
+        piece, last = bound(groups * per_group, low), bound(groups * per_group, high)
         while piece < last:
-            together, group, part, count = 1, piece // parts, piece % parts, min(parts - piece % parts, last - piece)
+            together, group, skipped = 1, piece // per_group, piece % per_group
+            count = min(per_group - skipped, last - piece)
             if down != 0:
-                group = (last - 1) // parts
-                count = last - max(piece, group * parts)
-                part = last - count - group * parts
-            if count == parts and bf16 == 0:
-                together = groups_together((piece + parts - 1) // parts, last // parts, groups, more, n, down)
+                group = (last - 1) // per_group
+                count = last - max(piece, group * per_group)
+                skipped = last - count - group * per_group
+            if count == per_group and bf16 == 0:
+                whole, whole_end = (piece + per_group - 1) // per_group, last // per_group
+                together = groups_together(whole, whole_end, groups, more, n, down)
                 if down != 0:
                     group += 1 - together
             u, wide = group * base + min(group, more), base + (1 if group < more else 0)
@@ -159,9 +161,9 @@ def make_stage(shape: Shape, tile_registers: TileRegisters) -> Any:
             pre_row = together * group_bytes
             behind = split * wide * vector
             w = w_h + u * gates * w_column
-            r, behind_last = part_start(n, part, parts), part_start(n, part + count, parts)
-            while r < behind_last:
-                m = min(most_rows, behind_last - r)
+            r, end = part_start(n, skipped, per_group), part_start(n, skipped + count, per_group)
+            while r < end:
+                m = min(most_rows, end - r)
                 of_x, of_x_row, of_x_group = scratch, pre_row, group_bytes
                 if projected == 0:
                     start = bias + u * columns * vector

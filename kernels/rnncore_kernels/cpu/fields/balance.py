@@ -10,6 +10,7 @@ WAITED         cycles that its thread has waited for others
 """
 
 PIECE_ROWS, MOST_PIECES = 3, 4
+"""Least rows of a piece of a group, and most pieces of one."""
 
 SHIFT = 20
 WHOLE = 1 << SHIFT
