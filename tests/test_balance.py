@@ -95,7 +95,7 @@ def test_same_bits_however_uneven_the_parts(
     monkeypatch.setattr(plan, "PROJECTION_ROWS", 40)
     monkeypatch.setattr(plan, "CHUNK_LEAST", 30)
     monkeypatch.setattr(plan, "CHUNK_BYTES", 1)
-    monkeypatch.setattr(plan, "divide", lambda *_: Division(1, 1))
+    monkeypatch.setattr(plan, "divide", lambda *_, **__: Division(1, 1))
     expected = everything("numba", cell, sizes, num_threads=1)
 
     def uneven(number: int) -> list[int]:
@@ -108,14 +108,14 @@ def test_same_bits_however_uneven_the_parts(
     plan.forward_template.cache_clear()
     plan.backward_template.cache_clear()
     monkeypatch.setattr(plan, "even_parts", uneven)
-    monkeypatch.setattr(plan, "divide", lambda threads, *_: Division(*grid) if threads > 1 else Division(1, 1))
+    monkeypatch.setattr(plan, "divide", lambda threads, *_, **__: Division(*grid) if threads > 1 else Division(1, 1))
     for _ in range(2):
         for value, reference in zip(everything("numba", cell, sizes, num_threads=20), expected, strict=True):
             np.testing.assert_array_equal(value, reference)
 
 
 def test_a_call_begins_with_the_parts_of_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "divide", lambda threads, *_: Division(1, threads))
+    monkeypatch.setattr(plan, "divide", lambda threads, *_, **__: Division(1, threads))
     rnn = Recurrent("lstm", 8, 200, backend="numba", seed=0, num_threads=2)
     x = np.zeros((21, 3, 8), np.float32)
     layer = rnn.freeze()._stack.packed[0].layer

@@ -26,11 +26,11 @@ def test_same_bits_however_threads_divide_the_work(
     cell: str, separate: bool, grid: tuple[int, int], monkeypatch: pytest.MonkeyPatch, nan_filled_empty: None
 ) -> None:
     sizes = (9, 7, 5, 83)
-    monkeypatch.setattr(plan, "divide", lambda *_: Division(1, 1))
+    monkeypatch.setattr(plan, "divide", lambda *_, **__: Division(1, 1))
     expected = everything("numba", cell, sizes, num_threads=1)
     plan.forward_template.cache_clear()
     plan.backward_template.cache_clear()
-    monkeypatch.setattr(plan, "divide", lambda threads, *_: Division(*grid) if threads > 1 else Division(1, 1))
+    monkeypatch.setattr(plan, "divide", lambda threads, *_, **__: Division(*grid) if threads > 1 else Division(1, 1))
     monkeypatch.setattr(plan, "is_separate", lambda *_: separate)
     monkeypatch.setattr(plan, "PROJECTION_ROWS", 11)
     monkeypatch.setattr(plan, "CHUNK_LEAST", 4)
@@ -109,6 +109,7 @@ def test_division_of_threads() -> None:
 
 def test_threads_meet_where_each_has_enough_to_do() -> None:
     small = 100_000
+    assert divide(2, 1, 8, 8, 100_000, 1000, small) == Division(1, 1)
     assert divide(2, 1, 8, 8, 100_000, 39_999, small) == Division(1, 1)
     assert divide(2, 1, 8, 8, 100_000, 40_000, small) == Division(1, 2)
     assert divide(16, 1, 8, 8, 100_000, 60_000, small) == Division(1, 3)
@@ -125,12 +126,12 @@ def test_units_are_divided_where_rows_would_leave_a_thread_with_more() -> None:
     # Of five rows the fourth group of seven is not divided; of seven it is.
     assert divide(2, 5, 7, 7, 100, step, small) == Division(2, 1)
     assert divide(2, 7, 7, 7, 100, step, small) == Division(1, 2)
-    assert divide(2, 7, 7, 7, 100, step, small, 1, 20_000, True) == Division(2, 1)
+    assert divide(2, 7, 7, 7, 100, step, small, whole_groups=True) == Division(2, 1)
     # It is not worth meeting for little, nor for one row of many.
     assert divide(2, 3, 8, 8, 100, 90_000, small) == Division(2, 1)
     assert divide(2, 33, 8, 8, 100, 100 * step, small) == Division(2, 1)
     # Tiles of rows: three would leave one thread with two.
-    assert divide(2, 96, 8, 8, 100, step, small, 32) == Division(1, 2)
+    assert divide(2, 96, 8, 8, 100, step, small, row_tile=32) == Division(1, 2)
 
 
 def test_kinds_of_input_projection() -> None:

@@ -34,7 +34,7 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has 
 @pytest.fixture(autouse=True)
 def divided(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """All threads take part in a call, however small it is."""
-    monkeypatch.setattr(plan, "divide", lambda threads, *_: Division(1, threads))
+    monkeypatch.setattr(plan, "divide", lambda threads, *_, **__: Division(1, threads))
     forget_templates()
     yield
     forget_templates()
@@ -174,7 +174,7 @@ def test_forks_while_another_thread_compiles(tmp_path: Path, monkeypatch: pytest
 def infer_in_worker(seed: int) -> bytes:
     """What a worker of a data loader does."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "divide", lambda threads, *_: Division(1, threads))
+        patch.setattr(plan, "divide", lambda threads, *_, **__: Division(1, threads))
         return infer(make_network(seed))
 
 
@@ -234,7 +234,7 @@ def test_an_interruption_of_the_first_call(pool: threads.Pool) -> None:
 def test_more_threads_than_cores(grid: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     alone = make_network(num_threads=1)
     expected = infer(alone), train(alone)
-    monkeypatch.setattr(plan, "divide", lambda threads, *_: Division(*grid) if threads > 1 else Division(1, 1))
+    monkeypatch.setattr(plan, "divide", lambda threads, *_, **__: Division(*grid) if threads > 1 else Division(1, 1))
     forget_templates()
     crowded = make_network(num_threads=16)
     assert (infer(crowded), train(crowded)) == expected
@@ -262,7 +262,7 @@ import numba
 import numpy as np
 from test_numba_threads import Division, make_network, plan, run_in_child, train
 
-plan.divide = lambda threads, *_: Division(1, threads)
+plan.divide = lambda threads, *_, **__: Division(1, threads)
 values = np.arange(1000.0)
 rnn = make_network()
 

@@ -53,6 +53,7 @@ def divide(
     steps: int,
     step_flops: int,
     weight_bytes: int,
+    *,
     row_tile: int = 1,
     min_flops: int = MIN_THREAD_FLOPS,
     whole_groups: bool = False,

@@ -124,22 +124,26 @@ def forward_division(
     separate.
     """
     step_flops, weight_bytes = 2 * batch * layer.weights, layer.weights * layer.shape.itemsize
-    sizes, least = (threads, batch, layer.units, layer.groups, steps), MIN_KEPT_FLOPS if keep else MIN_THREAD_FLOPS
     tiled = uses_tile_registers(layer, batch)
-    division = divide(*sizes, step_flops, weight_bytes, _row_tile(layer, batch), least, tiled)
+    division = divide(
+        threads, batch, layer.units, layer.groups, steps, step_flops, weight_bytes, row_tile=_row_tile(tiled),
+        min_flops=MIN_KEPT_FLOPS if keep else MIN_THREAD_FLOPS, whole_groups=tiled,
+    )  # fmt: skip
     separate = is_separate(division, steps, batch, weight_bytes)
     return division, separate or tiled
 
 
 def _backward_division(layer: Layer, steps: int, batch: int, threads: int) -> Division:
     step_flops = 2 * batch * layer.recurrent_weights
-    sizes = threads, batch, layer.units, layer.back_groups, steps
-    return divide(*sizes, step_flops, layer.recurrent_bytes, _row_tile(layer, batch), MIN_THREAD_FLOPS, True)
+    return divide(
+        threads, batch, layer.units, layer.back_groups, steps, step_flops, layer.recurrent_bytes,
+        row_tile=_row_tile(uses_tile_registers(layer, batch)), whole_groups=True,
+    )  # fmt: skip
 
 
-def _row_tile(layer: Layer, batch: int) -> int:
+def _row_tile(tiled: bool) -> int:
     """Rows that take as long as one: two tiles of rows are multiplied at once."""
-    return 2 * TILE_ROWS if uses_tile_registers(layer, batch) else 1
+    return 2 * TILE_ROWS if tiled else 1
 
 
 @functools.lru_cache(maxsize=4096)

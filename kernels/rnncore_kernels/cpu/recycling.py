@@ -38,9 +38,7 @@ class Memory:
         return self.array.__array_interface__
 
     def __del__(self) -> None:
-        if not hasattr(self, "array"):
-            return  # there was not enough memory
-        if LEAST_BYTES <= self.array.size <= MOST_BYTES:
+        if hasattr(self, "array"):  # there was enough memory
             _free.keep(self.array)
 
 
@@ -86,6 +84,8 @@ class Free:
 
     def keep(self, array: Array) -> None:
         """Keep it for whoever takes as much next, and forget the size kept longest ago if it is too much in all."""
+        if not LEAST_BYTES <= array.size <= MOST_BYTES:
+            return
         self._given.append(array)
         if self._lock.acquire(blocking=False):
             try:
@@ -113,5 +113,11 @@ class Free:
 
 _free = Free()
 
+
+def _after_fork() -> None:
+    global _free
+    _free = Free()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_free.__init__)  # type: ignore[misc]
+    os.register_at_fork(after_in_child=_after_fork)

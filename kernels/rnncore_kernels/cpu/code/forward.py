@@ -131,10 +131,6 @@ def make_forward(shape: Shape) -> None:
         uneven = groups % unit_threads if bf16 == 0 else 0
         since = worked(part)
         for s in range(steps):
-            if unit_threads > 1 and s > 0 and s % BALANCE_STEPS == 0:
-                low, high = edge(parts, unit_threads, j), edge(parts, unit_threads, j + 1)
-                u0, u1 = unit_bound(units, groups, low), unit_bound(units, groups, high)
-                since = worked(part)
             t = steps - 1 - s if reverse else s
             mine = share(n, i, threads)
             after = blocks + ((s + 1) & 1) * batch * row_bytes if pair else before + max(before_n, n) * row_bytes
@@ -193,10 +189,15 @@ def make_forward(shape: Shape) -> None:
             if first < mine:
                 take(args, after, word(args, LAST), word(args, LAST_ROW), first, mine, i, u0, u1)
             bring(args, after, mine, stay, i, u0, u1)
-            if unit_threads > 1 and (s + 1) % BALANCE_STEPS == 0:
+            divides_anew = unit_threads > 1 and (s + 1) % BALANCE_STEPS == 0
+            if divides_anew:
                 all_pieces = groups * pieces(mine, uneven)
                 publish(part, high - low, bound(all_pieces, high) - bound(all_pieces, low), worked(part) - since)
             arrivals = meet_others(barrier, arrivals, unit_threads, part)
+            if divides_anew:
+                low, high = edge(parts, unit_threads, j), edge(parts, unit_threads, j + 1)
+                u0, u1 = unit_bound(units, groups, low), unit_bound(units, groups, high)
+                since = worked(part)
             before, before_n, n = after, n, following
         if bf16 != 0:
             release()
