@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from rnncore_kernels.contract import Probe
-from rnncore_kernels.host import cache_folders, memory_bytes, processor_name, usable_cores
+from rnncore_kernels.cores import usable_cores
+from rnncore_kernels.host import cache_folders, memory_bytes, processor_name
 
 from .registry import backends
 from .version import __version__

@@ -171,6 +171,15 @@ def fresh_templates() -> Iterator[None]:
 
 
 @pytest.fixture
+def all_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls of the Numba engine have the threads that they ask for, however few cores there are and however busy."""
+    from rnncore_kernels.cpu import engine as numba_engine
+
+    monkeypatch.setattr(numba_engine, "usable_cores", lambda: 64)
+    monkeypatch.setattr(numba_engine.LIMIT, "threads", lambda most: most)
+
+
+@pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything that is done in blocks or tiles is done in several, also where it is small."""
     monkeypatch.setattr(stack, "BLOCK_BYTES", 1)

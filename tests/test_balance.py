@@ -12,15 +12,16 @@ from numba_networks import everything
 
 from rnncore import Recurrent
 from rnncore_kernels.cpu import jobs, kernels, plan, toolchain
-from rnncore_kernels.cpu.code.balance import _clock, bound, edge
+from rnncore_kernels.cpu.code.balance import bound, edge
 from rnncore_kernels.cpu.code.emitted import DEFINITIONS, compiled
 from rnncore_kernels.cpu.code.ir import Definition
 from rnncore_kernels.cpu.code.memory import set_word, word
+from rnncore_kernels.cpu.code.system import _cycles
 from rnncore_kernels.cpu.division import Division
 from rnncore_kernels.cpu.fields.balance import BUSY, COUNT, PART_WORDS, WHOLE, WIDTH, even_parts
 from rnncore_kernels.cpu.memory import make_words, words_address
 
-pytestmark = pytest.mark.usefixtures("fresh_templates")
+pytestmark = pytest.mark.usefixtures("fresh_templates", "all_threads")
 
 
 @functools.cache
@@ -157,6 +158,6 @@ def test_parts_stay_where_nothing_was_measured() -> None:
 def test_the_clock_is_one_that_runs(triple: str, counter: str) -> None:
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
-    definition = Definition("now", 0, returns=True, body=_clock)
+    definition = Definition("now", 0, returns=True, body=_cycles)
     machine = llvm.Target.from_triple(triple).create_target_machine()
     assert counter in machine.emit_assembly(llvm.parse_assembly(str(definition.emit(triple))))

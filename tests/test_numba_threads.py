@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import importlib
 import itertools
 import multiprocessing
 import os
+import platform
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import processes
 import pytest
 from test_compiled_code import load
 
-from rnncore import Frozen, Recurrent
+from rnncore import Elman, Frozen, Recurrent
 from rnncore.states import as_tuple
-from rnncore_kernels.cpu import engine, plan, threads
+from rnncore_kernels import cores
+from rnncore_kernels.contract import Array
+from rnncore_kernels.cpu import engine, jobs, plan, threads
 from rnncore_kernels.cpu.division import Division
 from rnncore_kernels.cpu.target import host_target
 
@@ -32,7 +38,7 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has 
 
 
 @pytest.fixture(autouse=True)
-def divided(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def divided(monkeypatch: pytest.MonkeyPatch, all_threads: None) -> Iterator[None]:
     """All threads take part in a call, however small it is."""
     monkeypatch.setattr(plan, "divide", lambda threads, *_, **__: Division(1, threads))
     forget_templates()
@@ -65,16 +71,16 @@ def infer(frozen: Frozen | Recurrent) -> bytes:
     return b"".join(array.tobytes() for array in (output, *as_tuple(state), following))
 
 
-def train(rnn: Recurrent) -> bytes:
+def train(rnn: Recurrent, inputs: int = 8) -> bytes:
     """The bits of a step of training."""
-    output, _, tape = rnn.forward(X)
+    output, _, tape = rnn.forward(np.ascontiguousarray(X[..., :inputs]))
     grads = rnn.backward(tape, output)
     return b"".join(array.tobytes() for array in (output, grads.x, *grads.parameters.values()))
 
 
 def workers() -> int:
-    """How many workers of pools there are."""
-    return sum(thread.name == "rnncore" for thread in threading.enumerate())
+    """How many workers the pool has."""
+    return len(vars(engine)["POOL"]._mailboxes)
 
 
 def test_calls_from_several_threads() -> None:
@@ -188,7 +194,15 @@ def test_pools_of_processes(method: str) -> None:
         assert workers.map_async(infer_in_worker, range(4), chunksize=1).get(processes.TIMEOUT) == expected
 
 
-def test_an_interruption_of_a_call() -> None:
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """An interruption raises KeyboardInterrupt, however the tests were started."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interruption_of_a_call(ctrl_c: None) -> None:
     rnn = make_network()
     expected = infer(rnn), train(rnn)
     long = np.zeros((3000, 6, 8), np.float32)
@@ -198,36 +212,63 @@ def test_an_interruption_of_a_call() -> None:
         while True:
             rnn.forward(long)
 
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        for turn in range(8):
-            timer = threading.Timer(0.01 * (turn + 1), signal.raise_signal, [signal.SIGINT])
-            with pytest.raises(KeyboardInterrupt):
-                compute_until_interrupted(timer)
-            timer.join()
-            assert (infer(rnn), train(rnn)) == expected
-    finally:
-        signal.signal(signal.SIGINT, before)
+    for turn in range(8):
+        timer = threading.Timer(0.01 * (turn + 1), signal.raise_signal, [signal.SIGINT])
+        with pytest.raises(KeyboardInterrupt):
+            compute_until_interrupted(timer)
+        timer.join()
+        assert (infer(rnn), train(rnn)) == expected
 
 
-def test_an_interruption_of_the_first_call(pool: threads.Pool) -> None:
+@pytest.mark.parametrize("num_threads", [1, 2])
+@pytest.mark.parametrize("what", ["infer", "forward", "backward"])
+def test_an_interruption_ends_a_long_call(
+    what: str, num_threads: int, ctrl_c: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps, batch, inputs, hidden, both = 20_000, 16, 4, 96, num_threads == 2
+    rnn = Recurrent("gru", inputs, hidden, bidirectional=both, backend="numba", seed=0, num_threads=num_threads)
+    expected, parameters = train(rnn, inputs), rnn.state_dict()
+    x, grad = np.zeros((steps, batch, inputs), np.float32), np.ones((1 + both, batch, hidden), np.float32)
+    tape = rnn.forward(x)[2]
+    ended = []
+    cancel = jobs.Job.cancel
+
+    def note(job: jobs.Job) -> None:
+        ended.append(job)
+        cancel(job)
+
+    monkeypatch.setattr(jobs.Job, "cancel", note)
+    call: dict[str, Callable[[], object]] = {
+        "infer": lambda: rnn(x),
+        "forward": lambda: rnn.forward(x),
+        "backward": lambda: rnn.backward(tape, grad_state=grad),
+    }
+    # The call takes a second or more; without an end before its time, nothing is cancelled.
+    timer = threading.Timer(0.05, lambda: os.kill(os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        call[what]()
+    timer.join()
+    assert ended
+    assert all(np.array_equal(values, rnn.parameters[name]) for name, values in parameters.items())
+    assert train(rnn, inputs) == expected
+    assert threads.POOL._waited_for is None
+
+
+def test_an_interruption_of_the_first_call(pool: threads.Pool, ctrl_c: None, monkeypatch: pytest.MonkeyPatch) -> None:
     rnn = make_network()
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    start = threads._start_thread
 
-    class Interrupted(threading.Thread):
-        def start(self) -> None:
-            super().start()
-            signal.raise_signal(signal.SIGINT)
+    def interrupted(*arguments: Any) -> None:
+        start(*arguments)
+        signal.raise_signal(signal.SIGINT)
 
-    try:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(threading, "Thread", Interrupted)
-            with pytest.raises(KeyboardInterrupt):
-                rnn(X)
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert not pool.busy.locked()
+    with monkeypatch.context() as patch:
+        patch.setattr(threads, "_start_thread", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            rnn(X)
     assert (infer(rnn), train(rnn)) == (infer(make_network(0, 1)), train(make_network(0, 1)))
+    assert workers() == 1
 
 
 @pytest.mark.parametrize("grid", [(1, 8), (2, 4), (8, 1)])
@@ -327,28 +368,106 @@ def test_as_many_threads_as_asked_for(pool: threads.Pool, monkeypatch: pytest.Mo
 
 
 def test_a_system_that_gives_no_more_threads(pool: threads.Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(thread: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
+    def refuse(*_: Any) -> None:
+        raise OSError("the system gives no more threads")
 
-    files = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
     rnn = make_network()
     expected = infer(make_network(num_threads=1))
     with monkeypatch.context() as refusing:
-        refusing.setattr(threading.Thread, "start", refuse)
+        refusing.setattr(threads, "_start_thread", refuse)
         assert [infer(rnn) for _ in range(3)] == [expected] * 3
-        if files:
-            assert len(os.listdir("/proc/self/fd")) == files
-    before = workers()
+    assert workers() == 0
     assert infer(rnn) == expected
-    assert workers() == before + 1
+    assert workers() == 1
+
+
+@pytest.mark.parametrize("missing", ["pthread_create", "any library"])
+def test_a_system_without_posix_threads(missing: str, pool: threads.Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load_nothing(_: None) -> Any:
+        if missing == "any library":
+            raise TypeError("no such library")
+        return object()
+
+    monkeypatch.setattr("ctypes.CDLL", load_nothing)
+    assert infer(make_network()) == infer(make_network(num_threads=1))
+    assert workers() == 1
+    assert any(thread.name == "rnncore" for thread in threading.enumerate())
 
 
 @pytest.mark.parametrize("value", ["", "0", "-3", "two", "²"])
 def test_a_number_of_threads_that_is_none(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NUMBA_NUM_THREADS", value)
-    monkeypatch.setattr(threads, "usable_cores", lambda: 5)
-    assert threads.most_threads(None) == 5
-    assert threads.most_threads(3) == 3
+    monkeypatch.setattr(engine, "usable_cores", lambda: 5)
+    assert engine.NumbaEngine(None)._most_threads() == 5
+    assert engine.NumbaEngine(3)._most_threads() == 3
+
+
+@pytest.mark.parametrize(("asked", "cores", "used"), [(5000, 2, 2), (5000, 1, 0), (2, 5000, 2), (None, 3, 3)])
+def test_no_more_threads_than_cores(
+    asked: int | None, cores: int, used: int, pool: threads.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks: list[int] = []
+    run = pool.try_run
+
+    def count(these: Any, **options: Any) -> Any:
+        tasks.append(len(these))
+        return run(these, **options)
+
+    monkeypatch.setattr(pool, "try_run", count)
+    rnn = make_network(num_threads=asked)
+    expected = infer(make_network(num_threads=1))
+    # Cores that come and go count at the time of the call.
+    monkeypatch.setattr(engine, "usable_cores", lambda: cores)
+    assert infer(rnn) == expected
+    assert {*tasks} == ({used} if used else set())
+    assert workers() == max(0, used - 1)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system has no affinity")
+def test_affinity_that_changes_between_calls(pool: threads.Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "usable_cores", cores.usable_cores)
+    allowed = os.sched_getaffinity(0)
+    rnn = make_network(num_threads=None)
+    expected = infer(rnn)
+    before = workers()
+    try:
+        os.sched_setaffinity(0, {min(allowed)})
+        pool.__init__()  # type: ignore[misc]
+        assert infer(rnn) == expected
+        assert workers() == 0
+    finally:
+        os.sched_setaffinity(0, allowed)
+    assert infer(rnn) == expected
+    assert workers() == before == len(allowed) - 1
+
+
+@pytest.mark.skipif(
+    not (sys.platform == "linux" and platform.machine() == "x86_64"), reason="where the mode is, is known for x86-64"
+)
+def test_workers_have_the_callers_floating_point_mode() -> None:
+    system = ctypes.CDLL(None)
+    before, changed = (ctypes.create_string_buffer(28 + 4) for _ in range(2))
+    tiny = np.float32(1e-39)
+
+    def output(num_threads: int) -> Array:
+        rnn = Recurrent(Elman(activation="identity"), 1, 70, bias=False, backend="numba", num_threads=num_threads)
+        rnn.parameters["weight_ih_l0"][...] = tiny
+        rnn.parameters["weight_hh_l0"][...] = 0
+        y: Array = rnn(np.ones((3, 2, 1), np.float32))[0]
+        return y
+
+    assert [float(np.abs(output(n)).min()) for n in (1, 2)] == [float(tiny)] * 2
+    system.fegetenv(before)
+    system.fegetenv(changed)
+    mode = ctypes.c_uint32.from_buffer(changed, 28)
+    mode.value |= 0x8040  # flush results to zero, take denormal operands for zero
+    try:
+        system.fesetenv(changed)
+        flushed = [output(n).tobytes() for n in (1, 2)]
+    finally:
+        system.fesetenv(before)
+    assert flushed == [bytes(len(flushed[0]))] * 2
+    assert float(np.abs(output(2)).min()) == float(tiny)
 
 
 def test_threads_sleep_between_calls() -> None:

@@ -139,7 +139,7 @@ def test_a_step_with_little_to_do_stays_on_vector_registers() -> None:
 
 
 @pytest.fixture
-def always(monkeypatch: pytest.MonkeyPatch, fresh_templates: None) -> None:
+def always(monkeypatch: pytest.MonkeyPatch, fresh_templates: None, all_threads: None) -> None:
     """Tile registers for all sizes, also those that they are too large for."""
     monkeypatch.setattr(plan, "LEAST_FILLED", 0.0)
     monkeypatch.setattr(plan, "LEAST_TILED_FLOPS", 0)

@@ -8,11 +8,6 @@ import platform
 from pathlib import Path
 
 
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 @functools.cache
 def processor_name() -> str:
     """The processor's model, as the system names it."""

@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 
 from rnncore_kernels.contract import Array
-from rnncore_kernels.host import usable_cores
+from rnncore_kernels.cores import usable_cores
 
 from .children import Child, MeasurementError, started
 from .clock import take_turns

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Sequence
 
-from rnncore_kernels.host import usable_cores
+from rnncore_kernels.cores import usable_cores
 
 from .result import Result
 from .workload import Workload

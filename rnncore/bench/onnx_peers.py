@@ -10,7 +10,7 @@ import numpy as np
 
 from rnncore_kernels.cells import GRU, LSTM, Cell, Elman
 from rnncore_kernels.contract import Array, LayerWeights
-from rnncore_kernels.host import usable_cores
+from rnncore_kernels.cores import usable_cores
 
 from .peers import NotOfferedError
 from .workload import Task, Workload

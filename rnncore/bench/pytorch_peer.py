@@ -8,7 +8,7 @@ from typing import Any
 
 import torch  # pyright: ignore[reportMissingImports]
 
-from rnncore_kernels.host import usable_cores
+from rnncore_kernels.cores import usable_cores
 
 from .peers import NotOfferedError
 from .workload import STEP, Task, Workload

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rnncore_kernels.cells import CELLS
-from rnncore_kernels.host import usable_cores
+from rnncore_kernels.cores import usable_cores
 
 from ..bench import measure, noise
 from ..bench.children import MeasurementError

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ..cells import Cell
 from ..contract import BackwardRun, Engine, LayerGradients, LayerWeights, Run
+from ..cores import usable_cores
 from .division import ROWS_BYTES
 from .jobs import Job, Residuals, StepJob, backward_job, forward_job
 from .layer import make_layer
 from .memory import words_address
 from .packed import CpuPacked, pack
 from .plan import forward_division, impl
-from .threads import POOL, Task, most_threads
+from .thread_limit import ThreadLimit
+from .threads import POOL, Times, asked_threads
 
 MAX_STEP_ROWS = 4
 """Most rows of a step that one thread computes as fast as several."""
@@ -25,8 +30,15 @@ TOGETHER_ROWS = 16
 """Rows from which on independent runs share the threads, however large the weights; with fewer rows the time goes into
 reading weights, and threads that divide them keep their part in the cache."""
 
+LONG_FLOPS = 2_000_000_000
+"""Least operations of a call that Ctrl-C can end: 20 to 400 milliseconds. Python's main thread only waits for it."""
+
+LIMIT = ThreadLimit()
+"""The threads that pay now, for all networks of the process."""
+
 _Run = Run[CpuPacked]
 _BackwardRun = BackwardRun[CpuPacked, Residuals]
+_AnyRun = TypeVar("_AnyRun", _Run, _BackwardRun)
 
 
 class NumbaEngine(Engine[CpuPacked, Residuals]):
@@ -36,58 +48,124 @@ class NumbaEngine(Engine[CpuPacked, Residuals]):
     min_block_steps = 16
 
     def __init__(self, num_threads: int | None = None) -> None:
-        self._threads = most_threads(num_threads)
+        self._asked = asked_threads(num_threads)
 
     def pack(self, cell: Cell, weights: LayerWeights, *, copy: bool, backward: bool) -> CpuPacked:
-        return pack(cell, weights, backward=backward, threads=self._threads)
+        return pack(cell, weights, backward=backward, threads=LIMIT.threads(self._most_threads()))
 
     def impl(self, cell: Cell, weights: LayerWeights, steps: int, batch: int, *, training: bool) -> str:
         layer = make_layer(cell, weights.weight_hh.dtype, weights.weight_hh.shape[1], weights.weight_ih.shape[1])
-        return impl(layer, steps, batch, self._threads, training=training)
+        return impl(layer, steps, batch, self._most_threads(), training=training)
 
     def infer(self, runs: Sequence[_Run]) -> None:
-        self._run("forward", lambda threads: [forward_job(run, threads, keep=False) for run in runs], runs)
+        self._run("forward", partial(forward_job, keep=False), runs)
 
     def stepper(self, packed: CpuPacked, batch: int) -> StepJob | None:
-        several = forward_division(packed.layer, 1, batch, self._threads)[0].threads > 1
+        several = forward_division(packed.layer, 1, batch, self._most_threads())[0].threads > 1
         return None if several or batch > MAX_STEP_ROWS else StepJob(packed, batch)
 
     def forward(self, runs: Sequence[_Run]) -> list[Residuals]:
-        return self._run("forward", lambda threads: [forward_job(run, threads, keep=True) for run in runs], runs)
+        return self._run("forward", partial(forward_job, keep=True), runs)
 
     def backward(self, runs: Sequence[_BackwardRun]) -> list[LayerGradients]:
-        return self._run("backward", lambda threads: [backward_job(run, threads) for run in runs], runs)
+        return self._run("backward", backward_job, runs)
 
-    def _run(
-        self, kernel: str, make: Callable[[int], list[Job]], runs: Sequence[_Run] | Sequence[_BackwardRun]
-    ) -> list[Any]:
-        """Make jobs for a number of threads each, run them, and return their results.
+    def _most_threads(self) -> int:
+        """Threads that a call may use now: one per core at most."""
+        return 1 if self._asked == 1 else min(self._asked, usable_cores())
+
+    def _run(self, kernel: str, make: Callable[[_AnyRun, int], Job], runs: Sequence[_AnyRun]) -> list[Any]:
+        """Make jobs of as many threads as pay now, run them, and return their results.
 
         If another call has the pool, this one makes do with its own thread: the results are the same.
         """
         layer = runs[0].packed.layer
-        states = runs[0].state if isinstance(runs[0], Run) else runs[0].grad_state
-        at_once = len(runs) if layer.recurrent_bytes <= ROWS_BYTES or len(states[0]) >= TOGETHER_ROWS else 1
         library = layer.forward_kernels if kernel == "forward" else layer.backward_kernels
-        threads = max(1, self._threads // at_once)
-        jobs = make(threads)
-        if len(jobs) > 1 or jobs[0].threads > 1:
-            if self._threads > 1 and POOL.try_run(_batches(library.addresses[kernel], jobs, self._threads)):
-                for job in jobs:
-                    job.keep_balance()
-                return [job.result for job in jobs]
-            if threads > 1:
-                jobs = make(1)
-        for job in jobs:
-            library.functions[kernel](words_address(job.words), 0)
-        return [job.result for job in jobs]
+        code, compute = library.addresses[kernel], library.functions[kernel]
+        most = self._most_threads()
+        available = LIMIT.threads(most)
+        flops, batch = _work(runs)
+        at_once = len(runs) if layer.recurrent_bytes <= ROWS_BYTES or batch >= TOGETHER_ROWS else 1
+        jobs = [make(run, max(1, available // at_once)) for run in runs]
+        if flops >= LONG_FLOPS and threading.current_thread() is threading.main_thread():
+            run_batch: Callable[[Sequence[Job]], bool] = partial(_run_interruptibly, code)
+        elif available > 1:
+            run_batch = partial(_run_at_once, code)
+        else:
+            run_batch = partial(_run_alone, compute) if most > 1 else lambda _: False
+        results, first = [], 0
+        for together in _batches(jobs, available):
+            if not run_batch(together):
+                for index, job in enumerate(together):
+                    if job.threads > 1:
+                        job = together[index] = make(runs[first + index], 1)
+                    compute(words_address(job.words), 0)
+            results += [job.result for job in together]
+            first += len(together)
+        return results
 
 
-def _batches(code: int, jobs: Sequence[Job], available: int) -> Iterator[list[Task]]:
-    """The tasks of jobs, as many jobs at once as there are threads for."""
+def _work(runs: Sequence[_Run] | Sequence[_BackwardRun]) -> tuple[int, int]:
+    """Operations of all products of some runs, about, and the batch."""
+    flops = 0
+    for run in runs:
+        steps, batch, _ = run.x.shape if isinstance(run, Run) else run.residuals.x.shape
+        flops += (2 if isinstance(run, Run) else 4) * steps * batch * run.packed.layer.weights
+    return flops, batch
+
+
+def _batches(jobs: Sequence[Job], available: int) -> Iterator[list[Job]]:
+    """As many jobs at once as there are threads for."""
     waiting = list(jobs)
     while waiting:
         together = [waiting.pop(0)]
         while waiting and sum(job.threads for job in together) + waiting[0].threads <= available:
             together.append(waiting.pop(0))
-        yield [(code, words_address(job.words), thread) for job in together for thread in range(job.threads)]
+        yield together
+
+
+def _tasks(code: int, jobs: Sequence[Job]) -> list[tuple[int, int, int]]:
+    return [(code, words_address(job.words), thread) for job in jobs for thread in range(job.threads)]
+
+
+def _run_at_once(code: int, jobs: Sequence[Job]) -> bool:
+    """Run jobs on the pool and this thread; False, with nothing run, if there is one task, or others have the pool."""
+    if len(jobs) == 1 and jobs[0].threads == 1:
+        return False
+    return _note(jobs, POOL.try_run(_tasks(code, jobs), watch=LIMIT.wants_to_know()))
+
+
+def _run_interruptibly(code: int, jobs: Sequence[Job]) -> bool:
+    """The same on the pool alone, while this thread waits for it and for signals."""
+
+    def cancel() -> None:
+        for job in jobs:
+            job.cancel()
+
+    return _note(jobs, POOL.try_run(_tasks(code, jobs), watch=True, cancel=cancel, keep=jobs))
+
+
+def _note(jobs: Sequence[Job], times: Times | None) -> bool:
+    """Keep how the jobs' threads share their work, and learn from a watched call how busy the machine is.
+
+    Returns whether the jobs were run.
+    """
+    if times is None:
+        return False
+    awake = 0
+    for job in jobs:
+        if job.threads > 1:
+            awake += job.keep_balance()
+    if times.seconds > 0:
+        waited = awake / times.cycles * times.seconds if times.cycles > 0 else 0.0
+        LIMIT.note(sum([job.threads for job in jobs]), times.seconds, max(0.0, times.core_seconds - waited))
+    return True
+
+
+def _run_alone(compute: Callable[[int, int], None], jobs: Sequence[Job]) -> bool:
+    """Run jobs on this thread, though others might help, and learn how much of a core it gets."""
+    start, before = time.perf_counter(), time.thread_time()
+    for job in jobs:
+        compute(words_address(job.words), 0)
+    LIMIT.note(1, time.perf_counter() - start, time.thread_time() - before)
+    return True

@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..contract import Array, BackwardRun, LayerGradients, LayerWeights, Rows, Run
+from .fields.balance import AWAKE, PART_WORDS
 from .fields.run import (
     BF16_ROWS,
     BIAS,
     BLOCKS,
+    CANCEL,
     GRAD_B_HH,
     GRAD_B_IH,
     GRAD_OUT,
@@ -95,10 +97,18 @@ class Job(NamedTuple):
         """How many the kernel expects, all at once."""
         return self.template.threads
 
-    def keep_balance(self) -> None:
-        """Let the next call of these sizes begin with what this one's threads took in the end of what they share."""
+    def keep_balance(self) -> int:
+        """Let the next call of these sizes begin with what this one's threads took in the end of what they share.
+
+        Returns the cycles that they waited for one another awake, all together.
+        """
         balance, parts = self.template.balance, self.template.parts
         memoryview(balance).cast("B")[:] = self.memory.array.data[parts : parts + 8 * len(balance)]
+        return sum(balance[AWAKE::PART_WORDS])
+
+    def cancel(self) -> None:
+        """Have the kernel return soon, whatever it has computed."""
+        self.words[CANCEL] = 1
 
 
 def forward_job(run: Run[CpuPacked], threads: int, *, keep: bool) -> Job:

@@ -14,11 +14,11 @@ import numpy as np
 
 from ..codegen.program import Program
 from . import toolchain
-from .code.ir import Definition
+from .code.ir import PREFIX, Definition
 from .shape import Shape
 from .target import Target, host_target
 
-FORWARD, BACKWARD, THREADS = ("pack", "forward"), ("pack_back", "backward"), ("serve", "dispatch")
+FORWARD, BACKWARD, THREADS = ("pack", "forward"), ("pack_back", "backward"), ("serve", "start", "dispatch", "await")
 SPLIT = ("convert", "convert_back")
 
 
@@ -70,12 +70,12 @@ def conversion_kernels(shape: Shape) -> toolchain.Library:
 
 @functools.cache
 def thread_kernels(target: Target) -> toolchain.Library:
-    """`serve` and `dispatch`."""
+    """`serve`, which workers run, and `start`, `dispatch` and `await`."""
 
     def define() -> Mapping[str, Definition]:
         from .code import emitted, pool
 
-        assert {pool.serve.__name__, pool.dispatch.__name__} == {*THREADS}
+        assert {PREFIX + name for name in THREADS} <= {*emitted.DEFINITIONS}, pool.__name__
         return emitted.DEFINITIONS
 
     return toolchain.load(target, "threads", THREADS, define)

@@ -2,103 +2,167 @@
 
 Numba's threading layers are not used: forking a process kills or hangs the child after OpenMP, the workqueue aborts on
 concurrent calls, and none promises that all threads run at once, which the barrier of the kernels needs. Threads of
-the system do: one that waits yields its core.
+the system do: one that waits gives its core away. Python does not know of them, so neither gevent nor the end of the
+interpreter concerns them.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
+import sys
 import threading
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
-from ..host import usable_cores
 from . import kernels, toolchain
-from .fields.mailbox import MAILBOX_WORDS, READ_END, WRITE_END
+from .fields.mailbox import CORE_TIME, CYCLES, FINISHED, MAILBOX_WORDS, NUMBER, POOL_WORDS, REFUSED, RESULT, WALL_TIME
 from .memory import Words, make_words, words_address
 from .target import host_target
+
+START_SECONDS = 0.01
+"""Seconds that a new worker has to begin, before it gets work all the same."""
 
 Task = tuple[int, int, int]
 """Address of a kernel, address of its words, number of the thread."""
 
 
-def most_threads(num_threads: int | None) -> int:
-    """Threads that a call may use: what was asked for, else NUMBA_NUM_THREADS, else one per core."""
+def asked_threads(num_threads: int | None) -> int:
+    """Most threads that calls may ever use: what was asked for, else NUMBA_NUM_THREADS, else no limit."""
     if num_threads is not None:
         return num_threads
     named = os.environ.get("NUMBA_NUM_THREADS", "")
-    return int(named) if named.isascii() and named.isdigit() and int(named) > 0 else usable_cores()
+    return int(named) if named.isascii() and named.isdigit() and int(named) > 0 else sys.maxsize
+
+
+class Times(NamedTuple):
+    """What tasks took; zeros if nobody watched.
+
+    Attributes:
+        seconds: of all of them together, on a clock on the wall.
+        core_seconds: for which their threads had cores, added up.
+        cycles: what `seconds` is in the cycles of `code.balance`.
+    """
+
+    seconds: float
+    core_seconds: float
+    cycles: int
 
 
 class Pool:
-    """Workers that wait for kernels to run. Waiting, they spin for a fraction of a millisecond, then sleep."""
+    """Workers that wait for kernels to run. Waiting, they stay awake for a fraction of a millisecond, then sleep."""
 
     def __init__(self) -> None:
-        self.busy = threading.Lock()
-        self._mailboxes: list[ctypes.Array[ctypes.c_int64]] = []
+        self._mailboxes: list[int] = []
+        self._running = _lasting_words(POOL_WORDS)
         self._library: toolchain.Library | None = None
+        self._waited_for: Any = None
 
-    def run(self, tasks: Sequence[Task]) -> None:
-        """Run tasks at once, the first on this thread. The caller holds `busy`."""
-        workers = len(tasks) - 1
-        library = self._require(workers)
-        words = [workers, *(word for task in tasks for word in task)]
-        words += [ctypes.addressof(mailbox) for mailbox in self._mailboxes[:workers]]
-        job = make_words(words)
-        # Post, work and wait in one call: an interruption in between would leave workers with arrays that are gone.
-        library.functions["dispatch"](words_address(job), 0)
+    def try_run(
+        self,
+        tasks: Sequence[Task],
+        *,
+        watch: bool = False,
+        cancel: Callable[[], object] | None = None,
+        keep: object = None,
+    ) -> Times | None:
+        """Run tasks at once; None, with nothing run, if others use the pool or the system gives no more threads.
 
-    def try_run(self, batches: Iterable[Sequence[Task]]) -> bool:
-        """Run the tasks of each batch at once, batch after batch.
+        With `watch`, see what they take, and to it that the threads have cores of their own if there are enough.
 
-        False, with nothing run, if another call is here or the system gives no more threads.
+        With `cancel`, this thread only waits, and handles signals meanwhile. An exception of theirs is raised when the
+        tasks have ended, which `cancel` should hasten; `keep` refers to all memory that they use.
         """
-        if not self.busy.acquire(blocking=False):
-            return False
+        own, posted = ([tasks[0]], tasks[1:]) if cancel is None else ([(0, 0, 0)], tasks)
         try:
-            all_batches = list(batches)
-            try:
-                self._require(max(map(len, all_batches)) - 1)
-            except OSError:
-                # The system gives no pipe or no thread.
-                return False
-            for tasks in all_batches:
-                self.run(tasks)
+            functions = self._require(len(posted)).functions
+        except OSError:
+            return None
+        mailboxes = self._mailboxes[: len(posted)]
+        words = [word for task in (*own, *posted) for word in task]
+        job = make_words([len(posted), self._running, 0, watch, 0, 0, 0, *words, *mailboxes, *[0] * len(posted)])
+        if cancel is None:
+            # Posting, working and waiting is one call, which nothing interrupts.
+            functions["dispatch"](words_address(job), 0)
+        else:
+            self._wait(job, functions, cancel, keep)
+        return None if job[RESULT] == REFUSED else Times(job[WALL_TIME] * 1e-9, job[CORE_TIME] * 1e-9, job[CYCLES])
+
+    def _wait(
+        self, job: Words, functions: dict[str, toolchain.Kernel], cancel: Callable[[], object], keep: object
+    ) -> None:
+        # The workers' memory stays even if a second signal interrupts the wait for them; what is here already may be
+        # theirs too, if the pool is not free.
+        before, self._waited_for = self._waited_for, (self._waited_for, job, keep)
+        address = words_address(job)
+        functions["start"](address, 0)
+        if job[RESULT] == REFUSED:
+            self._waited_for = before
+            return
+        self._waited_for = job, keep
+        try:
+            while job[RESULT] != FINISHED:
+                functions["await"](address, 0)
+        except BaseException:
+            cancel()
+            while job[RESULT] != FINISHED:
+                functions["await"](address, 0)
+            raise
         finally:
-            self.busy.release()
-        return True
+            if job[RESULT] == FINISHED:
+                self._waited_for = None
 
     def _require(self, workers: int) -> toolchain.Library:
-        """Have at least so many workers; returns their code."""
+        """Have at least so many workers; returns their code. OSError if the system does not give them."""
         library = self._library = self._library or kernels.thread_kernels(host_target())
         while len(self._mailboxes) < workers:
-            self._start(library.functions["serve"])
+            mailbox = _lasting_words(MAILBOX_WORDS)
+            _start_thread(library.functions["serve"], library.addresses["serve"], mailbox)
+            self._mailboxes.append(mailbox)
+            _wait_for_number(mailbox)
         return library
-
-    def _start(self, serve: toolchain.Kernel) -> None:
-        mailbox = (ctypes.c_int64 * MAILBOX_WORDS)()
-        mailbox[READ_END], mailbox[WRITE_END] = ends = os.pipe()
-        try:
-            threading.Thread(target=_serve, args=(serve, mailbox), name="rnncore", daemon=True).start()
-        except RuntimeError as error:
-            for end in ends:
-                os.close(end)
-            raise OSError(f"the system gives no more threads: {error}") from error
-        self._mailboxes.append(mailbox)
 
     def after_fork(self) -> None:
         """In a forked child there are no workers: begin anew."""
-        for mailbox in self._mailboxes:
-            for end in (READ_END, WRITE_END):
-                with contextlib.suppress(OSError):
-                    os.close(mailbox[end])
         self.__init__()  # type: ignore[misc]
 
 
-def _serve(serve: toolchain.Kernel, mailbox: ctypes.Array[ctypes.c_int64]) -> None:
-    """What a worker runs: its frame keeps the mailbox, also if the call that starts it is interrupted."""
-    serve(ctypes.addressof(mailbox), 0)
+def _lasting_words(count: int) -> int:
+    """Address of words at a cache line, never freed: workers may read them when the interpreter ends."""
+    memory = (ctypes.c_int64 * (count + 8))()
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(memory))
+    return ctypes.addressof(memory) + -ctypes.addressof(memory) % 64
+
+
+def _wait_for_number(mailbox: int) -> None:
+    """Wait until a new worker has told its number and core, by which it is kept apart from others; not for long."""
+    number = ctypes.c_int64.from_address(mailbox + 8 * NUMBER)
+    end = time.monotonic() + START_SECONDS
+    while number.value == 0 and time.monotonic() < end:
+        time.sleep(0.0001)
+
+
+def _start_thread(serve: toolchain.Kernel, address: int, mailbox: int) -> None:
+    """Start a worker as a thread of the system, or of Python where the system has another way.
+
+    Raises:
+        OSError: there are no more.
+    """
+    try:
+        system = ctypes.CDLL(None)
+        create, detach = system.pthread_create, system.pthread_detach
+    except (AttributeError, OSError, TypeError):
+        try:
+            threading.Thread(target=serve, args=(mailbox, 0), name="rnncore", daemon=True).start()
+        except RuntimeError as error:
+            raise OSError(f"the system gives no more threads: {error}") from error
+        return
+    thread = ctypes.c_void_p()
+    status = create(ctypes.byref(thread), None, ctypes.c_void_p(address), ctypes.c_void_p(mailbox))
+    if status != 0:
+        raise OSError(status, f"the system gives no more threads: {os.strerror(status)}")
+    detach(thread)
 
 
 POOL = Pool()
@@ -109,7 +173,7 @@ def run(library: toolchain.Library, kernel: str, words: Words, threads: int) -> 
     """Run a kernel whose threads need not run at once: one after the other if another call has the pool."""
     address = words_address(words)
     tasks = [(library.addresses[kernel], address, thread) for thread in range(threads)]
-    if threads == 1 or not POOL.try_run([tasks]):
+    if threads == 1 or POOL.try_run(tasks) is None:
         for thread in range(threads):
             library.functions[kernel](address, thread)
 

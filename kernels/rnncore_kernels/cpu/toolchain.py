@@ -23,7 +23,12 @@ Kernel = Callable[[int, int], None]
 
 KERNEL_TYPE = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64)
 
-EXTERNAL = frozenset({"memcpy", "memset", "read", "write", "sched_yield", "SwitchToThread"})
+EXTERNAL = frozenset(
+    {
+        *("memcpy", "memset", "clock_gettime", "sched_yield", "SwitchToThread"),
+        *("syscall", "sched_getcpu", "sched_getaffinity", "sched_setaffinity", "__ulock_wait", "__ulock_wake"),
+    }
+)
 """Functions of the C library that kernels call."""
 
 SOURCE = ("codegen", "cpu")

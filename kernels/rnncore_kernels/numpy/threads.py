@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..host import usable_cores
+from ..cores import usable_cores
 from .blas import single_threaded
 
 Result = TypeVar("Result")

@@ -17,6 +17,7 @@ from ..fields.run import (
     BF16_ROWS,
     BF16_SIZE,
     BLOCKS,
+    CANCEL,
     CHUNK_ROWS,
     GRAD_OUT,
     GRAD_OUT_ROW,
@@ -59,12 +60,12 @@ from ..fields.run import (
 from ..fields.stage import BACKWARD as CELL
 from ..fields.stage import COLUMN, GATES, GATES_BEFORE, GRADS_IN, GRADS_OUT, SPLIT, STAGE_BYTES
 from ..shape import Shape
-from .balance import BALANCE_STEPS, bound, edge, meet_others, publish, unit_bound, worked
+from .balance import BALANCE_STEPS, bound, edge, publish, unit_bound, worked
 from .bf16x3 import back_blocks, column_bytes
 from .cellcode import BACKWARD as CELL_ARGUMENTS
 from .emitted import compiled, make_caller
 from .gradients import make_input_back, make_weights_back
-from .memory import word
+from .memory import read_word, word
 from .multiply import make_multiply
 from .rows import (
     active,
@@ -77,6 +78,7 @@ from .rows import (
     unit_offset,
 )
 from .tile_registers import TileRegisters, make_tile_registers
+from .waiting import begin_waiting, meet, open_barrier
 
 
 def make_backward(shape: Shape) -> None:
@@ -102,6 +104,7 @@ def make_backward(shape: Shape) -> None:
         parts = word(args, PARTS) + i * unit_threads * PART_BYTES
         all_parts = word(args, PARTS) + all_threads * PART_BYTES
         part, all_part = parts + j * PART_BYTES, all_parts + thread * PART_BYTES
+        begin_waiting(part)
         barrier, arrivals = word(args, BARRIERS) + 64 * i, 0
         barrier_all, arrivals_all = word(args, BARRIERS) + 64 * threads, 0
         chunk_most = max(word(args, CHUNK_ROWS), batch)
@@ -126,10 +129,14 @@ def make_backward(shape: Shape) -> None:
         after = word(args, BLOCKS) + (word(args, STATE_ROWS) - n) * row_bytes
         while s > 0:
             count = 0
+            if read_word(args + 8 * CANCEL) != 0:
+                open_barrier(barrier)
+                open_barrier(barrier_all)
+                break
             while s > 0 and (count == 0 or count + n <= word(args, CHUNK_ROWS)):
                 if unit_threads > 1 and turns == BALANCE_STEPS:
                     publish(part, high - low, bound(groups, high) - bound(groups, low), worked(part) - since)
-                    arrivals = meet_others(barrier, arrivals, unit_threads, part)
+                    arrivals = meet(barrier, arrivals, unit_threads, part)
                     low, high = edge(parts, unit_threads, j), edge(parts, unit_threads, j + 1)
                     u0, u1 = unit_bound(units, groups, low), unit_bound(units, groups, high)
                     since, turns = worked(part), 0
@@ -167,7 +174,7 @@ def make_backward(shape: Shape) -> None:
                           threads, order, hidden, u0, u1, vector, item)  # fmt: skip
                 count += n
                 after, following, n = before, n, earlier
-            arrivals_all = meet_others(barrier_all, arrivals_all, all_threads, part)
+            arrivals_all = meet(barrier_all, arrivals_all, all_threads, part)
             steps_end = worked(part)
             input_back(args, all_low, all_high, grad_x_rows, count, scratch, bf16)
             for number in range(stages):
@@ -177,7 +184,7 @@ def make_backward(shape: Shape) -> None:
             add = 1
             products = worked(part) - steps_end
             publish(all_part, all_high - all_low, all_high - all_low, products)
-            arrivals_all = meet_others(barrier_all, arrivals_all, all_threads, part)
+            arrivals_all = meet(barrier_all, arrivals_all, all_threads, part)
             all_low, all_high = edge(all_parts, all_threads, thread), edge(all_parts, all_threads, thread + 1)
             since += products
         if bf16 != 0:
@@ -212,7 +219,7 @@ def _make_stage(shape: Shape, tile_registers: TileRegisters) -> Any:
                  before + i * row_bytes + at, after + i * row_bytes + at, word(args, STATE_VALUE), row,
                  kept + at, threads * kept_row, pre + at, threads * pre_row, row_bytes,
                  out_rows, at, hidden - unit * lanes)  # fmt: skip
-        arrivals = meet_others(barrier, arrivals, word(args, UNIT_THREADS), part)
+        arrivals = meet(barrier, arrivals, word(args, UNIT_THREADS), part)
 
         # The recurrent product, into the cotangent of the operand.
         fill_table(scratch, n, pre + (word(stage, COLUMN) + word(stage, SPLIT)) * row_bytes, threads * pre_row)

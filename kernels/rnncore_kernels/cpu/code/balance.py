@@ -8,13 +8,12 @@ compute the widths anew from what was published: all come to the same. What is c
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from ..fields.balance import BUSY, COUNT, PART_WORDS, SHIFT, WAITED, WHOLE, WIDTH, piece_count
-from .emitted import compiled, emitted
-from .ir import I64, call_external
-from .memory import meet, set_word, word
+from .emitted import compiled
+from .memory import set_word, word
 from .rows import unit_offset
+from .system import cycles
 
 BALANCE_STEPS = 4
 """Steps after which threads that share hidden units divide these anew."""
@@ -29,15 +28,6 @@ INERTIA = 4
 """A width goes a fourth of the way to what was measured."""
 
 
-def _clock(b: Any) -> Any:
-    """Cycles of a clock that all cores have; 0 where none is known, and then parts stay as they are."""
-    known = b.module.triple.startswith(("x86_64", "i386", "i686", "aarch64", "arm64"))
-    return call_external(b, "llvm.readcyclecounter", I64, []) if known else I64(0)
-
-
-clock: Callable[[], int] = emitted("clock", (), _clock, returns=True, inline=True)
-
-
 pieces: Callable[[int, int], int] = compiled("pieces")(piece_count)
 
 
@@ -45,17 +35,8 @@ pieces: Callable[[int, int], int] = compiled("pieces")(piece_count)
 def worked(part: int) -> int:
     """A clock that stands still while the part's thread waits for others; `part` is the address of its words."""
     waited: int = word(part, WAITED)
-    return clock() - waited
-
-
-@compiled("meet_others")
-def meet_others(barrier: int, arrivals: int, threads: int, part: int) -> int:
-    """As `meet`, and note how long the part's thread waited."""
-    if threads > 1:
-        here = clock()
-        arrivals = meet(barrier, arrivals, threads)
-        set_word(part, WAITED, word(part, WAITED) + clock() - here)
-    return arrivals
+    worked_until: int = cycles() - waited
+    return worked_until
 
 
 @compiled("publish")

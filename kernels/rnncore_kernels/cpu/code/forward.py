@@ -17,6 +17,7 @@ from ..fields.run import (
     BF16_ROWS,
     BF16_SIZE,
     BLOCKS,
+    CANCEL,
     HIDDEN,
     INPUT,
     LAST,
@@ -51,9 +52,9 @@ from ..fields.run import (
 )
 from ..fields.stage import GATES, STAGE_BYTES
 from ..shape import Shape
-from .balance import BALANCE_STEPS, bound, edge, meet_others, pieces, publish, unit_bound, worked
+from .balance import BALANCE_STEPS, bound, edge, pieces, publish, unit_bound, worked
 from .emitted import compiled
-from .memory import word
+from .memory import read_word, word
 from .rows import (
     active,
     clear_output,
@@ -65,6 +66,7 @@ from .rows import (
 )
 from .stages import make_projection, make_stage
 from .tile_registers import make_tile_registers
+from .waiting import begin_waiting, meet, open_barrier
 
 
 def make_forward(shape: Shape) -> None:
@@ -117,6 +119,7 @@ def make_forward(shape: Shape) -> None:
         groups = (units + most_units - 1) // most_units
         parts = word(args, PARTS) + i * unit_threads * PART_BYTES
         part = parts + j * PART_BYTES
+        begin_waiting(part)
         low, high = edge(parts, unit_threads, j), edge(parts, unit_threads, j + 1)
         u0, u1 = unit_bound(units, groups, low), unit_bound(units, groups, high)
 
@@ -125,12 +128,15 @@ def make_forward(shape: Shape) -> None:
         if steps > 0:
             n = active(sizes, batch, steps - 1 if reverse else 0)
             bring(args, before, 0, share(n, i, threads), i, u0, u1)
-            arrivals = meet_others(barrier, arrivals, unit_threads, part)
+            arrivals = meet(barrier, arrivals, unit_threads, part)
         projected_steps, projected_taken, row_index = 0, 0, 0
         # Rows on tile registers are not divided: they come in tiles.
         uneven = groups % unit_threads if bf16 == 0 else 0
         since = worked(part)
         for s in range(steps):
+            if read_word(args + 8 * CANCEL) != 0:
+                open_barrier(barrier)
+                break
             t = steps - 1 - s if reverse else s
             mine = share(n, i, threads)
             after = blocks + ((s + 1) & 1) * batch * row_bytes if pair else before + max(before_n, n) * row_bytes
@@ -156,7 +162,7 @@ def make_forward(shape: Shape) -> None:
                         project(args, stage, x_rows, count, projected, low, high, uneven, bf16)
                     since += worked(part)
                     if uneven != 0:
-                        arrivals = meet_others(barrier, arrivals, unit_threads, part)
+                        arrivals = meet(barrier, arrivals, unit_threads, part)
                 projected_row = projected_taken
                 projected_taken += mine
             else:
@@ -170,7 +176,7 @@ def make_forward(shape: Shape) -> None:
                         projected_row, before, after, operand_rows, out_rows if out != 0 else 0, scratch,
                         (s + word(args, TURN)) & 1, uneven, bf16)  # fmt: skip
                 if number < stages - 1:
-                    arrivals = meet_others(barrier, arrivals, unit_threads, part)
+                    arrivals = meet(barrier, arrivals, unit_threads, part)
             row_index += 0 if pair else n
 
             following = 0
@@ -182,7 +188,7 @@ def make_forward(shape: Shape) -> None:
                 first = share(before_n, i, threads) if reverse else stay
             if uneven != 0 and min(stay, first) < mine:
                 # Others may have computed some of these rows' units.
-                arrivals = meet_others(barrier, arrivals, unit_threads, part)
+                arrivals = meet(barrier, arrivals, unit_threads, part)
             for value in range(word(args, STATES)):
                 state, values = word(word(args, STATE_ARRAYS), value), after + value * word(args, STATE_VALUE)
                 take(args, values, state, hidden * item, stay, mine, i, u0, u1)
@@ -193,7 +199,7 @@ def make_forward(shape: Shape) -> None:
             if divides_anew:
                 all_pieces = groups * pieces(mine, uneven)
                 publish(part, high - low, bound(all_pieces, high) - bound(all_pieces, low), worked(part) - since)
-            arrivals = meet_others(barrier, arrivals, unit_threads, part)
+            arrivals = meet(barrier, arrivals, unit_threads, part)
             if divides_anew:
                 low, high = edge(parts, unit_threads, j), edge(parts, unit_threads, j + 1)
                 u0, u1 = unit_bound(units, groups, low), unit_bound(units, groups, high)

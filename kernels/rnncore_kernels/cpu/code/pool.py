@@ -1,87 +1,191 @@
 """What the threads of `threads.Pool` run: a worker waits for work, and the caller hands it out.
 
-A worker has a mailbox of words: the number of the last call posted, the kernel, its words, the worker's number, the
-number of the last call done, whether the worker sleeps, the two ends of the pipe that wakes it, and room for the byte
-that is read from one and written to the other.
+Who has the pool follows from how many workers run, one word that compiled code alone changes: no interruption of Python
+can leave the pool held. The words are named in `fields.mailbox`.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
-from llvmlite import ir
-
 from ..fields.mailbox import (
     ARGS,
-    ASLEEP,
+    CORE,
+    CORE_TIME,
+    CYCLES,
     DONE,
+    FINISHED,
+    JOB_WORDS,
     KERNEL,
+    MODE,
+    NUMBER,
+    POOL,
     POSTED,
-    READ,
-    READ_END,
+    REFUSED,
+    RESULT,
+    RUNNING,
+    STARTED,
     THREAD,
-    WRITE_END,
-    WRITTEN,
+    TIME,
+    WALL_TIME,
+    WATCH,
+    WATCHED,
+    WORKERS,
 )
-from .emitted import compiled, emitted
-from .ir import I64, call_external, pointer
-from .memory import call_kernel, read_word, relax, set_word, swap_word, wait_for, word
+from .emitted import compiled
+from .memory import add_word, call_kernel, set_word, swap_word_if, word
+from .system import (
+    MASK_WORDS,
+    current_core,
+    cycles,
+    float_mode,
+    get_cores,
+    set_cores,
+    set_float_mode,
+    thread_number,
+    thread_time,
+    wall_time,
+)
+from .waiting import SPINS, YIELDS, arrive, count_of, sleep_until, wait_for
 
-SPINS_BEFORE_SLEEP = 10_000
-"""Turns of a worker that waits: on x86 250 to 500 microseconds, as to be woken takes 50 to 100."""
+IDLE_YIELDS = 600
+"""Turns of a worker between calls: 300 microseconds on a core that nobody else wants, as to be woken takes 50."""
 
-
-def _read_byte(b: Any, file: Any, place: Any) -> None:
-    """Block until there is a byte in the pipe, or an error."""
-    call_external(b, "read", I64, [b.trunc(file, ir.IntType(32)), pointer(b, place), I64(1)])
-
-
-def _write_byte(b: Any, file: Any, place: Any) -> None:
-    call_external(b, "write", I64, [b.trunc(file, ir.IntType(32)), pointer(b, place), I64(1)])
-
-
-read_byte = emitted("read_byte", ("file", "place"), _read_byte)
-write_byte = emitted("write_byte", ("file", "place"), _write_byte)
+NAP = 50_000_000
+"""Nanoseconds after which a caller that only waits looks whether Python has something to do."""
 
 
 @compiled("serve")
 def serve(mailbox: int, _: int) -> None:
     """Run what is posted to a mailbox; never returns."""
-    call = word(mailbox, DONE)
+    call = 0
+    set_word(mailbox, CORE, current_core() + 1)
+    set_word(mailbox, NUMBER, thread_number())
     while True:
-        spins = 0
-        while read_word(mailbox + 8 * POSTED) == call:
-            spins += 1
-            relax()
-            if spins > SPINS_BEFORE_SLEEP:
-                swap_word(mailbox + 8 * ASLEEP, 1)
-                # Whoever posts now sees the sleeper and writes a byte; whoever posted just before did not.
-                if read_word(mailbox + 8 * POSTED) == call:
-                    read_byte(word(mailbox, READ_END), mailbox + 8 * READ)
-                swap_word(mailbox + 8 * ASLEEP, 0)
-                spins = 0
         call += 1
+        wait_for(mailbox + 8 * POSTED, call, SPINS, IDLE_YIELDS)
+        set_float_mode(word(mailbox, MODE))
+        watched, before = word(mailbox, WATCHED), 0
+        if watched != 0:
+            set_word(mailbox, CORE, current_core() + 1)
+            before = thread_time()
         call_kernel(word(mailbox, KERNEL), word(mailbox, ARGS), word(mailbox, THREAD))
-        swap_word(mailbox + 8 * DONE, call)
+        if watched != 0:
+            set_word(mailbox, TIME, thread_time() - before)
+        add_word(word(mailbox, RUNNING), -1)
+        arrive(mailbox + 8 * DONE)
+
+
+@compiled("spread")
+def _spread(job: int) -> None:
+    """Let no worker wake on the core of another or of the caller, if there are more, nor where the caller may not be.
+
+    Linux wakes a thread where it last was. On a machine of few cores it often leaves it there, though another thread
+    has that core, and others are idle.
+    """
+    workers, allowed = word(job, WORKERS), word(job, POOL) + 64
+    get_cores(allowed)
+    if word(_task(job, 0), 0) != 0:
+        _take(allowed, current_core())
+    for w in range(workers):
+        mailbox = word(_mailboxes(job), w)
+        core = word(mailbox, CORE) - 1
+        if (core >= 0 and _take(allowed, core) == 0) or workers == 1:
+            left = 0
+            for k in range(MASK_WORDS):
+                left |= word(allowed, k)
+            # A worker that has just been made has no number yet: 0 would be the caller.
+            if left != 0 and word(mailbox, NUMBER) > 0:
+                set_cores(word(mailbox, NUMBER), allowed)
+
+
+@compiled("take")
+def _take(allowed: int, core: int) -> int:
+    """Take a core out of a set; 0 if it was not there."""
+    if core < 0 or core >= 64 * MASK_WORDS:
+        return 1
+    bit = 1 << (core & 63)
+    if word(allowed, core >> 6) & bit == 0:
+        return 0
+    set_word(allowed, core >> 6, word(allowed, core >> 6) & ~bit)
+    return 1
+
+
+@compiled("start")
+def start(job: int, _: int) -> None:
+    """Post a job's tasks to its workers, unless others have the pool."""
+    workers = word(job, WORKERS)
+    if swap_word_if(word(job, POOL), 0, workers) == 0:
+        set_word(job, RESULT, REFUSED)
+    else:
+        mode = float_mode()
+        if word(job, WATCH) != 0:
+            set_word(job, WALL_TIME, wall_time())
+            set_word(job, CYCLES, cycles())
+            _spread(job)
+        for w in range(workers):
+            mailbox, task = word(_mailboxes(job), w), _task(job, w + 1)
+            set_word(mailbox, KERNEL, word(task, 0))
+            set_word(mailbox, ARGS, word(task, 1))
+            set_word(mailbox, THREAD, word(task, 2))
+            set_word(mailbox, MODE, mode)
+            set_word(mailbox, RUNNING, word(job, POOL))
+            set_word(mailbox, WATCHED, word(job, WATCH))
+            set_word(_mailboxes(job), workers + w, count_of(mailbox + 8 * POSTED) + 1)
+            arrive(mailbox + 8 * POSTED)
+        set_word(job, RESULT, STARTED)
 
 
 @compiled("dispatch")
 def dispatch(job: int, _: int) -> None:
-    """Run tasks, the first on this thread, and return when all are done.
+    """Run a job's tasks, one of them on this thread, and return when all are done, unless others have the pool."""
+    start(job, 0)
+    if word(job, RESULT) == STARTED:
+        watched, before = word(job, WATCH), 0
+        if watched != 0:
+            before = thread_time()
+        call_kernel(word(_task(job, 0), 0), word(_task(job, 0), 1), word(_task(job, 0), 2))
+        if watched != 0:
+            set_word(job, CORE_TIME, thread_time() - before)
+        workers = word(job, WORKERS)
+        for w in range(workers):
+            wait_for(word(_mailboxes(job), w) + 8 * DONE, word(_mailboxes(job), workers + w), SPINS, YIELDS)
+        _finish(job)
 
-    `job` is the number of workers, then kernel, words and number of each task, then the addresses of the mailboxes.
-    """
-    workers = word(job, 0)
-    mailboxes = job + 8 * (4 + 3 * workers)
+
+@compiled("await")
+def await_job(job: int, _: int) -> None:
+    """Sleep until a started job is done, a signal comes or some time has passed."""
+    workers, late = word(job, WORKERS), 0
     for w in range(workers):
-        mailbox, task = word(mailboxes, w), job + 8 * (4 + 3 * w)
-        set_word(mailbox, KERNEL, word(task, 0))
-        set_word(mailbox, ARGS, word(task, 1))
-        set_word(mailbox, THREAD, word(task, 2))
-        swap_word(mailbox + 8 * POSTED, word(mailbox, POSTED) + 1)
-        if read_word(mailbox + 8 * ASLEEP) == 1:
-            write_byte(word(mailbox, WRITE_END), mailbox + 8 * WRITTEN)
-    call_kernel(word(job, 1), word(job, 2), word(job, 3))
-    for w in range(workers):
-        mailbox = word(mailboxes, w)
-        wait_for(mailbox + 8 * DONE, word(mailbox, POSTED))
+        done, call = word(_mailboxes(job), w) + 8 * DONE, word(_mailboxes(job), workers + w)
+        if late == 0:
+            sleep_until(done, call, NAP)
+        if count_of(done) < call:
+            late = 1
+    if late == 0:
+        _finish(job)
+
+
+@compiled("finish")
+def _finish(job: int) -> None:
+    """All tasks are done: add up what they took, if the job is watched."""
+    if word(job, WATCH) != 0:
+        total = word(job, CORE_TIME)
+        for w in range(word(job, WORKERS)):
+            total += word(word(_mailboxes(job), w), TIME)
+        set_word(job, CORE_TIME, total)
+        set_word(job, WALL_TIME, wall_time() - word(job, WALL_TIME))
+        set_word(job, CYCLES, cycles() - word(job, CYCLES))
+    set_word(job, RESULT, FINISHED)
+
+
+@compiled("task")
+def _task(job: int, number: int) -> int:
+    """The caller's task, 0, or a worker's."""
+    return job + 8 * (JOB_WORDS + 3 * number)
+
+
+@compiled("mailboxes")
+def _mailboxes(job: int) -> int:
+    """Addresses of the workers' mailboxes, then the numbers of their calls."""
+    workers: int = word(job, WORKERS)
+    return job + 8 * (JOB_WORDS + 3 * (1 + workers))

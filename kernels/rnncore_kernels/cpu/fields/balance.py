@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 PART_WORDS, PART_BYTES = 8, 64
-WIDTH, COUNT, BUSY, WAITED = range(4)
+WIDTH, COUNT, BUSY, WAITED, AWAKE, SLEPT = range(6)
 """WIDTH          share of the work, in WHOLEths
 COUNT, BUSY    units of work that the part had when last published, and how long these took, in cycles of a clock
-WAITED         cycles that its thread has waited for others
+WAITED, AWAKE  cycles that its thread has waited for others in this call, and those before it fell asleep each time
+SLEPT          how often it fell asleep
 """
 
 PIECE_ROWS, MOST_PIECES = 3, 4

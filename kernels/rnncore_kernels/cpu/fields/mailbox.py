@@ -1,4 +1,35 @@
-"""Words of a worker's mailbox, see `code.pool`, and their number, two cache lines."""
+"""Words that the pool's threads share, see `code.pool`. What one waits for and another writes has a cache line."""
 
-MAILBOX_WORDS = 16
-POSTED, KERNEL, ARGS, THREAD, DONE, ASLEEP, READ_END, WRITE_END, WRITTEN, READ = range(10)
+from __future__ import annotations
+
+MAILBOX_WORDS = 32
+POSTED, DONE = 0, 8
+KERNEL, ARGS, THREAD, MODE, RUNNING, WATCHED, TIME, NUMBER, CORE = range(16, 25)
+"""Of a worker's mailbox.
+
+    POSTED, DONE          number of the last call posted, of the last one done, see `code.waiting`
+    KERNEL, ARGS, THREAD  what the call runs
+    MODE                  the caller's floating-point mode
+    RUNNING               address of the number of workers that run
+    WATCHED               not 0 if TIME is wanted: to ask for it takes a microsecond
+    TIME                  nanoseconds for which the last call that was watched had a core
+    NUMBER, CORE          the system's number of the worker, and that of the core it was last on, plus 1
+"""
+
+POOL_WORDS = 8 + 16
+"""Words of a pool: the number of workers that run, in a cache line, and a set of cores."""
+
+JOB_WORDS = 7
+WORKERS, POOL, RESULT, WATCH, WALL_TIME, CORE_TIME, CYCLES = range(JOB_WORDS)
+"""Of a job. Behind these stand the kernel, words and number of the caller's task (0 if it only waits) and of each
+worker's, then the address of each worker's mailbox, and the number of each one's call.
+
+    WORKERS               how many
+    POOL                  address of the pool's words
+    RESULT                REFUSED if others have the pool, and nothing was run; STARTED; or FINISHED
+    WATCH                 not 0 if the following are wanted
+    WALL_TIME, CORE_TIME  nanoseconds that the call took, and for which its threads had a core, all together
+    CYCLES                what the clock of `code.balance` showed before, then how long the call took on it
+"""
+
+REFUSED, STARTED, FINISHED = range(3)

@@ -18,7 +18,7 @@ def block_units(lanes: int) -> int:
     return max(1, 16 // lanes)
 
 
-COMMON_WORDS = 29
+COMMON_WORDS = 30
 (
     STEPS, BATCH, HIDDEN, INPUT, UNITS, REVERSE,
     ROW_THREADS, UNIT_THREADS, BARRIERS, PARTS,
@@ -31,6 +31,7 @@ COMMON_WORDS = 29
     KEPT, KEPT_ROW,
     SCRATCH, SCRATCH_SIZE,
     BF16_ROWS, BF16_SIZE,
+    CANCEL,
 ) = range(COMMON_WORDS)  # fmt: skip
 """Of both kernels.
 
@@ -48,6 +49,7 @@ COMMON_WORDS = 29
     KEPT, KEPT_ROW              what the stages kept; distance of rows
     SCRATCH, SCRATCH_SIZE       for each thread: tables of addresses, then rows
     BF16_ROWS, BF16_SIZE        for each thread: rows in three parts, see `code.bf16x3`; 0 if there are none
+    CANCEL                      not 0 when nobody wants the results any more: the kernel returns within a chunk of steps
 """
 
 FORWARD_WORDS = COMMON_WORDS + 18

@@ -1,0 +1,112 @@
+"""How many threads pay on a machine that others use, too.
+
+Threads that meet are as slow as the one whose core somebody else has: two of them may take a hundred times as long as
+one alone. The bits of a result do not depend on their number, so every call may have another. What tells is the rate of
+a call, the cores that its threads had and did not spend on waiting: 1.9 of two threads on an idle machine, 1 or less
+where they take turns on what is left.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+WATCH_EVERY, LOOK = 0.001, 0.01
+"""Seconds from one watched call to the next, as to watch takes microseconds; seconds of these before their rate is
+believed."""
+
+FAIR = 0.6
+"""Share of its threads that a call's rate should be; below, fewer may do as well."""
+
+GAIN = 1.15
+"""How much higher the rate of more threads must be to be worth them."""
+
+FIRST_PAUSE, LAST_PAUSE = 0.1, 2.0
+"""Seconds between trials of more threads: doubled with each that fails."""
+
+TRIAL_SHARE = 0.05
+"""Share of all time that trials may take: a pause is at least this many times as long as the trial before it."""
+
+MEMORY = 5.0
+"""Seconds for which the rate of fewer threads counts, when that of more is judged."""
+
+NOTHING = 0, 0.0, 0.0, 0.0
+"""No calls: their threads, seconds, seconds busy, and when the first began."""
+
+
+class ThreadLimit:
+    """The number of threads of the next call, from the rates of the last ones. Time is in seconds, of any clock.
+
+    Calls from several threads of Python may come at once: at worst a rate is lost.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._limit: int | None = None
+        self._known: tuple[float, float] | None = None
+        self._seen = NOTHING
+        self._pause, self._again = FIRST_PAUSE, 0.0
+        self._ceiling = 0
+        self._watch_at = 0.0
+
+    @property
+    def limit(self) -> int | None:
+        """Threads that a call has between trials; None for as many as it wants."""
+        return self._limit
+
+    def threads(self, most: int) -> int:
+        """The number of threads for a call that could use `most`."""
+        limit = self._limit
+        if limit is None or most <= limit:
+            return most
+        if self._clock() < self._again:
+            return limit
+        return min(most, max(limit + 1, (limit + self._ceiling + 1) // 2)) if self._ceiling > limit else most
+
+    def wants_to_know(self) -> bool:
+        """Whether a call that begins now should be watched for `note`."""
+        return self._clock() >= self._watch_at
+
+    def note(self, threads: int, seconds: float, busy: float) -> None:
+        """Learn from a call: its threads, its time, and the time that these had cores for and did not wait.
+
+        To be told of calls alone that could use more threads than one.
+        """
+        now = self._clock()
+        self._watch_at = now + WATCH_EVERY
+        seen_threads, seen_seconds, seen_busy, since = self._seen
+        if seen_threads != threads:
+            seen_seconds, seen_busy, since = 0.0, 0.0, now - seconds
+        seconds, busy = seen_seconds + seconds, seen_busy + busy
+        if seconds < LOOK:
+            self._seen = threads, seconds, busy, since
+            return
+        self._seen = NOTHING
+        rate, limit = busy / seconds, self._limit
+        if limit is not None and threads <= limit:
+            self._known = now, rate
+            return
+        if rate >= self._needed(threads, now):
+            if limit is not None:
+                self._pause = FIRST_PAUSE
+                if threads < self._ceiling:
+                    self._limit, self._known = threads, (now, rate)
+                else:
+                    self._limit = None
+            return
+        pause = self._pause
+        if limit is None:
+            self._limit = max(1, min(threads - 1, round(rate)))
+            self._known = None
+        else:
+            pause = max(pause, (now - since) / TRIAL_SHARE)
+        self._ceiling = threads - 1
+        self._again = now + pause
+        self._pause = min(LAST_PAUSE, 2 * self._pause)
+
+    def _needed(self, threads: int, now: float) -> float:
+        """The least rate for which so many threads are worth it."""
+        fair = FAIR * threads
+        if self._known is None or now - self._known[0] > MEMORY:
+            return fair
+        return min(fair, GAIN * self._known[1])
