@@ -6,11 +6,11 @@ IS_NEW = import sys; sys.exit(sys.version_info < tuple(map(int, "$(LEAST)".split
 # A kernel forced on OpenBLAS from outside would be measured instead of this machine.
 MEASURED = env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE
 
-.PHONY: report gpu-report dashboard test lint docs clean FORCE
+.PHONY: report gpu-report dashboard test test-all lint docs clean FORCE
 
 report: $(VENV)/.installed   ## how fast is this machine, and a model trained on it
 	$(MEASURED) $(BIN)/rnncore info
-	$(MEASURED) $(BIN)/rnncore bench
+	$(MEASURED) $(BIN)/rnncore bench --preset quick
 	$(MEASURED) $(BIN)/python examples/char_language_model.py --short
 
 gpu-report: $(VENV)/.installed   ## the CUDA backend beside cuDNN, which is PyTorch's where that is installed in .venv
@@ -19,7 +19,10 @@ gpu-report: $(VENV)/.installed   ## the CUDA backend beside cuDNN, which is PyTo
 dashboard: $(VENV)/.installed-dev   ## asv's site of the project's history, on http://127.0.0.1:8080/
 	$(BIN)/python benchmarks/dashboard.py
 
-test: $(VENV)/.installed-test   ## the whole test suite
+test: $(VENV)/.installed-test   ## the tests for every day, within two minutes
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGUMENTS)
+
+test-all: $(VENV)/.installed-test   ## the whole test suite, which executes the CUDA engine's PTX too
 	$(BIN)/python -m pytest $(PYTEST_ARGUMENTS)
 
 lint: $(VENV)/.installed-dev   ## style and types
