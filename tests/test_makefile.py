@@ -44,7 +44,9 @@ def clone(tmp_path: Path) -> Path:
 
 
 def make(clone: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHON", "MAKEFLAGS")}
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("PYTHON", "MAKEFLAGS", "MAKELEVEL")
+    }
     environment["PATH"] = f"{clone / 'bin'}:{environment['PATH']}"
     return subprocess.run(["make", GOAL, *arguments], cwd=clone, env=environment, capture_output=True, text=True)
 
