@@ -1,4 +1,4 @@
-"""`make dashboard`: asv's site of the results, on this machine alone.
+"""`make dashboard`: asv's site of what was measured on this machine, for this machine alone.
 
 asv's page loads what it is made of from three networks. Here npm installs the same beside the page, as
 web/package-lock.json pins it, and the page is made to load that: once made, the site needs no network.
@@ -18,6 +18,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
 PACKAGES = [ROOT / "benchmarks" / "web" / name for name in ("package.json", "package-lock.json")]
 
 ASSETS = {
@@ -46,6 +47,20 @@ LOADED = re.compile(r'(?<==")(https?://[^"]+\.(?:js|css))"(?: (?:integrity|cross
 
 class DashboardError(Exception):
     """The site cannot be made; the message says why."""
+
+
+def require_results() -> None:
+    """Find out before anything is fetched.
+
+    Raises:
+        DashboardError: there is nothing to show; the message says how to measure it.
+    """
+    if not any(RESULTS.glob("*/*-*.json")):
+        raise DashboardError(
+            "nothing has been measured on this machine yet; in about two minutes a commit:\n"
+            "  .venv/bin/asv machine --yes --machine here\n"
+            "  .venv/bin/asv run --bench '^sweep' HEAD^!"
+        )
 
 
 def find_npm() -> list[str]:
@@ -111,6 +126,7 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=8080, help="0 takes one that is free")
     arguments = parser.parse_args()
     try:
+        require_results()
         npm = find_npm()
         publish(arguments.html.resolve())
         take_offline(arguments.html, npm)

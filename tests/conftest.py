@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -78,8 +79,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Tests that need a GPU are skipped without one, for the probe's reason; `--require-backend cuda` refuses that.
 
     Of most cells, the executor runs float32 alone: the other dtype is the same code, and takes as long to compile.
+    All tests that execute PTX are slow.
     """
     items[:] = [item for item in items if not _is_costly(getattr(item, "callspec", None))]
+    for item in items:
+        if _executes_ptx(item):
+            item.add_marker(pytest.mark.slow)
     if any(item.get_closest_marker("gpu") for item in items) and not (probe := rnncore.backends()["cuda"]).available:
         if "cuda" in (config.getoption("--require-backend") or []):
             raise pytest.UsageError(f"--require-backend cuda: {probe.reason}")
@@ -93,6 +98,21 @@ def _is_costly(callspec: Any) -> bool:
     if params.get("backend") != "ptx" or params.get("dtype") != "float64":
         return False
     return params.get("name", "lstm") not in ("lstm", "gru_candidate_before")
+
+
+def _executes_ptx(item: pytest.Item) -> bool:
+    params = getattr(getattr(item, "callspec", None), "params", {})
+    return params.get("backend") == "ptx" or "ptx" in getattr(item, "fixturenames", ()) or "test_ptx_" in item.nodeid
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """All tests that were skipped, by reason, in a line; pytest's own `-rs` has one for each place."""
+    reasons = Counter(
+        report.longrepr[2].removeprefix("Skipped: ") for report in terminalreporter.stats.get("skipped", [])
+    )
+    if reasons:
+        spoken = "; ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+        terminalreporter.write_line(f"{reasons.total()} skipped: {spoken}")
 
 
 @pytest.fixture(autouse=True)

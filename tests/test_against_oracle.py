@@ -97,6 +97,7 @@ def test_any_call_in_small_blocks(
     check_any(backend, options, state, layout, close)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["lstm", "gru_carry_after", "gru_candidate_before", "elman_relu"])
 @pytest.mark.parametrize("batch", [70, 37])
 def test_more_rows_than_a_tile(backend: str, name: str, batch: int, close: Close) -> None:

@@ -24,7 +24,7 @@ from rnncore.bench.result import Result
 from rnncore.cli import bench, main
 from rnncore.cli.values import share, sizes
 
-QUICK = ["-T", "3", "-B", "2", "-H", "8", "--min-time", "0"]
+QUICK = ["-T", "3", "-B", "2", "-H", "8", "--min-time", "0", "-r", "2"]
 ONE = ["--cell", "lstm", "--mode", "inference", "--backend", "numpy"]
 
 
@@ -74,7 +74,8 @@ def test_bench_prints_markdown_when_piped(capsys: pytest.CaptureFixture[str]) ->
 
 def test_bench_takes_lists(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--cell", "gru", "--backend", "numpy", "--dtype", "float32,float64", "--mode", "training", "-I", "4"]
-    assert main(["bench", *arguments, "-T", "2,3", "-B", "1,2", "-H", "8", "--min-time", "0", "--threads", "1"]) == 0
+    arguments += ["--min-time", "0", "-r", "2"]
+    assert main(["bench", *arguments, "-T", "2,3", "-B", "1,2", "-H", "8", "--threads", "1"]) == 0
     printed = capsys.readouterr().out
     header, _, *lines = rows(printed)
     assert header[:7] == ["cell", "mode", "dtype", "T", "B", "I", "H"]
@@ -325,5 +326,40 @@ def test_a_noisy_machine_is_called_so(
     measured += [made_up("numpy", [1.0, 2.0, 3.0]), made_up("numba", [1e-9, 1e-9])]
     assert main(["bench", *ONE, *QUICK, "--threads", "999"]) == 0
     error = capsys.readouterr().err
-    for part in ("999 threads were asked for, and there are", "other processes keep ", "in 1 of 2 rows", "ticks"):
+    for part in ("999 threads were asked for, and there are", "other processes kept ", "in 1 of 2 rows", "ticks"):
         assert part in error
+
+
+def test_what_other_processes_take(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Ticks of our cores, of which there are 100 a second, but those of this process and its children."""
+    monkeypatch.setattr(noise, "STAT", tmp_path / "stat")
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 2}, raising=False)
+    monkeypatch.setattr("os.sysconf", lambda _: 100, raising=False)
+    clocks = iter([(10.0, 4.0), (20.0, 9.0)])
+
+    def write(*cores: int) -> None:
+        lines = [f"cpu{number} {ticks} 1 2 999 999 3 4 5 6 7" for number, ticks in enumerate(cores)]
+        (tmp_path / "stat").write_text("\n".join([f"cpu  {sum(cores)} 1 2 999 999 3 4 5 6 7", *lines, "intr 12 3"]))
+        wall, own = next(clocks)
+        monkeypatch.setattr("time.perf_counter", lambda: wall)
+        monkeypatch.setattr("os.times", lambda: (own, 0.0, 0.0, 0.0, wall))
+
+    write(1000, 1000, 1000)
+    others = noise.Others()
+    write(1700, 1900, 1800)
+    assert others.busy() == pytest.approx((7 + 8 - 5) / 10)
+    (tmp_path / "stat").unlink()
+    assert others.busy() == 0
+    assert noise.Others().busy() == 0
+
+
+def test_a_busy_machine_is_said_in_a_line(
+    measured: list[Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(noise, "MOST_LOAD", 0.1)
+    monkeypatch.setattr(noise.Others, "busy", lambda _: 1.5)
+    measured += [made_up("numpy", [1.0])]
+    assert main(["bench", *ONE, *QUICK]) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if "other processes" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("rnncore: warning: other processes kept 1.5 of ")

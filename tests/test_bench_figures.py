@@ -124,7 +124,7 @@ def test_passes_are_joined() -> None:
     assert [settings.turns(number) for number in range(3)] == [2, 2, 3]
 
 
-def terminal(width: int, *results: Result) -> str:
+def terminal(width: int, *results: Result, wide: bool = False) -> str:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
@@ -132,13 +132,14 @@ def terminal(width: int, *results: Result) -> str:
     stream = Terminal()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COLUMNS", str(width))
-        show(made_up_record(*results), stream)
+        show(made_up_record(*results), stream, wide)
     return re.sub(r"\x1b\[[\d;]*m", "", stream.getvalue())
 
 
 def test_a_wide_terminal_gets_one_table() -> None:
     workload = Workload("lstm", "training", 100, 32, 256, 256, "float32", threads=2)
-    printed = terminal(160, made_up("numpy", [0.05], workload=workload), made_up("numba", [0.025], workload=workload))
+    rows = made_up("numpy", [0.05], workload=workload), made_up("numba", [0.025], workload=workload)
+    printed = terminal(160, *rows, wide=True)
     assert "|" not in printed
     assert "#" not in printed
     for part in ("lstm", "training", "500", "640", "201", "134 %", "2.00", "float32; I = H; threads 2; largest error"):
@@ -152,11 +153,24 @@ def test_a_narrow_terminal_gets_several_and_all_of_it() -> None:
     assert all(part[0] == "#" for part in found)
     assert len(found) > 1
     assert list(parts(rows, 1000)) == [list(rows[0])]
-    printed = terminal(60, made_up("numpy", [0.05]), made_up("numba", [0.025]), made_up("torch", [0.025]))
+    printed = terminal(60, made_up("numpy", [0.05]), made_up("numba", [0.025]), made_up("torch", [0.025]), wide=True)
     lines = printed[: printed.index("float32;")].splitlines()
     assert max(map(len, lines)) <= 60
     for cell in (cell for row in rows for cell in row.values()):
         assert cell in printed
+
+
+@pytest.mark.parametrize("peers", [(), ("torch", "onnxruntime")])
+def test_a_terminal_of_80_columns_gets_one_table(peers: tuple[str, ...]) -> None:
+    work = Workload("lstm", "inference", 100, 128, 1024, 1024, "float32", threads=2)
+    printed = terminal(80, *(made_up(name, [0.05], workload=work) for name in ("numpy", "numba", *peers)))
+    header, *lines = printed.splitlines()[1:]
+    figures = ["µs/step", "IQR", "of roof", "vs best" if peers else "vs numpy"]
+    assert header.split() == " ".join(["cell mode T B H backend", *figures]).split()
+    *shown, processor, command = lines
+    assert max(map(len, [header, *shown])) <= 80
+    assert processor.startswith("Made-up Processor")
+    assert command.startswith("`")
 
 
 def test_times_are_spoken() -> None:

@@ -21,7 +21,7 @@ from rnncore.bench.workload import Workload, arrays_of
 from rnncore.cli import main
 
 SMALL = Workload("lstm", "inference", 3, 2, 4, 5, "float32")
-QUICK = ["-T", "3", "-B", "2", "-H", "8", "--min-time", "0", "--backend", "numpy"]
+QUICK = ["-T", "3", "-B", "2", "-H", "8", "--min-time", "0", "-r", "2", "--backend", "numpy"]
 
 
 @pytest.fixture(autouse=True)

@@ -275,6 +275,32 @@ def test_options() -> None:
             make()
 
 
+@pytest.mark.parametrize(
+    ("cell", "arguments", "options", "given", "network"),
+    [
+        (GRU, (8, 16), {}, "8, 16", '"gru", 8, 16'),
+        (LSTM, (8, 16), {}, "8, 16", '"lstm", 8, 16'),
+        (Elman, (8, 16), {}, "8, 16", '"elman", 8, 16'),
+        (Elman, (8,), {}, "8", '"elman", input_size, hidden_size'),
+        (
+            LSTM,
+            (),
+            {"input_size": 8, "hidden_size": 4},
+            "input_size=8, hidden_size=4",
+            '"lstm", input_size=8, hidden_size=4',
+        ),
+        (GRU, (8,), {"hidden_size": 4, "update": "carry"}, "8, hidden_size=4", "GRU(update='carry'), 8, hidden_size=4"),
+    ],
+)
+def test_a_cell_answers_sizes_with_its_network(
+    cell: Any, arguments: Any, options: Any, given: str, network: str
+) -> None:
+    with pytest.raises(TypeError) as caught:
+        cell(*arguments, **options)
+    assert f"expected no sizes, got {given}: this is the cell, the equations" in str(caught.value)
+    assert str(caught.value).endswith(f"its network is Recurrent({network})")
+
+
 def test_candidate_is_carry_with_the_update_gate_negated() -> None:
     x = np.random.default_rng(0).standard_normal((5, 3, 4)).astype(np.float32)
     for reset in ("after", "before"):

@@ -53,6 +53,7 @@ def test_as_a_module_and_into_a_closed_pipe() -> None:
     assert process.returncode == 0
 
 
+@pytest.mark.slow
 def test_a_terminal_without_the_letters() -> None:
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     command = [sys.executable, "-m", "rnncore", "bench", "--cell", "rnn", *QUICK]

@@ -84,6 +84,7 @@ def test_a_warm_process_does_not_import_numba(together: tuple[Path, list[str]], 
     np.testing.assert_array_equal(output, computed(together[1][0])[1])
 
 
+@pytest.mark.slow
 def test_another_processor_has_files_of_its_own(warm: str, together: tuple[Path, list[str]], close: Close) -> None:
     if platform.machine() not in ("x86_64", "AMD64"):
         pytest.skip("the processor's name is one of x86-64")
@@ -99,6 +100,7 @@ def test_another_processor_has_files_of_its_own(warm: str, together: tuple[Path,
     assert len(set(os.listdir(warm)) - before) == FILES + FILES + 4
 
 
+@pytest.mark.slow
 def test_warmup_compiles_what_is_not_there(tmp_path: Path, warm: str) -> None:
     arguments = ["-m", "rnncore", "warmup", "--cell", "rnn", "--mode", "inference"]
     lines = processes.finish(processes.start(arguments, {"RNNCORE_CACHE_DIR": warm})).splitlines()
@@ -111,6 +113,7 @@ def test_warmup_compiles_what_is_not_there(tmp_path: Path, warm: str) -> None:
     assert all(line.endswith(": already there") for line in again[:-1])
 
 
+@pytest.mark.slow
 def test_nowhere_to_keep_code(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     printed = processes.run(COMPUTE, RNNCORE_CACHE_DIR=str(tmp_path / "file" / "folder"))
@@ -160,6 +163,7 @@ def test_an_edited_cell_has_code_of_its_own(close: Close) -> None:
     assert not np.allclose(edits[1][1], edits[2][1])
 
 
+@pytest.mark.slow
 def test_an_edited_cell_has_code_of_its_own_in_another_process(warm: str, close: Close) -> None:
     script = COMPUTE.replace('"rnn"', "test_compiled_code.EDITS[int(sys.argv[1])]")
     script = script.replace("import sys", "import sys\nimport test_compiled_code")

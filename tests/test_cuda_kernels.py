@@ -26,6 +26,7 @@ CELLS: dict[str, Cell] = {"elman": Elman(), "lstm": LSTM(), "gru_before": GRU(re
 
 
 @pytest.mark.parametrize(("name", "few"), [("lstm", False), ("lstm", True), ("gru_before", False), ("elman", False)])
+@pytest.mark.slow
 def test_float32_kernels_are_what_hardware_runs_well(name: str, few: bool) -> None:
     """No double precision, local memory, 64-bit division or call; assembled and linked without spilled registers.
 

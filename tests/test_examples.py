@@ -42,5 +42,7 @@ def test_character_model_learns(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
 def test_text_of_the_standard_library() -> None:
     text = char_language_model.read_text()
     assert len(text) > 100_000
+    assert re.search(r"[-*=~+]{4}", text) is None
+    assert all(line[0].isupper() and line[-1] in ".:" for line in text.split("\n"))
     assert len(set(text)) < 300
     assert np.isin(list("The "), list(text)).all()

@@ -49,6 +49,7 @@ def test_roofline(gpu: Any) -> None:
     assert gpu.roofline(training, gpu.Limits(gemm=1e30, copy=1e9)) == 6 * moved / 1e9
 
 
+@pytest.mark.slow
 def test_impl_says_where_weights_are(gpu: Any) -> None:
     limits = gpu.GpuLimits((9, 0), 132, 232_448)
     assert gpu.impl(Workload("lstm", "inference", 10, 64, 512, 512, "float32"), limits).startswith("resident ")

@@ -148,9 +148,26 @@ def test_in_a_browser(browser: Any, address: str, width: int, scheme: str) -> No
             "t => { const m = t.getScreenCTM(); return parseFloat(getComputedStyle(t).fontSize) * Math.hypot(m.a, m.b); })"
         )
         assert min(sizes) > 9
+        ends = opened.evaluate(
+            "[...document.querySelectorAll('th:not(:last-child), td:not([data-name=impl])')].map(cell => cell.getBoundingClientRect().right)"
+        )
+        assert max(ends) <= width, "figures beyond the screen"
         ink = opened.evaluate("getComputedStyle(document.querySelector('svg text')).fill")
         brightness = sum(map(int, re.findall(r"\d+", ink)[:3]))
         assert (brightness > 384) == (scheme == "dark")
+
+
+def test_figures_have_their_names_on_a_phone(browser: Any, address: str) -> None:
+    rows = table(GRID.results)
+    with open_page(browser, address, viewport={"width": 390, "height": 844}) as opened:
+        names = "cell => getComputedStyle(cell, '::before').content"
+        cells = opened.locator("tbody tr").first.locator("td")
+        shown = [opened.evaluate(names, cell) for cell in cells.element_handles()]
+        assert shown[-10:] == [f'"{name}"' for name in list(rows[0])[-10:]]
+        assert shown[0] == "none"
+        opened.locator("th button", has_text="µs/step").click()
+        first = opened.locator("tbody tr").first.locator("[data-name='µs/step']").inner_text()
+        assert first == min((row["µs/step"] for row in rows if row["µs/step"] != "absent"), key=float)
 
 
 def test_the_table_sorts(browser: Any, address: str) -> None:

@@ -41,6 +41,7 @@ def test_memory_is_used_again_when_the_last_view_is_gone() -> None:
     assert address(recycling.empty(SHAPE, np.dtype(np.float32))) == first
 
 
+@pytest.mark.slow
 def test_sizes_kept_longest_ago_are_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
     least = recycling.LEAST_BYTES
     monkeypatch.setattr(recycling, "MOST_BYTES", 5 * least)

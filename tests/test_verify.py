@@ -37,6 +37,7 @@ def scaled_weight_hh(monkeypatch: pytest.MonkeyPatch, factor: float) -> None:
     monkeypatch.setattr(NumpyEngine, "backward", faulty)
 
 
+@pytest.mark.slow
 def test_every_backend_is_right(capsys: pytest.CaptureFixture[str]) -> None:
     available = [name for name, probe in rnncore.backends().items() if probe.available]
     assert main(["verify", "--cell", "gru,rnn"]) == 0
@@ -117,6 +118,7 @@ def test_wrong_arguments(option: list[str], capsys: pytest.CaptureFixture[str]) 
     assert "expected" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_another_seed_has_other_values() -> None:
     one, two = (next(verify(["numpy"], ["lstm"], ["float64"], seed)).worst["output"].error for seed in (0, 1))
     assert one != two

@@ -124,7 +124,10 @@ def _table(rows: Sequence[dict[str, str]]) -> str:
         f'<th scope="col"{_text_class(name)}><button type="button">{html.escape(name)}</button></th>'
         for name in rows[0]
     )
-    lines = "\n".join(f"<tr>{''.join(_cell(name, text) for name, text in row.items())}</tr>" for row in rows)
+    keys = set(list(rows[0])[: list(rows[0]).index("backend") + 1])
+    lines = "\n".join(
+        f"<tr>{''.join(_cell(name, text, name in keys) for name, text in row.items())}</tr>" for row in rows
+    )
     return f"""<div class="scroll" role="region" aria-label="Rows" tabindex="0">
 <table>
 <thead><tr>{heads}</tr></thead>
@@ -135,11 +138,13 @@ def _table(rows: Sequence[dict[str, str]]) -> str:
 </div>"""
 
 
-def _cell(name: str, text: str) -> str:
+def _cell(name: str, text: str, is_key: bool) -> str:
+    """A cell; with its column's name, which stands beside the value where the screen is too narrow for a table."""
     number = NUMBER.match(text)
     value = f' data-number="{number[0]}"' if number and name not in TEXT_COLUMNS else ""
-    kind = ' class="bad"' if text in BAD else _text_class(name)
-    return f"<td{kind}{value}>{html.escape(text)}</td>"
+    kinds = [*(["bad"] if text in BAD else ["text"] if name in TEXT_COLUMNS else []), *(["key"] if is_key else [])]
+    classes = f' class="{" ".join(kinds)}"' if kinds else ""
+    return f'<td{classes} data-name="{html.escape(name)}"{value}>{html.escape(text)}</td>'
 
 
 def _text_class(name: str) -> str:

@@ -13,6 +13,9 @@ from .workload import Workload
 TEXT_COLUMNS = ("cell", "mode", "dtype", "backend", "impl", "best peer")
 """Aligned to the left."""
 
+WIDE = {"seq/s", "GFLOP/s", "GB/s", "first call, s", "impl"}
+"""Columns for those who ask for them; `vs numpy` is another where there are peers."""
+
 NAMES = {"measured": "", "wrong": "WRONG", "absent": "absent", "failed": "FAILED"}
 """What stands in place of a time."""
 
@@ -20,6 +23,12 @@ NAMES = {"measured": "", "wrong": "WRONG", "absent": "absent", "failed": "FAILED
 def table(results: Sequence[Result]) -> list[dict[str, str]]:
     """The rows by column. A column that says the same everywhere (dtype, I = H) is left to `caption`."""
     return [_row(result, results) for result in results]
+
+
+def narrowed(rows: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """The rows with the columns that fit 80 characters: what was computed, how fast, and how good that is."""
+    hidden = WIDE | ({"vs numpy"} if "vs best" in rows[0] else set())
+    return [{name: cell for name, cell in row.items() if name not in hidden} for row in rows]
 
 
 def caption(results: Sequence[Result]) -> str:

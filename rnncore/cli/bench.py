@@ -93,6 +93,9 @@ def add(commands: Any) -> None:
         metavar="FORMAT[=FILE]",
         help="table, md, csv, json, jsonl or html, or a file with such a suffix; can be given several times",
     )
+    how.add_argument(
+        "--wide", action="store_true", help="all columns in the table on the terminal; files and pipes have them anyway"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -104,8 +107,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         return _dry_run(workloads, contenders, settings)
     require_peers(arguments.peer)
-    outputs = Outputs(arguments.output)
-    warnings = noise.before(workloads)
+    outputs = Outputs(arguments.output, wide=arguments.wide)
+    warnings, others = noise.before(workloads), noise.Others()
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     rows: dict[tuple[Workload, str], Result] = {}
     status, message = OK, ""
@@ -120,7 +123,7 @@ def run(arguments: argparse.Namespace) -> int:
     except MeasurementError as error:
         status, message = FAILED, str(error)
     results = list(rows.values())
-    warnings += noise.after(results)
+    warnings += noise.after(results, others.busy())
     command = shlex.join(["rnncore", *_without_outputs(arguments.argv)])
     whole = status == OK
     record = Record(command, created, whole, settings, configuration(), tuple(warnings), tuple(results))

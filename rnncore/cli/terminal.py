@@ -1,13 +1,15 @@
-"""Tables for people: as wide as the terminal, in several parts where it is narrow, and never cut off."""
+"""Tables for people: as wide as the terminal, in several parts where it is narrow, and no column cut off."""
 
 from __future__ import annotations
 
+import shutil
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TextIO
 
 from ..bench.record import Record
 from ..bench.render import foot
-from ..bench.table import TEXT_COLUMNS, caption, table
+from ..bench.table import TEXT_COLUMNS, caption, narrowed, table
 
 NUMBER = "#"
 """The column that tells which row a line belongs to, where a table has several parts."""
@@ -15,13 +17,14 @@ GAP = 2
 """Between columns: one that the box draws, and one of padding."""
 
 
-def show(record: Record, stream: TextIO) -> None:
-    """Print the table of a record, what holds for all rows, and where it was measured."""
+def show(record: Record, stream: TextIO, wide: bool = False) -> None:
+    """Print the table of a record, with all columns if `wide`, what holds for all rows, and where it was measured."""
     if not record.results:
         print("nothing was measured", file=stream)
         return
-    show_rows(table(record.results), stream)
-    print(caption(record.results), file=stream)
+    rows = table(record.results)
+    show_rows(rows if wide else narrowed(rows), stream)
+    print(textwrap.fill(caption(record.results), shutil.get_terminal_size().columns), file=stream)
     print(foot(record), file=stream)
 
 

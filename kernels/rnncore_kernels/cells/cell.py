@@ -15,8 +15,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, is_dataclass
-from functools import partial
-from typing import Any
+from functools import partial, wraps
+from numbers import Integral
+from typing import Any, TypeVar
 
 Values = tuple[Any, ...]
 Forward = Callable[[Values, Values], tuple[Values, Values]]
@@ -95,9 +96,34 @@ class Cell:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.options.items())})"
 
 
+SomeCell = TypeVar("SomeCell", bound=Cell)
+
+
 def chosen_stages() -> Any:
     """The field `stages` of a dataclass whose options choose them: set in `__post_init__`, no option itself."""
     return field(init=False, repr=False, compare=False)
+
+
+def without_sizes(cls: type[SomeCell]) -> type[SomeCell]:
+    """The dataclass `cls`; it answers sizes, which PyTorch's networks of these names take, with the call to write."""
+    init: Callable[..., None] = cls.__init__
+    own = {f.name for f in fields(cls) if f.init}  # type: ignore[arg-type]
+
+    @wraps(init)
+    def checked(self: Cell, *arguments: Any, **options: Any) -> None:
+        others = {name: value for name, value in options.items() if name not in own}
+        if not any(isinstance(value, Integral) for value in (*arguments, *others.values())):
+            return init(self, *arguments, **options)
+        sizes = [*map(repr, arguments), *(f"{name}={value!r}" for name, value in others.items())]
+        chosen = ", ".join(f"{name}={options[name]!r}" for name in options if name in own)
+        cell = f"{cls.__name__}({chosen})" if chosen else f'"{cls.name}"'
+        raise TypeError(
+            f"{cls.__name__}: expected no sizes, got {', '.join(sizes)}: this is the cell, the equations of one step; "
+            f"its network is Recurrent({cell}, {', '.join(sizes) if len(sizes) > 1 else 'input_size, hidden_size'})"
+        )
+
+    setattr(cls, "__init__", checked)  # noqa: B010
+    return cls
 
 
 def check_option(cell: str, option: str, value: Any, allowed: tuple[str, ...]) -> None:

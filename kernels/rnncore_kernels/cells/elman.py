@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .cell import Cell, Stage, Values, check_option, chosen_stages
+from .cell import Cell, Stage, Values, check_option, chosen_stages, without_sizes
 from .functions import heaviside, relu, sigmoid, tanh
 
 
@@ -53,6 +53,7 @@ STAGES = {
 }
 
 
+@without_sizes
 @dataclass(frozen=True, repr=False)
 class Elman(Cell):
     """The Elman cell, h_t = act(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh).
@@ -62,6 +63,7 @@ class Elman(Cell):
 
     Raises:
         ValueError: the activation is none of these.
+        TypeError: sizes are given, which a network of the cell has.
     """
 
     activation: str = "tanh"

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .cell import Cell, Stage, Values, check_option, chosen_stages
+from .cell import Cell, Stage, Values, check_option, chosen_stages, without_sizes
 from .functions import sigmoid, tanh
 
 
@@ -89,6 +89,7 @@ STAGES = {
 }
 
 
+@without_sizes
 @dataclass(frozen=True, repr=False)
 class GRU(Cell):
     """The GRU cell with reset, update and candidate gate (rows of the weights in the order r, z, n), state h.
@@ -100,6 +101,7 @@ class GRU(Cell):
 
     Raises:
         ValueError: an option has another value.
+        TypeError: sizes are given, which a network of the cell has.
     """
 
     update: str = "candidate"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .cell import Cell, Stage, Values
+from .cell import Cell, Stage, Values, without_sizes
 from .functions import sigmoid, tanh
 
 
@@ -37,6 +37,7 @@ def lstm_backward(grad: Values, kept: Values, state: Values, new_state: Values) 
     return (di, df, dg, do), (None, dc * f)
 
 
+@without_sizes
 @dataclass(frozen=True, repr=False)
 class LSTM(Cell):
     """The LSTM cell with input, forget, cell and output gate (rows of the weights in this order), state (h, c)."""
