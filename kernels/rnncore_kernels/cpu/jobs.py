@@ -50,7 +50,7 @@ from .fields.run import (
 from .memory import Words, address, make_words, words_address
 from .packed import CpuPacked, bf16_weights
 from .plan import Template, backward_template, forward_template
-from .recycling import Memory, empty
+from .recycling import empty, take
 
 
 class Residuals(NamedTuple):
@@ -68,7 +68,7 @@ class Residuals(NamedTuple):
     rows: Rows
     reverse: bool
     total: int
-    memory: Memory
+    memory: Array
     operands: int
     kept: int
 
@@ -86,7 +86,7 @@ class Job(NamedTuple):
 
     words: Words
     template: Template
-    memory: Memory
+    memory: Array
     others: Any
     result: Any
 
@@ -98,7 +98,7 @@ class Job(NamedTuple):
     def keep_balance(self) -> None:
         """Let the next call of these sizes begin with what this one's threads took in the end of what they share."""
         balance, parts = self.template.balance, self.template.parts
-        memoryview(balance).cast("B")[:] = self.memory.array.data[parts : parts + 8 * len(balance)]
+        memoryview(balance).cast("B")[:] = self.memory.data[parts : parts + 8 * len(balance)]
 
 
 def forward_job(run: Run[CpuPacked], threads: int, *, keep: bool) -> Job:
@@ -112,7 +112,7 @@ def forward_job(run: Run[CpuPacked], threads: int, *, keep: bool) -> Job:
     residuals = None
     if keep:
         size, operands, kept = template.residuals
-        residuals = Residuals(x, rows, reverse, count, Memory(size), operands, kept)
+        residuals = Residuals(x, rows, reverse, count, take(size), operands, kept)
         _set_residuals(words, residuals)
     words[REVERSE] = int(reverse)
     if steps == 1:
@@ -183,24 +183,24 @@ def backward_job(run: BackwardRun[CpuPacked, Residuals], threads: int) -> Job:
     return Job(words, template, memory, (arrays, run, bf16), gradients)
 
 
-def _begin(template: Template) -> tuple[Words, Memory]:
+def _begin(template: Template) -> tuple[Words, Array]:
     """The words of a call so far, and its memory."""
-    memory = Memory(template.size)
-    start = address(memory.array)
+    memory = take(template.size)
+    start = address(memory)
     words = template.words[:]
     for place in template.local:
         words[place] += start
     if template.threads > 1:
         first, size = template.barriers
-        memory.array[first : first + size] = 0
+        memory[first : first + size] = 0
         first = template.parts
         # NumPy would release the GIL for a long copy, and another call may be writing there.
-        memory.array.data[first : first + 8 * len(template.balance)] = memoryview(template.balance).cast("B")
+        memory.data[first : first + 8 * len(template.balance)] = memoryview(template.balance).cast("B")
     return words, memory
 
 
 def _set_residuals(words: Words, residuals: Residuals) -> None:
-    start = address(residuals.memory.array)
+    start = address(residuals.memory)
     words[BLOCKS], words[OPERANDS], words[KEPT] = start, start + residuals.operands, start + residuals.kept
 
 
