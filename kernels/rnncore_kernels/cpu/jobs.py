@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -134,28 +133,31 @@ class StepJob:
     """Steps of inference on one thread, see `contract.Stepper`: words and memory stay from one to the next."""
 
     def __init__(self, packed: CpuPacked, batch: int) -> None:
-        layer, dtype = packed.layer, packed.layer.shape.dtype
+        self._packed, self._batch = packed, batch
+        self._kernel = packed.layer.forward_kernels.functions["forward"]
+        # A step takes one out and puts it back; one that was interrupted does not.
+        self._ready = [self._make()]
+
+    def __call__(self, x: Array, state: Sequence[Array], output: Array) -> None:
+        try:
+            job = self._ready.pop()
+        except IndexError:
+            job = self._make()
+        words, words_at, states, _ = job
+        words[X], words[OUT] = address(x), address(output)
+        for index, array in enumerate(state):
+            states[index] = address(array)
+        words[TURN] += 1
+        self._kernel(words_at, 0)
+        self._ready.append(job)
+
+    def _make(self) -> tuple[Words, int, Words, Job]:
+        """The words of a step, their address, those of its states, and what they refer to."""
+        layer, batch, dtype = self._packed.layer, self._batch, self._packed.layer.shape.dtype
         x, output = (np.empty((1, batch, width), dtype) for width in (layer.inputs, layer.hidden))
         state = tuple(np.empty((batch, layer.hidden), dtype) for _ in range(layer.program.states))
-        job = forward_job(Run(packed, x, state, output, None, Rows(), False), 1, keep=False)
-        self._job, self._words, self._states = job, job.words, job.others[0]
-        self._address = words_address(job.words)
-        self._kernel = layer.forward_kernels.functions["forward"]
-        self._busy = threading.Lock()
-
-    def __call__(self, x: Array, state: Sequence[Array], output: Array) -> bool:
-        if not self._busy.acquire(blocking=False):
-            return False
-        try:
-            words, states = self._words, self._states
-            words[X], words[OUT] = address(x), address(output)
-            for index, array in enumerate(state):
-                states[index] = address(array)
-            words[TURN] += 1
-            self._kernel(self._address, 0)
-        finally:
-            self._busy.release()
-        return True
+        job = forward_job(Run(self._packed, x, state, output, None, Rows(), False), 1, keep=False)
+        return job.words, words_address(job.words), job.others[0], job
 
 
 def backward_job(run: BackwardRun[CpuPacked, Residuals], threads: int) -> Job:
