@@ -48,8 +48,10 @@ class Plain:
         if new is None:
             return None
         output = np.empty(shape, dtype)
-        if step is None or not step(x_t, new, output):
+        if step is None:
             self._infer(x_t, new, output)
+        else:
+            step(x_t, new, output)
         return output, tuple(new) if len(new) > 1 else new[0]
 
     def sequence(self, x: Any, state: Any) -> tuple[Array, Any] | None:

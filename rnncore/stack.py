@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from rnncore_kernels.contract import Array, BackwardRun, Engine, LayerWeights, Rows, Run
+from rnncore_kernels.quiet import quiet
 
 from .architecture import Architecture
 from .rows import block
@@ -46,7 +47,7 @@ class Stack:
     packed: tuple[Any, ...]
 
     @staticmethod
-    @np.errstate(all="ignore")
+    @quiet
     def pack(
         architecture: Architecture,
         engine: Engine[Any, Any],
@@ -94,7 +95,7 @@ class Stack:
             self.engine.infer(runs)
             outputs = made
 
-    @np.errstate(all="ignore")
+    @quiet
     def forward(
         self, x: Array, states: States, rows: Rows, output: Array, rng: np.random.Generator
     ) -> tuple[LayerTape, ...]:
@@ -110,7 +111,7 @@ class Stack:
             below = above
         return tuple(tapes)
 
-    @np.errstate(all="ignore")
+    @quiet
     def backward(
         self, tapes: Sequence[LayerTape], grad_output: Array | None, grad_states: States
     ) -> tuple[Array, list[LayerWeights]]:

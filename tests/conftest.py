@@ -175,7 +175,7 @@ def nan_filled_empty(monkeypatch: pytest.MonkeyPatch) -> None:
         return array
 
     monkeypatch.setattr(np, "empty", empty)
-    monkeypatch.setattr(recycling, "_free", recycling.Free())
+    monkeypatch.setattr(recycling, "_listed", {})
 
 
 @pytest.fixture

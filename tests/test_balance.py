@@ -131,7 +131,7 @@ def test_a_call_begins_with_the_parts_of_the_last(monkeypatch: pytest.MonkeyPatc
     assert forward[2 * PART_WORDS :].tolist() == even_parts(2)
     template = plan.forward_template(layer, 21, 3, 63, 3, 2)
     _, memory = jobs._begin(template)
-    assert memory.array[template.parts :].view(np.int64)[: len(forward)].tolist() == forward.tolist()
+    assert memory[template.parts :].view(np.int64)[: len(forward)].tolist() == forward.tolist()
 
 
 def test_words_that_make_no_sense_divide_all_the_same() -> None:

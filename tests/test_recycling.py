@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 import warnings
 from typing import Any
 
@@ -19,7 +20,7 @@ SHAPE = (1 << 10, 1 << 10)
 
 @pytest.fixture(autouse=True)
 def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recycling, "_free", recycling.Free())
+    monkeypatch.setattr(recycling, "_listed", {})
 
 
 def test_memory_is_used_again_when_the_last_view_is_gone() -> None:
@@ -41,60 +42,89 @@ def test_memory_is_used_again_when_the_last_view_is_gone() -> None:
     assert address(recycling.empty(SHAPE, np.dtype(np.float32))) == first
 
 
+def listed() -> list[int]:
+    """Sizes of the memory that is listed, in the least size."""
+    return [size // recycling.LEAST_BYTES for size, _ in recycling._listed]
+
+
 @pytest.mark.slow
-def test_sizes_kept_longest_ago_are_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_taken_longest_ago_is_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
     least = recycling.LEAST_BYTES
     monkeypatch.setattr(recycling, "MOST_BYTES", 5 * least)
-    kept = recycling._free
 
     def use(*sizes: int) -> list[int]:
-        memory = [recycling.Memory(size) for size in sizes]
-        while memory:
-            memory.pop(0)
-            gc.collect()
-        return [size // least for size, arrays in kept.arrays.items() for _ in arrays]
+        memory = [recycling.take(size) for size in sizes]
+        del memory
+        gc.collect()
+        return listed()
 
     assert use(least, least, 2 * least) == [1, 1, 2]
-    assert use(least) == [2, 1, 1]
-    assert use(3 * least) == [1, 1, 3]
+    assert use(least) == [1, 2, 1]
+    assert use(3 * least) == [1, 3]
     assert use(4 * least) == [4]
     assert use(6 * least) == [4]
-    assert kept.size == 4 * least
 
 
-def test_memory_that_is_freed_while_other_memory_is_kept() -> None:
-    least, kept = recycling.LEAST_BYTES, recycling._free
-    freed = [recycling.Memory(least)]
+def test_many_arrays_that_die_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    least = recycling.LEAST_BYTES
+    arrays = [recycling.take(least) for _ in range(recycling.MOST_ARRAYS + 50)]
+    assert len(listed()) == recycling.MOST_ARRAYS
+    monkeypatch.setattr(recycling, "MOST_BYTES", 20 * least)
+    more = [recycling.take(2 * least) for _ in range(30)]
+    assert listed() == [2] * 10
+    del arrays, more
+    assert listed() == [2] * 10
 
-    class Collecting(dict[int, list[NDArray[np.uint8]]]):
-        def pop(self, *args: Any) -> Any:
-            freed.clear()
-            return super().pop(*args)
 
-    kept.arrays = Collecting()
-    memory = recycling.Memory(least)
-    del memory
-    gc.collect()
-    assert not freed
-    assert (len(kept.arrays[least]), kept.size) == (2, 2 * least)
+def test_memory_in_use_by_a_view_alone_is_passed_over() -> None:
+    size = recycling.LEAST_BYTES
+    views = [recycling.take(size).data for _ in range(3)]
+    places = {address(np.asarray(view)) for view in views}
+    free = address(np.asarray(views.pop()))
+    assert address(recycling.take(size)) == free
+    assert address(recycling.take(size)) == free
+    taken = recycling.take(size)
+    assert address(taken) == free
+    assert address(recycling.take(size)) not in places
+    assert len(listed()) == 4
+
+
+def test_memory_is_taken_by_one_thread_alone() -> None:
+    size, turns = recycling.LEAST_BYTES, 3000
+    mistakes: list[int] = []
+
+    def work(number: int) -> None:
+        for _ in range(turns):
+            memory = recycling.take(size)
+            memory[:8] = number
+            if recycling.take(size) is memory or (memory[:8] != number).any():
+                mistakes.append(number)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not mistakes
+    assert len(listed()) <= 8
 
 
 def test_memory_is_used_again_for_a_little_less() -> None:
     address_of = {}
     for size in (1000 * 1000, 990 * 1000, 700 * 1000):
-        memory = recycling.Memory(size)
-        assert size <= memory.array.size <= 1.125 * size
-        address_of[size] = address(memory.array)
+        memory = recycling.take(size)
+        assert size <= memory.size <= 1.125 * size
+        address_of[size] = address(memory)
         del memory
         gc.collect()
     assert address_of[990_000] == address_of[1_000_000] != address_of[700_000]
 
 
 def test_too_little_memory_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(size: int) -> NDArray[np.uint8]:
+    def fail(*_: Any) -> NDArray[np.uint8]:
         raise MemoryError
 
-    monkeypatch.setattr(recycling, "aligned", fail)
+    monkeypatch.setattr(np, "empty", fail)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(MemoryError):

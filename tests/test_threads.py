@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
+import _thread
+import ctypes
+import itertools
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import processes
 import pytest
 import threadpoolctl
 
@@ -61,8 +64,7 @@ def test_blas_is_held_to_one_thread_and_given_back() -> None:
         limited = blas_threads()
 
         def work(_: int) -> list[int]:
-            with blas.single_threaded(), blas.single_threaded():
-                return blas_threads()
+            return blas.single_threaded(blas.single_threaded, blas_threads)
 
         with ThreadPoolExecutor(4) as pool:
             for seen in pool.map(work, range(200)):
@@ -71,22 +73,48 @@ def test_blas_is_held_to_one_thread_and_given_back() -> None:
     assert blas_threads() == before
 
 
-class _OpenMpLibrary:
-    """An OpenMP BLAS has one limit for each thread."""
+class FakeBlas:
+    """The function that sets threads is C's, as a BLAS's is; `told` is called before and after."""
 
-    threading_layer = "openmp"
-    num_threads = 8
+    def __init__(self) -> None:
+        self.threads = 8
+        self.told: Callable[[], None] = lambda: None
+        limit = ctypes.PYFUNCTYPE(None, ctypes.c_int, ctypes.py_object)(self._limit)
+        self.library = blas.Library(lambda: self.threads, limit)
 
-    def set_num_threads(self, threads: int) -> None:
-        self.num_threads = threads
+    def _limit(self, threads: int, _: object) -> None:
+        self.told()
+        self.threads = threads
+        self.told()
 
 
 def test_a_limit_of_each_thread_is_set_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    library = _OpenMpLibrary()
-    monkeypatch.setattr(blas, "_libraries", lambda: ([], [library]))
-    with blas.single_threaded():
-        assert library.num_threads == 1
-    assert library.num_threads == 8
+    fake = FakeBlas()
+    monkeypatch.setattr(blas, "_libraries", lambda: ([], [fake.library]))
+    assert blas.single_threaded(blas.single_threaded, lambda: fake.threads) == 1
+    assert fake.threads == 8
+
+
+def test_the_last_call_under_way_gives_the_threads_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    fakes = [FakeBlas(), FakeBlas()]
+    monkeypatch.setattr(blas, "_libraries", lambda: ([fake.library for fake in fakes], []))
+    inside, outside = threading.Barrier(2), threading.Barrier(2)
+
+    def threads_of_all() -> list[int]:
+        return [fake.threads for fake in fakes]
+
+    def stay() -> list[int]:
+        inside.wait(processes.TIMEOUT)
+        outside.wait(processes.TIMEOUT)
+        return threads_of_all()
+
+    with ThreadPoolExecutor(1) as executor:
+        other = executor.submit(blas.single_threaded, stay)
+        assert blas.single_threaded(lambda: (inside.wait(processes.TIMEOUT), threads_of_all())[1]) == [1, 1]
+        assert threads_of_all() == [1, 1]
+        outside.wait(processes.TIMEOUT)
+        assert other.result() == [1, 1]
+    assert threads_of_all() == [8, 8]
 
 
 def test_an_error_inside_gives_the_threads_back() -> None:
@@ -100,59 +128,96 @@ def test_an_error_inside_gives_the_threads_back() -> None:
     assert blas_threads() == before
 
 
-@pytest.mark.parametrize("when", range(1, 9))
-def test_an_interruption_anywhere_gives_the_threads_back(when: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    library, calls = _ProcessLibrary(), [0]
+def test_an_exception_that_is_kept_keeps_no_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    fakes = [FakeBlas(), FakeBlas()]
+    monkeypatch.setattr(blas, "_libraries", lambda: ([fake.library for fake in fakes], []))
 
-    def interrupt(*_: Any) -> None:
-        calls[0] += 1
-        if calls[0] == when:
-            raise KeyboardInterrupt
+    def interrupt() -> int:
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(blas, "_libraries", lambda: ([library], []))
-    monkeypatch.setattr(blas, "_process_limit", blas._ProcessLimit())
-    library.told = interrupt
-    for _ in range(4):
-        with contextlib.suppress(KeyboardInterrupt), blas.single_threaded():
-            assert library.num_threads == 1
-    gc.collect()
-    with blas.single_threaded():
-        assert library.num_threads == 1
-    assert library.num_threads == 8
-
-
-class _ProcessLibrary:
-    """A BLAS has one limit for all threads; `told` is called before and after it changes."""
-
-    def __init__(self) -> None:
-        self.num_threads = 8
-        self.told: Callable[[], None] = lambda: None
-
-    def set_num_threads(self, threads: int) -> None:
-        self.told()
-        self.num_threads = threads
-        self.told()
+    errors: list[BaseException] = []
+    for interrupted in (fakes[1].library, None):
+        with monkeypatch.context() as patch:
+            if interrupted is not None:
+                patch.setattr(blas, "_libraries", lambda: ([fakes[0].library, blas.Library(interrupt, never)], []))
+            try:
+                blas.single_threaded(interrupt)
+            except KeyboardInterrupt as error:
+                errors.append(error)
+        assert [fake.threads for fake in fakes] == [8, 8]
+    assert len(errors) == 2
 
 
-@pytest.mark.parametrize(("num_threads", "used"), [(1, []), (2, [2]), (3, [3]), (None, [2])])
-def test_as_many_threads_as_asked_for(
-    num_threads: int | None, used: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made: list[int] = []
+def never(threads: int, ignored: object) -> None:
+    raise AssertionError("expected no call")
 
-    class Pool(ThreadPoolExecutor):
-        def __init__(self, max_workers: int) -> None:
-            made.append(max_workers)
-            super().__init__(max_workers)
 
-    monkeypatch.setattr(threads, "ThreadPoolExecutor", Pool)
+@pytest.mark.parametrize(("num_threads", "used"), [(1, 0), (2, 1), (3, 2), (None, 1)])
+def test_as_many_threads_as_asked_for(num_threads: int | None, used: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+    start = _thread.start_new_thread
+
+    def record(*arguments: Any) -> int:
+        made.append(arguments)
+        return start(*arguments)
+
+    monkeypatch.setattr(_thread, "start_new_thread", record)
     monkeypatch.setattr(threads, "usable_cores", lambda: 2)
     rnn = Recurrent("lstm", 4, 512, backend="numpy", num_threads=num_threads)
     rnn(np.zeros((1, 256, 4), np.float32))
-    assert made == used
+    assert len(made) == used
     made.clear()
     Recurrent("lstm", 4, 8, backend="numpy", num_threads=num_threads)(np.zeros((1, 256, 4), np.float32))
     assert made == []
+
+
+def test_a_system_that_gives_no_more_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = everything("numpy", "lstm", 133, 301, 1)
+    start = _thread.start_new_thread
+
+    def refuse(*_: Any) -> int:
+        raise RuntimeError("can't start new thread")
+
+    starts: Iterator[Callable[..., int]] = itertools.cycle([start, refuse, refuse])
+    for begin in (refuse, lambda *arguments: next(starts)(*arguments)):
+        monkeypatch.setattr(_thread, "start_new_thread", begin)
+        # Python's own class keeps the function under another name.
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        for value, reference in zip(everything("numpy", "lstm", 133, 301, 4), expected, strict=True):
+            np.testing.assert_array_equal(value, reference)
+
+
+AT_THE_END = """
+import atexit, sys, threading
+import numpy as np
+from rnncore import Recurrent
+
+rnn = Recurrent("lstm", 4, 512, backend=sys.argv[1], seed=0, num_threads=2)
+x = np.random.default_rng(0).standard_normal((2, 64, 4)).astype(np.float32)
+expected = rnn(x)[0]
+
+def same(where):
+    print(where, np.array_equal(rnn(x)[0], expected), flush=True)
+
+class Last:
+    def __init__(self):
+        self.same, self.cycle = same, self
+    def __del__(self):
+        self.same("when all is gone")
+
+def after_main():
+    threading.main_thread().join()
+    same("in another thread")
+
+last = Last()
+atexit.register(same, "at the exit")
+threading.Thread(target=after_main).start()
+"""
+
+
+def test_calls_when_the_process_ends() -> None:
+    printed = processes.run(AT_THE_END, "numpy")
+    assert printed.splitlines() == ["in another thread True", "at the exit True", "when all is gone True"]
 
 
 def test_number_of_tiles() -> None:
@@ -207,11 +272,15 @@ def test_a_forked_child_computes_the_same(backend: str) -> None:
 def test_a_child_forked_during_a_call_has_all_blas_threads() -> None:
     before = blas_threads()
     reader, writer = os.pipe()
-    with blas.single_threaded():
+
+    def fork() -> int:
         child = os.fork()
         if child == 0:
             os.write(writer, b"same" if blas_threads() == before else b"different")
             os._exit(0)
+        return child
+
+    child = blas.single_threaded(fork)
     os.close(writer)
     with os.fdopen(reader) as stream:
         assert stream.read() == "same"

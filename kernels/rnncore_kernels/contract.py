@@ -104,8 +104,8 @@ class BackwardRun(NamedTuple, Generic[Packed, Residuals]):
 class Stepper(Protocol):
     """Steps of inference of one layer for a batch, see `Engine.stepper`."""
 
-    def __call__(self, x: Array, state: Sequence[Array], output: Array) -> bool:
-        """Compute a step; False, with nothing done, if another thread is computing one.
+    def __call__(self, x: Array, state: Sequence[Array], output: Array) -> None:
+        """Compute a step.
 
         Args:
             x: (B, I).

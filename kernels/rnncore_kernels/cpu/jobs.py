@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -52,7 +51,7 @@ from .fields.run import (
 from .memory import Words, address, make_words, words_address
 from .packed import CpuPacked, bf16_weights
 from .plan import Template, backward_template, forward_template
-from .recycling import Memory, empty
+from .recycling import empty, take
 
 
 class Residuals(NamedTuple):
@@ -70,7 +69,7 @@ class Residuals(NamedTuple):
     rows: Rows
     reverse: bool
     total: int
-    memory: Memory
+    memory: Array
     operands: int
     kept: int
 
@@ -88,7 +87,7 @@ class Job(NamedTuple):
 
     words: Words
     template: Template
-    memory: Memory
+    memory: Array
     others: Any
     result: Any
 
@@ -103,7 +102,7 @@ class Job(NamedTuple):
         Returns the cycles that they waited for one another awake, all together.
         """
         balance, parts = self.template.balance, self.template.parts
-        memoryview(balance).cast("B")[:] = self.memory.array.data[parts : parts + 8 * len(balance)]
+        memoryview(balance).cast("B")[:] = self.memory.data[parts : parts + 8 * len(balance)]
         return sum(balance[AWAKE::PART_WORDS])
 
     def cancel(self) -> None:
@@ -122,7 +121,7 @@ def forward_job(run: Run[CpuPacked], threads: int, *, keep: bool) -> Job:
     residuals = None
     if keep:
         size, operands, kept = template.residuals
-        residuals = Residuals(x, rows, reverse, count, Memory(size), operands, kept)
+        residuals = Residuals(x, rows, reverse, count, take(size), operands, kept)
         _set_residuals(words, residuals)
     words[REVERSE] = int(reverse)
     if steps == 1:
@@ -144,28 +143,31 @@ class StepJob:
     """Steps of inference on one thread, see `contract.Stepper`: words and memory stay from one to the next."""
 
     def __init__(self, packed: CpuPacked, batch: int) -> None:
-        layer, dtype = packed.layer, packed.layer.shape.dtype
+        self._packed, self._batch = packed, batch
+        self._kernel = packed.layer.forward_kernels.functions["forward"]
+        # A step takes one out and puts it back; one that was interrupted does not.
+        self._ready = [self._make()]
+
+    def __call__(self, x: Array, state: Sequence[Array], output: Array) -> None:
+        try:
+            job = self._ready.pop()
+        except IndexError:
+            job = self._make()
+        words, words_at, states, _ = job
+        words[X], words[OUT] = address(x), address(output)
+        for index, array in enumerate(state):
+            states[index] = address(array)
+        words[TURN] += 1
+        self._kernel(words_at, 0)
+        self._ready.append(job)
+
+    def _make(self) -> tuple[Words, int, Words, Job]:
+        """The words of a step, their address, those of its states, and what they refer to."""
+        layer, batch, dtype = self._packed.layer, self._batch, self._packed.layer.shape.dtype
         x, output = (np.empty((1, batch, width), dtype) for width in (layer.inputs, layer.hidden))
         state = tuple(np.empty((batch, layer.hidden), dtype) for _ in range(layer.program.states))
-        job = forward_job(Run(packed, x, state, output, None, Rows(), False), 1, keep=False)
-        self._job, self._words, self._states = job, job.words, job.others[0]
-        self._address = words_address(job.words)
-        self._kernel = layer.forward_kernels.functions["forward"]
-        self._busy = threading.Lock()
-
-    def __call__(self, x: Array, state: Sequence[Array], output: Array) -> bool:
-        if not self._busy.acquire(blocking=False):
-            return False
-        try:
-            words, states = self._words, self._states
-            words[X], words[OUT] = address(x), address(output)
-            for index, array in enumerate(state):
-                states[index] = address(array)
-            words[TURN] += 1
-            self._kernel(self._address, 0)
-        finally:
-            self._busy.release()
-        return True
+        job = forward_job(Run(self._packed, x, state, output, None, Rows(), False), 1, keep=False)
+        return job.words, words_address(job.words), job.others[0], job
 
 
 def backward_job(run: BackwardRun[CpuPacked, Residuals], threads: int) -> Job:
@@ -193,24 +195,24 @@ def backward_job(run: BackwardRun[CpuPacked, Residuals], threads: int) -> Job:
     return Job(words, template, memory, (arrays, run, bf16), gradients)
 
 
-def _begin(template: Template) -> tuple[Words, Memory]:
+def _begin(template: Template) -> tuple[Words, Array]:
     """The words of a call so far, and its memory."""
-    memory = Memory(template.size)
-    start = address(memory.array)
+    memory = take(template.size)
+    start = address(memory)
     words = template.words[:]
     for place in template.local:
         words[place] += start
     if template.threads > 1:
         first, size = template.barriers
-        memory.array[first : first + size] = 0
+        memory[first : first + size] = 0
         first = template.parts
         # NumPy would release the GIL for a long copy, and another call may be writing there.
-        memory.array.data[first : first + 8 * len(template.balance)] = memoryview(template.balance).cast("B")
+        memory.data[first : first + 8 * len(template.balance)] = memoryview(template.balance).cast("B")
     return words, memory
 
 
 def _set_residuals(words: Words, residuals: Residuals) -> None:
-    start = address(residuals.memory.array)
+    start = address(residuals.memory)
     words[BLOCKS], words[OPERANDS], words[KEPT] = start, start + residuals.operands, start + residuals.kept
 
 

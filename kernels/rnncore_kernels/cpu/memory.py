@@ -11,6 +11,9 @@ import numpy as np
 
 from ..contract import Array
 
+LINE_BYTES = 64
+"""Size of a cache line."""
+
 Words: TypeAlias = "array.array[int]"
 
 
@@ -44,8 +47,12 @@ def words_address(words: Words) -> int:
 
 def aligned(size: int) -> Array:
     """An array of `size` bytes, uninitialised, that begins at a cache line."""
-    memory = np.empty(size + 64, np.uint8)
-    start = -address(memory) % 64
+    return at_line(np.empty(size + LINE_BYTES, np.uint8), size)
+
+
+def at_line(memory: Array, size: int) -> Array:
+    """The `size` bytes that begin at a cache line, of memory that has LINE_BYTES more and is the view's base."""
+    start = -address(memory) % LINE_BYTES
     return memory[start : start + size]
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..cells import Cell
-from ..contract import LayerWeights
+from ..contract import Array, LayerWeights
 from . import kernels
 from .fields.pack import (
     B_HH,
@@ -38,7 +38,7 @@ from .fields.pack import (
 )
 from .layer import Layer, make_layer
 from .memory import Words, address, make_words, round_up
-from .recycling import Memory
+from .recycling import take
 from .threads import run
 
 THREADS_BYTES = 4 << 20
@@ -54,7 +54,7 @@ class Bf16Weights(NamedTuple):
         w_h_back, w_x_back: of the backward pass, or 0.
     """
 
-    memory: Memory
+    memory: Array
     w_x: int
     w_h: int
     w_h_back: int
@@ -75,7 +75,7 @@ class CpuPacked(NamedTuple):
     """
 
     layer: Layer
-    memory: Memory
+    memory: Array
     w_x: int
     w_h: int
     bias: int
@@ -91,8 +91,8 @@ def pack(cell: Cell, weights: LayerWeights, *, backward: bool, threads: int = 1)
     w_ih, w_hh, b_ih, b_hh = weights
     layer = make_layer(cell, w_hh.dtype, w_hh.shape[1], w_ih.shape[1])
     places, total = _places(layer.sizes if backward else layer.sizes[:3])
-    memory = Memory(total)
-    start = address(memory.array)
+    memory = take(total)
+    start = address(memory)
     threads = threads if total >= THREADS_BYTES else 1
     w_x, w_h, bias, *back = (start + place for place in places)
     w_h_back, w_x_back = back or (0, 0)
@@ -124,8 +124,8 @@ def bf16_weights(packed: CpuPacked, threads: int) -> Bf16Weights:
         return packed.bf16[0]
     layer, backward = packed.layer, packed.w_h_back != 0
     starts, total = _places(layer.bf16_sizes if backward else layer.bf16_sizes[:2])
-    memory = Memory(total)
-    start = address(memory.array)
+    memory = take(total)
+    start = address(memory)
     w_x, w_h, *back = (start + place for place in starts)
     w_h_back, w_x_back = back or (0, 0)
     threads = threads if total >= THREADS_BYTES else 1

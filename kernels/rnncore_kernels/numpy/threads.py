@@ -5,13 +5,14 @@ Which rows belong together depends on sizes alone, so any number of threads give
 
 from __future__ import annotations
 
+import _thread
+import sys
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-import numpy as np
-
 from ..cores import usable_cores
+from ..quiet import call_quietly
 from .blas import single_threaded
 
 Result = TypeVar("Result")
@@ -32,17 +33,52 @@ def run_in_threads(
 ) -> list[Result]:
     """[work(*a) for a in arguments] with a single-threaded BLAS.
 
-    Uses up to `num_threads` threads if the `step_flops` of a time step, all together, are worth it.
+    Uses up to `num_threads` threads, this one among them, if the `step_flops` of a time step, all together, are worth
+    it, and as many as the system gives: none more in a process that ends, say.
     """
-
-    def guarded(item: tuple[Any, ...]) -> Result:
-        # NumPy's error state is a thread's own.
-        with single_threaded(), np.errstate(all="ignore"):
-            return work(*item)
-
     threads = min(len(arguments), num_threads or usable_cores(), max(1, step_flops // MIN_FLOPS))
-    if threads <= 1:
-        return [guarded(item) for item in arguments]
-    # Threads of one call only: a pool that outlived it would be dead, and waited for, in a forked child.
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(guarded, arguments))
+    waiting = deque(enumerate(arguments))
+    results: dict[int, Result] = {}
+    failures: dict[int, Exception] = {}
+
+    def compute() -> None:
+        while waiting:
+            try:
+                number, item = waiting.popleft()
+            except IndexError:  # another thread took the last
+                return
+            try:
+                results[number] = single_threaded(work, *item)
+            except Exception as error:
+                failures[number] = error
+                waiting.clear()
+
+    def help_out(done: _thread.LockType) -> None:
+        try:
+            call_quietly(compute)
+        finally:
+            done.release()
+
+    # Threads of one call only: a pool that outlived it would be dead, and waited for, in a forked child. Not those of
+    # `threading`: an interruption of `start` may leave the new thread waiting for ever, and the process for it.
+    helpers: list[_thread.LockType] = []
+    try:
+        for _ in range(threads - 1 if not sys.is_finalizing() else 0):
+            done = _thread.allocate_lock()
+            done.acquire()
+            try:
+                _thread.start_new_thread(help_out, (done,))
+            except RuntimeError:
+                break
+            helpers.append(done)
+        call_quietly(compute)
+    finally:
+        waiting.clear()
+        for done in helpers:
+            done.acquire()
+    try:
+        for number in sorted(failures):
+            raise failures[number]
+    finally:
+        failures.clear()
+    return [results[number] for number in range(len(arguments))]
