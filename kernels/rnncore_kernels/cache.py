@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 from .host import cache_folders
 
-ENGINES = {".o": "numba", ".ptx": "cuda", ".cubin": "cuda"}
+ENGINES = {".o": "numba", ".names": "numba", ".ptx": "cuda", ".cubin": "cuda"}
 """Whose code a file is, by its suffix."""
-NAME = re.compile(r"[0-9a-f]{40}(\.o|\.ptx|\.cubin)")
+NAME = re.compile(r"[0-9a-f]{40}(\.o|\.names|\.ptx|\.cubin)")
 PARTIAL = re.compile(rf"\.{NAME.pattern}\.[0-9a-f]{{8}}")
 """What `write` leaves behind where the process is killed."""
 
