@@ -47,7 +47,8 @@ class Recurrent(Described):
         batch_first: whether sequences are (B, T, ...) instead of (T, B, ...); states are (L*D, B, H) all the same.
         dropout: probability of zeroing an element of the input of each layer but the first, in `forward` alone; what is
             kept is scaled by 1 / (1 - dropout).
-        backend: "cuda", "numba", "numpy", or "auto" for the first of these that can run here.
+        backend: "cuda", "numba", "numpy", or "auto" for the first of these that can run here; a warning says why where
+            that is "numpy".
         dtype: "float32" or "float64", of parameters and all arrays.
         seed: of the initial parameters and of dropout; None for a fresh one.
         num_threads: most threads of the processor that a call computes with; None for NUMBA_NUM_THREADS, or as many as

@@ -63,10 +63,17 @@ import rnncore
 probe = rnncore.backends()["numba"]
 assert not probe.available and "llvmlite" in probe.reason and probe.fix
 print(rnncore.Recurrent("lstm", 3, 4).backend)
+rnncore.Recurrent("lstm", 3, 4)
+rnncore.Recurrent("lstm", 3, 4, backend="numpy")
 rnncore.show_config()
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.split()[0] == "numpy"
+    said = result.stderr.splitlines()[0]
+    assert said.startswith("<string>:7: RuntimeWarning: backend: 'auto' is 'numpy' here")
+    assert "llvmlite cannot be loaded" in said
+    assert "pip install" in said
+    assert result.stderr.count("Warning") == 1
 
 
 @pytest.mark.parametrize(

@@ -40,10 +40,12 @@ def probe() -> Probe:
     try:
         trial_kernel(target)
     except Warning:
+        # Where warnings are errors: code that cannot be kept is no reason not to compute.
         raise
     except Exception as error:
         # Another version fails in its own ways, and a probe in none.
-        return Probe(False, f"Numba does not compile here: {type(error).__name__}: {error}", install)
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0].rstrip(".")
+        return Probe(False, f"Numba does not compile here: {reason}", install)
     return Probe(available=True, device=processor_name())
 
 
