@@ -33,9 +33,10 @@ class Recurrent(Described):
     that depends on them, without a warning; where the Numba engine multiplies on tile registers (see `impl`), infinity
     counts as the largest bfloat16, 3.39e38.
 
-    Arrays are NumPy's. With backend="cuda" they are CuPy's, of the GPU that was current when the network was made; an
-    array of another library on this GPU is taken too, without a copy, by DLPack or the CUDA array interface. Nothing
-    moves between the host and a GPU by itself. Work is queued on CuPy's current stream, and not waited for.
+    Arrays are NumPy's. With backend="cuda" they are CuPy's, of the GPU that was current when the network was made. An
+    array of another library in the same memory, a PyTorch tensor say, is taken too, without a copy, by DLPack, on a GPU
+    also by the CUDA array interface; results are NumPy's or CuPy's all the same. Nothing moves between the host and a
+    GPU by itself. On a GPU, work is queued on CuPy's current stream, and not waited for.
 
     Args:
         cell: "rnn" (or "elman"), "lstm", "gru", or an instance of `Elman`, `LSTM`, `GRU` or a `Cell` of your own.
