@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rnncore_kernels.contract import Array, Rows
 
 from .architecture import Architecture
-from .devices import as_array, check_current, is_on_gpu
+from .devices import as_array, check_current, is_anothers, is_on_gpu, shared
 from .errors import describe
 from .rows import DENSE, arrange
 from .states import as_given
@@ -176,11 +176,13 @@ def _engine_ready(xp: ModuleType, array: Array) -> Array:
 
 def _read_array(name: str, value: Any, axes: Callable[[], str], architecture: Architecture, xp: ModuleType) -> Array:
     """`value`, if it is an array of the network's kind and dtype; `axes()` says in a message what it should be."""
+    given = value
     if type(value) is not xp.ndarray:
         value = _plain_array(name, value, axes, architecture, xp)
     check_current(name, value, xp)
     if value.dtype != architecture.dtype:
-        fix = f"convert it with .astype({architecture.dtype.name!r})"
+        dtype = architecture.dtype.name
+        fix = f"convert it with .astype({dtype!r})" if hasattr(given, "astype") else f"convert it to {dtype}"
         if (came := str(value.dtype)) in ("float32", "float64"):
             fix += f" or make the network with dtype={came!r}"
         raise TypeError(f"{name}: expected {architecture.dtype}, got {value.dtype}: {fix}")
@@ -192,7 +194,7 @@ def _plain_array(name: str, value: Any, axes: Callable[[], str], architecture: A
     expected = f"{name}: expected a {xp.__name__}.ndarray {axes()} of {architecture.dtype}, got {describe(value)}"
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{expected}: its mask would be ignored; fill it, and give the steps of each row in lengths")
-    return as_array(value, xp, expected)
+    return shared(value, xp, expected) if is_anothers(value, xp) else as_array(value, xp, expected)
 
 
 def _read_lengths(lengths: Any, architecture: Architecture, steps: int, batch: int) -> NDArray[np.int64] | None:
@@ -203,6 +205,8 @@ def _read_lengths(lengths: Any, architecture: Architecture, steps: int, batch: i
         raise TypeError(f"{expected} in the host's memory, got {describe(lengths)}: copy it there")
     if isinstance(lengths, np.ma.MaskedArray):
         raise TypeError(f"{expected}, got {describe(lengths)}: its mask would be ignored; fill it")
+    if is_anothers(lengths, np):
+        lengths = shared(lengths, np, f"{expected}, got {describe(lengths)}")
     try:
         array = np.asarray(lengths)
     except (TypeError, ValueError):

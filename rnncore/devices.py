@@ -10,8 +10,11 @@ import numpy as np
 
 from rnncore_kernels.contract import Array
 
-DLPACK_GPUS = (2, 13)
-"""DLPack's numbers of CUDA's memory, and of that which host and GPU share."""
+DLPACK_HOSTS = (1, 3, 11)
+"""DLPack's numbers of the host's memory: pageable, and pinned for CUDA and for ROCm."""
+
+UNSHARED = (BufferError, RuntimeError, TypeError, ValueError)
+"""What libraries raise where they do not share an array, or do not say where it is."""
 
 
 def namespace_of(array: Array) -> ModuleType:
@@ -24,8 +27,25 @@ def is_on_gpu(value: Any) -> bool:
     if isinstance(value, type):
         return False
     if hasattr(value, "__dlpack_device__"):
-        return value.__dlpack_device__()[0] in DLPACK_GPUS
+        return _memory(value) not in (*DLPACK_HOSTS, None)
     return hasattr(value, "__cuda_array_interface__")
+
+
+def is_anothers(value: Any, xp: ModuleType) -> bool:
+    """Whether it is an array of another library than `xp`, in the memory of xp's."""
+    if isinstance(value, (type, np.ndarray, xp.ndarray)):
+        return False
+    if xp is not np:
+        return is_on_gpu(value)
+    return hasattr(value, "__dlpack_device__") and _memory(value) in DLPACK_HOSTS
+
+
+def _memory(value: Any) -> int | None:
+    """DLPack's number of the memory that an array is in; None where its library does not say."""
+    try:
+        return int(value.__dlpack_device__()[0])
+    except UNSHARED:
+        return None
 
 
 def on_host(array: Any) -> Any:
@@ -36,8 +56,7 @@ def on_host(array: Any) -> Any:
 def as_array(value: Any, xp: ModuleType, expected: str) -> Array:
     """`value` as an array of `xp`, without a copy.
 
-    On a GPU, arrays of other libraries are taken too. By DLPack, where a library has it, what is computed next waits on
-    the GPU for what the library still computes there; by the CUDA array interface alone, on the host.
+    On a GPU, arrays of other libraries are taken too, see `shared`.
 
     Args:
         value: what a user gave.
@@ -53,14 +72,10 @@ def as_array(value: Any, xp: ModuleType, expected: str) -> Array:
         array: Array = value.view(xp.ndarray)
         return array
     stays = "nothing moves between devices by itself"
-    if is_on_gpu(value):
-        if xp is np:
-            raise TypeError(f"{expected}, which is on a GPU: {stays}; copy it to the host, or use backend='cuda'")
-        try:
-            array = xp.from_dlpack(value) if hasattr(value, "__dlpack_device__") else xp.asarray(value)
-        except (BufferError, RuntimeError, TypeError, ValueError) as error:
-            raise TypeError(f"{expected}, which its library does not share: {error}") from error
-        return array
+    if xp is np and is_on_gpu(value):
+        raise TypeError(f"{expected}, which is on a GPU: {stays}; copy it to the host, or use backend='cuda'")
+    if xp is not np and is_on_gpu(value):
+        return shared(value, xp, expected)
     convert = f"{xp.__name__}.asarray"
     if xp is not np and isinstance(value, np.ndarray):
         raise TypeError(
@@ -68,6 +83,32 @@ def as_array(value: Any, xp: ModuleType, expected: str) -> Array:
             f"backend='numba'"
         )
     raise TypeError(f"{expected}: convert it with {convert}")
+
+
+def shared(value: Any, xp: ModuleType, expected: str) -> Array:
+    """An array of another library in the same memory (see `is_anothers`) as one of `xp`, without a copy.
+
+    By DLPack, where a library has it, what is computed next waits on the GPU for what the library still computes there;
+    by the CUDA array interface alone, on the host. Arguments are as in `as_array`.
+
+    Raises:
+        TypeError: its library does not share it, or it is a PyTorch tensor that requires a gradient.
+    """
+    if getattr(value, "requires_grad", False):
+        name = expected.partition(":")[0].partition(" ")[0]
+        raise TypeError(
+            f"{expected}, which requires a gradient, and none flows back to it from here: write {name}.detach()"
+        )
+    try:
+        # PyTorch shares the numbers of a tensor that it has yet to negate as they are.
+        value = value.resolve_neg() if hasattr(value, "resolve_neg") else value
+        array: Array = xp.from_dlpack(value) if hasattr(value, "__dlpack_device__") else xp.asarray(value)
+    except UNSHARED as error:
+        raise TypeError(
+            f"{expected}, which its library does not share: {str(error).rstrip('.')}; convert it to a dense array of "
+            f"the dtype expected"
+        ) from error
+    return array
 
 
 def check_current(name: str, array: Any, xp: ModuleType) -> None:

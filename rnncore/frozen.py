@@ -13,7 +13,7 @@ from rnncore_kernels.contract import Array
 
 from .architecture import check_integer
 from .arguments import read_sequence, read_states, read_step
-from .devices import as_array, is_on_gpu
+from .devices import is_anothers, shared
 from .errors import describe
 from .plain import Plain
 from .stack import Stack
@@ -90,9 +90,11 @@ class Frozen:
         return outputs.swapaxes(0, 1) if arch.batch_first and outputs.ndim == 3 else outputs, state
 
     def _fed_back(self, value: Any) -> Any:
-        """What `feedback` returned, as CuPy's where it is another library's on the GPU."""
+        """What `feedback` returned, as an array of ours where it is another library's in the same memory."""
         xp = self._stack.engine.xp
-        return value if xp is np or not is_on_gpu(value) else as_array(value, xp, "feedback: expected a cupy.ndarray")
+        if not is_anothers(value, xp):
+            return value
+        return shared(value, xp, f"feedback: expected to return a {xp.__name__}.ndarray, got {describe(value)}")
 
     def __copy__(self) -> Frozen:
         return self

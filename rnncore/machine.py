@@ -51,9 +51,16 @@ def configuration() -> dict[str, dict[str, Any]]:
 
 
 def cache_configuration() -> dict[str, str]:
-    """Where compiled code is kept; `rnncore cache` says what is there."""
+    """Where compiled code is kept, and why it is not; `rnncore cache` says what is there."""
+    from rnncore_kernels.cache import refusal
+
     folder = next(iter(cache_folders()), None)
-    return {"folder": str(folder) if folder else "none, as the user has no home: name one in RNNCORE_CACHE_DIR"}
+    if folder is None:
+        return {"folder": "none, as the user has no home: name one in RNNCORE_CACHE_DIR"}
+    found = {"folder": str(folder)}
+    if reason := refusal(folder):
+        found["problem"] = f"nothing can be kept there: {reason}; name another in RNNCORE_CACHE_DIR"
+    return found
 
 
 def show_config() -> None:

@@ -33,9 +33,10 @@ class Recurrent(Described):
     that depends on them, without a warning; where the Numba engine multiplies on tile registers (see `impl`), infinity
     counts as the largest bfloat16, 3.39e38.
 
-    Arrays are NumPy's. With backend="cuda" they are CuPy's, of the GPU that was current when the network was made; an
-    array of another library on this GPU is taken too, without a copy, by DLPack or the CUDA array interface. Nothing
-    moves between the host and a GPU by itself. Work is queued on CuPy's current stream, and not waited for.
+    Arrays are NumPy's. With backend="cuda" they are CuPy's, of the GPU that was current when the network was made. An
+    array of another library in the same memory, a PyTorch tensor say, is taken too, without a copy, by DLPack, on a GPU
+    also by the CUDA array interface; results are NumPy's or CuPy's all the same. Nothing moves between the host and a
+    GPU by itself. On a GPU, work is queued on CuPy's current stream, and not waited for.
 
     Args:
         cell: "rnn" (or "elman"), "lstm", "gru", or an instance of `Elman`, `LSTM`, `GRU` or a `Cell` of your own.
@@ -47,7 +48,8 @@ class Recurrent(Described):
         batch_first: whether sequences are (B, T, ...) instead of (T, B, ...); states are (L*D, B, H) all the same.
         dropout: probability of zeroing an element of the input of each layer but the first, in `forward` alone; what is
             kept is scaled by 1 / (1 - dropout).
-        backend: "cuda", "numba", "numpy", or "auto" for the first of these that can run here.
+        backend: "cuda", "numba", "numpy", or "auto" for the first of these that can run here; a warning says why where
+            that is "numpy".
         dtype: "float32" or "float64", of parameters and all arrays.
         seed: of the initial parameters and of dropout; None for a fresh one.
         num_threads: most threads of the processor that a call computes with; None for NUMBA_NUM_THREADS, or as many as

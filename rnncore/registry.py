@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 from rnncore_kernels.contract import Engine, EngineModule, Probe
+from rnncore_kernels.notices import warn_once
 
 from .errors import BackendUnavailableError
 
@@ -29,14 +30,21 @@ def backends() -> dict[str, Probe]:
 
 
 def resolve(name: str) -> str:
-    """The backend to use for the argument `backend`.
+    """The backend to use for the argument `backend`. A warning says why "auto" is "numpy", once in a process.
 
     Raises:
         ValueError: no such backend.
         BackendUnavailableError: a backend asked for by name cannot run here.
     """
     if name == "auto":
-        return next(candidate for candidate in MODULES if _probe(candidate).available)
+        first = next(candidate for candidate in MODULES if _probe(candidate).available)
+        if first == "numpy":
+            numba = _probe("numba")
+            warn_once(
+                f"backend: 'auto' is 'numpy' here, which is slower, as 'numba' is not available: {numba.reason}. "
+                f"{numba.fix} Or ask for backend='numpy'."
+            )
+        return first
     if not isinstance(name, str) or name not in MODULES:
         raise ValueError(f"backend: expected 'auto', {', '.join(map(repr, MODULES))}, got {name!r}")
     probe = _probe(name)

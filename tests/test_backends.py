@@ -5,7 +5,10 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
+import processes
 import pytest
 from conftest import required
 
@@ -13,6 +16,7 @@ import rnncore
 from rnncore import BackendUnavailableError, Recurrent
 from rnncore import backends as listing
 from rnncore.registry import MODULES
+from rnncore_kernels import cpu
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -59,10 +63,44 @@ import rnncore
 probe = rnncore.backends()["numba"]
 assert not probe.available and "llvmlite" in probe.reason and probe.fix
 print(rnncore.Recurrent("lstm", 3, 4).backend)
+rnncore.Recurrent("lstm", 3, 4)
+rnncore.Recurrent("lstm", 3, 4, backend="numpy")
 rnncore.show_config()
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.split()[0] == "numpy"
+    said = result.stderr.splitlines()[0]
+    assert said.startswith("<string>:7: RuntimeWarning: backend: 'auto' is 'numpy' here")
+    assert "llvmlite cannot be loaded" in said
+    assert "pip install" in said
+    assert result.stderr.count("Warning") == 1
+
+
+@pytest.mark.parametrize(
+    "part", ["core.typed_passes.PreLowerStripPhis", "extending.register_model", "core.compiler.compile_extra"]
+)
+def test_a_numba_that_does_not_compile_is_not_available(part: str, tmp_path: Path) -> None:
+    """The probe says so, before a first call fails; also where llvmlite is there, and code that it could load."""
+    pytest.importorskip("numba")
+    module, _, name = part.rpartition(".")
+    code = f"""
+import numba.{module}
+del numba.{module}.{name}
+import rnncore
+probe = rnncore.backends()["numba"]
+print(probe.available, probe.reason)
+print(probe.fix)
+"""
+    available, fix = processes.run(code, RNNCORE_CACHE_DIR=str(tmp_path)).splitlines()
+    assert available.startswith("False Numba does not compile here: ")
+    assert name in available
+    assert "pip install" in fix
+
+
+def test_versions_of_numba_are_those_of_the_package() -> None:
+    project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]
+    least, below = (".".join(map(str, version)) for version in cpu.NUMBA)
+    assert f"numba>={least},<{below}" in project["dependencies"]
 
 
 def test_show_config(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from rnncore.cli import main
 from rnncore.cli.cache import readable
+from rnncore.machine import cache_configuration
 from rnncore_kernels import cache
 
 NAME = cache.key("a kernel")
@@ -80,6 +81,33 @@ def test_what_is_no_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "cannot be read" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("above", ["file", "/proc"])
+def test_what_cannot_be_made(
+    above: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As root, permissions say that it can."""
+    if not os.path.isdir("/proc"):
+        pytest.skip("needs a folder in which nobody makes anything")
+    (tmp_path / "file").touch()
+    folder = tmp_path / above / "not" / "there"
+    monkeypatch.setenv("RNNCORE_CACHE_DIR", str(folder))
+    assert main(["cache"]) == 0
+    said = capsys.readouterr().out.splitlines()[0]
+    assert said.startswith(f"{folder}: ")
+    assert "is compiled in each process: name another in RNNCORE_CACHE_DIR" in said
+    found = cache_configuration()
+    assert found["folder"] == str(folder)
+    assert found["problem"].startswith("nothing can be kept there: ")
+
+
+def test_a_folder_that_can_be_made_or_written_to_is_no_problem(folder: Path) -> None:
+    assert cache_configuration() == {"folder": str(folder)}
+    assert not folder.exists()
+    folder.mkdir()
+    assert cache_configuration() == {"folder": str(folder)}
+    assert not list(folder.iterdir())
+
+
 def test_no_folder_at_all(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("rnncore.cli.cache.cache_folders", list)
     assert main(["cache"]) == 0
@@ -93,10 +121,10 @@ def test_a_folder_that_cannot_be_written_to(
         raise PermissionError(13, "Permission denied", str(path))
 
     # Root may write anywhere.
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
-    monkeypatch.setattr(Path, "unlink", refuse)
+    for operation in ("mkdir", "unlink"):
+        monkeypatch.setattr(Path, operation, refuse)
     assert main(["cache"]) == 0
-    assert "cannot be written to" in capsys.readouterr().out
+    assert "cannot be written to: Permission denied; what is not there is compiled in" in capsys.readouterr().out
     assert main(["cache", "--clear"]) == 4
     printed = capsys.readouterr()
     assert "numba: 0 files, 0 bytes removed" in printed.out

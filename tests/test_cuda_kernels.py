@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import processes
 import pytest
 
 pytest.importorskip("numba_cuda")
@@ -43,6 +44,21 @@ def test_float32_kernels_are_what_hardware_runs_well(name: str, few: bool) -> No
 def test_a_refusal_of_the_assembler_says_why() -> None:
     with pytest.raises(RuntimeError, match=r"nvJitLink: .*nonsense"):
         toolchain.link(".version 9.0\n.target sm_80\n.address_size 64\n.visible .entry k() { nonsense; }\n", (8, 0))
+
+
+def test_a_numpy_without_names_that_numba_cuda_looks_up(tmp_path: Path) -> None:
+    """NumPy 2.5 has none of these; nor has it afterwards."""
+    script = """
+import numpy as np
+from rnncore_kernels.cuda.front_end import REMOVED
+for name in REMOVED:
+    vars(np).pop(name, None)
+from rnncore_kernels.cuda.probe import TRIAL
+from rnncore_kernels.cuda.toolchain import machine_code
+assert machine_code(TRIAL, (8, 0)).startswith(b"\\x7fELF")
+print([name for name in REMOVED if hasattr(np, name)])
+"""
+    assert processes.run(script, RNNCORE_CACHE_DIR=str(tmp_path)) == "[]\n"
 
 
 def test_kernels_are_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -148,9 +148,14 @@ def test_refusals(torch: Any) -> None:
             "weight_ih_l0: expected float32 or float64, got float16: convert the module with .float()",
         ),
         (
-            lambda: Recurrent("lstm", 3, 5)(torch.ones(2, 1, 3)),
+            lambda: Recurrent("lstm", 3, 5)(torch.ones(2, 1, 3, requires_grad=True)),
             TypeError,
             "x: expected a numpy.ndarray (T, B, input_size=3)",
+        ),
+        (
+            lambda: Recurrent("gru", 3, 5).parameters.update(gru),
+            TypeError,
+            "weight_ih_l0: expected a numpy.ndarray (15, 3)",
         ),
     ):
         with pytest.raises(error, match=re.escape(message)):

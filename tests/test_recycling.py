@@ -47,7 +47,6 @@ def listed() -> list[int]:
     return [size // recycling.LEAST_BYTES for size, _ in recycling._listed]
 
 
-@pytest.mark.slow
 def test_what_was_taken_longest_ago_is_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
     least = recycling.LEAST_BYTES
     monkeypatch.setattr(recycling, "MOST_BYTES", 5 * least)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+import processes
 import pytest
 
 pytest.importorskip("llvmlite")
 
 from compiled import HOST, X86
 
-from rnncore_kernels.cpu import amx
+from rnncore_kernels.cpu import amx, names
 from rnncore_kernels.cpu.target import host_target, target
 
 
@@ -85,6 +88,58 @@ assert cpu_target.target_context.codegen().magic_tuple() == (found.triple, found
 """
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# Values of NUMBA_CPU_NAME and NUMBA_CPU_FEATURES for which LLVM would end the process, or warn on each occasion.
+REFUSED: dict[tuple[str | None, str | None], str] = {
+    ("nosuchcpu", ""): "NUMBA_CPU_NAME: expected one of ",
+    ("native", None): "NUMBA_CPU_NAME: expected one of ",
+    ("generic", "garbage"): "NUMBA_CPU_FEATURES: expected names with + or - before each, and commas between, of ",
+    ("generic", "+nosuch"): "NUMBA_CPU_FEATURES: expected names with + or - before each, and commas between, of ",
+    (None, "fma"): "NUMBA_CPU_FEATURES: expected names with + or - before each, and commas between, of ",
+}
+if X86:
+    REFUSED["pentium4", None] = (
+        "expected a processor of x86_64 and features for which LLVM makes code, got 'pentium4' and"
+    )
+
+
+def test_names_that_llvm_does_not_know_are_refused(tmp_path: Path) -> None:
+    script = f"""
+import json, os
+import rnncore
+from rnncore.registry import _probe
+reasons = []
+for names in {list(REFUSED)}:
+    for variable, value in zip(("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES"), names):
+        os.environ.pop(variable, None) if value is None else os.environ.update({{variable: value}})
+    _probe.cache_clear()
+    try:
+        rnncore.Recurrent("gru", 3, 4, backend="numba")
+    except rnncore.BackendUnavailableError as error:
+        reasons.append(str(error))
+print(json.dumps(reasons))
+"""
+    process = processes.start(["-c", script], {"RNNCORE_CACHE_DIR": str(tmp_path)})
+    reasons = json.loads(processes.finish(process))
+    for reason, (given, expected) in zip(reasons, REFUSED.items(), strict=True):
+        assert reason.startswith("backend 'numba' is not available: NUMBA_CPU_")
+        assert expected in reason
+        assert repr(given[1 if "FEATURES: " in expected else 0]) in reason
+        assert reason.endswith(". Correct the variable, or unset it.")
+    # The next process is told, too.
+    assert not list(tmp_path.iterdir())
+
+
+def test_good_names_are_asked_about_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RNNCORE_CACHE_DIR", str(tmp_path))
+    set_environment(monkeypatch, NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="")
+    names.check_names.cache_clear()
+    found = host_target()
+    assert [path.suffix for path in tmp_path.iterdir()] == [".names"]
+    names.check_names.cache_clear()
+    monkeypatch.setattr(subprocess, "run", None)
+    assert host_target() == found
 
 
 def test_unknown_processors_have_one_lane() -> None:

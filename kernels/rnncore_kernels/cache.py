@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .host import cache_folders
+from .notices import warn_once
 
-ENGINES = {".o": "numba", ".ptx": "cuda", ".cubin": "cuda"}
+ENGINES = {".o": "numba", ".names": "numba", ".ptx": "cuda", ".cubin": "cuda"}
 """Whose code a file is, by its suffix."""
-NAME = re.compile(r"[0-9a-f]{40}(\.o|\.ptx|\.cubin)")
+NAME = re.compile(r"[0-9a-f]{40}(\.o|\.names|\.ptx|\.cubin)")
 PARTIAL = re.compile(rf"\.{NAME.pattern}\.[0-9a-f]{{8}}")
 """What `write` leaves behind where the process is killed."""
 
@@ -48,19 +49,39 @@ def read(name: str) -> bytes | None:
 
 
 def write(name: str, content: bytes) -> None:
-    """Keep a file where a folder can be written to, without an error where none can."""
+    """Keep a file where a folder can be written to; where none can, warn of it."""
+    reasons = []
     for folder in cache_folders():
         partial = folder / f".{name}.{secrets.token_hex(4)}"
         try:
             folder.mkdir(parents=True, exist_ok=True)
             partial.write_bytes(content + hashlib.sha256(content).digest())
             os.replace(partial, folder / name)
-        except OSError:
+        except OSError as error:
+            reasons.append(f"{folder}: {error.strerror or error}")
             # Also where the folder cannot even be looked into.
             with contextlib.suppress(OSError):
                 partial.unlink()
         else:
             return
+    warn_once(
+        f"compiled code cannot be kept ({'; '.join(reasons) or 'the user has no home'}), so each process compiles it "
+        f"again, which takes seconds: name a folder that can be written to in RNNCORE_CACHE_DIR"
+    )
+
+
+def refusal(folder: Path) -> str:
+    """Why nothing can be kept in a folder, there or not yet; "" if it can. Tried, as permissions do not tell all."""
+    place = folder
+    while not os.path.exists(place) and place != place.parent:
+        place = place.parent
+    made = place / f".{secrets.token_hex(4)}"
+    try:
+        made.mkdir()
+        made.rmdir()
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
 
 
 def kept(folder: Path) -> Iterator[Kept]:

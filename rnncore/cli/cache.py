@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rnncore_kernels.cache import ENGINES, Kept, kept
+from rnncore_kernels.cache import ENGINES, Kept, kept, refusal
 from rnncore_kernels.host import cache_folders
 
 from .status import FAILED, OK
@@ -51,15 +50,19 @@ def _look(folder: Path | None) -> tuple[str, list[Kept]]:
     """What is wrong with the folder, if anything is, and its files."""
     if folder is None:
         return "there is no folder for compiled code: the user has no home; name one in RNNCORE_CACHE_DIR", []
+    refused, files = refusal(folder), []
+    problem = f"cannot be written to: {refused}" if refused else ""
     try:
         files = list(kept(folder))
     except FileNotFoundError:
-        return "not there yet; the first compilation makes it", []
+        if not refused:
+            return "not there yet; the first compilation makes it", []
+        problem = f"not there, and cannot be made: {refused}"
     except OSError as error:
-        return f"cannot be read: {error.strerror}; name another in RNNCORE_CACHE_DIR", []
-    if not os.access(folder, os.W_OK | os.X_OK):
-        return "cannot be written to, so what is not there is compiled in each process", files
-    return "", files
+        problem = f"cannot be read: {error.strerror}"
+    if problem:
+        problem += "; what is not there is compiled in each process: name another in RNNCORE_CACHE_DIR"
+    return problem, files
 
 
 def _remove(files: Sequence[Kept]) -> tuple[list[Kept], list[str]]:

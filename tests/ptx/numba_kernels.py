@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from rnncore_kernels.cuda.front_end import removed_names
+
 from .executor import Execution, Program
 from .memory import Array
 
@@ -46,7 +48,7 @@ def target(capability: tuple[int, int]) -> Iterator[None]:
 def ptx_of(kernel: Callable[..., None], signature: Any, capability: tuple[int, int]) -> str:
     """PTX of a kernel for a compute capability."""
     cuda: Any = importlib.import_module("numba.cuda")
-    with target(capability):
+    with removed_names(), target(capability):
         text, _ = cuda.compile(kernel, signature, cc=capability, device=False, abi="numba")
     return str(text)
 

@@ -7,6 +7,7 @@ on vectors, which need LLVM alone.
 from __future__ import annotations
 
 import functools
+import platform
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,7 +20,7 @@ from .shape import Shape
 from .target import Target, host_target
 
 FORWARD, BACKWARD, THREADS = ("pack", "forward"), ("pack_back", "backward"), ("serve", "start", "dispatch", "await")
-SPLIT = ("convert", "convert_back")
+SPLIT, TRIAL = ("convert", "convert_back"), ("trial",)
 
 
 def host_shape(dtype: np.dtype[Any]) -> Shape:
@@ -79,6 +80,19 @@ def thread_kernels(target: Target) -> toolchain.Library:
         return emitted.DEFINITIONS
 
     return toolchain.load(target, "threads", THREADS, define)
+
+
+@functools.cache
+def trial_kernel(target: Target) -> toolchain.Library:
+    """`trial`, which nobody calls: where it could be compiled, by these versions, so can the others."""
+
+    def define() -> Mapping[str, Definition]:
+        from .code import emitted, trial
+
+        assert {trial.trial.__name__} == {*TRIAL}
+        return emitted.DEFINITIONS
+
+    return toolchain.load(target, f"trial {platform.python_version()} {np.__version__}", TRIAL, define)
 
 
 @functools.cache

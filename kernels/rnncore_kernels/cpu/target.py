@@ -17,6 +17,7 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from . import amx
+from .names import check_names
 
 LLVM_LOCK = threading.RLock()
 """Held while LLVM works: a child forked meanwhile would find LLVM's own lock held by nobody."""
@@ -69,13 +70,19 @@ def host_target() -> Target:
     """The target of this process: the host, or what NUMBA_CPU_NAME and NUMBA_CPU_FEATURES name instead, now.
 
     NUMBA_CPU_NAME alone means that processor's own features, not the host's on top of them.
+
+    Raises:
+        ValueError: LLVM makes no code for what the variables name; the message has the names that exist.
     """
     named, features = os.environ.get("NUMBA_CPU_NAME"), os.environ.get("NUMBA_CPU_FEATURES")
+    given = named is not None or features is not None
     with LLVM_LOCK:
         triple = llvm.get_process_triple()
         cpu = llvm.get_host_cpu_name() if named is None else named
         if features is None:
             features = _host_features(cpu) if named is None else ""
+        if given:
+            check_names(triple, cpu, features)
         return target(triple, cpu, features)
 
 

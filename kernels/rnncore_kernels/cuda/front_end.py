@@ -7,8 +7,28 @@ import inspect
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
+REMOVED = {"row_stack": np.vstack}
+"""Names that numba-cuda looks up when it first compiles, and NumPy 2.5 lacks; and the functions that had them."""
+
 _operators: dict[Any, Any] = {}
 """Signatures of operators by typing context and types, see `remembered_operators`."""
+
+
+@contextlib.contextmanager
+def removed_names() -> Iterator[None]:
+    """Give NumPy the names of `REMOVED` that it lacks, as numba-cuda does not load without them; take them away again.
+
+    The caller sees to it that no other thread does so meanwhile.
+    """
+    missing = {name: function for name, function in REMOVED.items() if not hasattr(np, name)}
+    vars(np).update(missing)
+    try:
+        yield
+    finally:
+        for name in missing:
+            del vars(np)[name]
 
 
 @contextlib.contextmanager

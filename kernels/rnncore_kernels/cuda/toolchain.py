@@ -19,7 +19,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from .. import cache
-from .front_end import remembered_operators
+from .front_end import remembered_operators, removed_names
 
 Capability = tuple[int, int]
 """Compute capability, e.g. (9, 0)."""
@@ -133,6 +133,11 @@ def _versions() -> str:
 
 
 def _compile(source: Source, capability: Capability) -> str:
+    with removed_names():
+        return _compiled(source, capability)
+
+
+def _compiled(source: Source, capability: Capability) -> str:
     from numba import types
 
     cuda: Any = importlib.import_module("numba.cuda")
