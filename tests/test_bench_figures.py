@@ -9,11 +9,12 @@ import re
 import sys
 import threading
 import time
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
-from records import made_up, made_up_record
+from records import SMALL, made_up, made_up_record
 
 from rnncore.bench import clock, measure, table
 from rnncore.bench.estimate import spoken
@@ -149,6 +150,12 @@ def test_steps_have_percentiles(capsys: pytest.CaptureFixture[str]) -> None:
     for row in steps:
         assert 0 < row["figures"]["p50_us"] == row["figures"]["step_us"] <= row["figures"]["p99_us"]
         assert len(row["tails"]) == len(row["samples"]) == 3
+    rows = [
+        replace(made_up("numpy", [1e-5, 2e-5, 3e-5], workload=replace(SMALL, mode=mode)), tails=tails)
+        for mode, tails in (("step", (4e-5, 9e-5, 5e-5)), ("inference", ()))
+    ]
+    assert [row["p99, µs"] for row in table.table(rows)] == ["50.0", "-"]
+    assert "p99, µs" not in table.table(rows[1:])[0]
 
 
 def terminal(width: int, *results: Result) -> str:
@@ -168,7 +175,7 @@ def test_a_wide_terminal_gets_one_table() -> None:
     printed = terminal(160, made_up("numpy", [0.05], workload=workload), made_up("numba", [0.025], workload=workload))
     assert "|" not in printed
     assert "#" not in printed
-    for part in ("lstm", "training", "500", "640", "201", "2.00", "float32; I = H; threads 2; largest error"):
+    for part in ("lstm", "training", "500", "640", "201", "noisy", "2.00", "float32; I = H; threads 2; largest error"):
         assert part in printed
 
 
