@@ -106,8 +106,8 @@ def row(workload: Workload, limits: Limits, cupy: Any, torch: Any, budget: float
     figures |= {
         "µs/step": table.rounded(ours / workload.steps * 1e6),
         "GFLOP/s": table.rounded(workload.flops() / ours / 1e9),
-        "of GEMM": table.percent(workload.flops() / limits.gemm / ours),
-        "of roofline": table.percent(roofline(workload, limits) / ours),
+        "of GEMM": table.of_limit(workload.flops() / limits.gemm / ours),
+        "of roofline": table.of_limit(roofline(workload, limits) / ours),
     }
     theirs = cudnn(workload, cupy, torch, budget)
     if theirs is not None:

@@ -10,12 +10,12 @@ import itertools
 import statistics
 from collections.abc import Iterable, Sequence
 
-from rnncore.bench import measure, ratios, table
+from rnncore.bench import measure, ratios, roofs, table
 from rnncore.bench.grid import GRID
 from rnncore.bench.measure import Settings
 from rnncore.bench.peers import installed_peers
 from rnncore.bench.result import Result
-from rnncore.bench.workload import MODES, Workload
+from rnncore.bench.workload import MODES, STEPS, Workload
 from rnncore.registry import resolve
 
 CELLS = ("lstm", "gru", "rnn")
@@ -55,12 +55,13 @@ def main() -> None:
                 Workload("lstm", "training", 200, 64, 256, 256, "float32", ragged=True, threads=chosen.threads)
             ],
         }
-    # Last: a step is reported in its own way.
-    tables["lstm, step"] = [Workload("lstm", "step", 1, 1, 128, 128, "float32", threads=chosen.threads)]
+    # Last: steps are reported in their own way.
+    for mode in STEPS:
+        tables[f"lstm, {mode}"] = [Workload("lstm", mode, 1, 1, 128, 128, "float32", threads=chosen.threads)]
     contenders = [backend, *peers]
     measured = measure.run(list(itertools.chain(*tables.values())), contenders, settings)
     for title, workloads in tables.items():
-        show(title, list(itertools.islice(measured, len(workloads) * len(contenders))))
+        show(title, roofs.raised(list(itertools.islice(measured, len(workloads) * len(contenders)))))
     measured.close()
 
     lengths = [
@@ -79,15 +80,15 @@ def show(title: str, results: Sequence[Result]) -> None:
     if found:
         parts += [f"ratio: minimum {min(found):.2f}, geometric mean {statistics.geometric_mean(found):.2f}"]
     large = [result for result in ours if result.workload.batch >= 16 and result.workload.hidden_size >= 128]
-    shares = [share(result) for result in large if result.samples]
+    shares = [share(result) for result in large if has_share(result)]
     if shares:
-        parts += [f"{limit(results)}: minimum {table.percent(min(shares))} where B >= 16 and H >= 128"]
+        parts += [f"{limit(results)}: minimum {table.of_limit(min(shares))} where B >= 16 and H >= 128"]
     parts += dict.fromkeys(f"{r.contender} {r.status}: {r.reason}" for r in results if r.status in ("wrong", "failed"))
     print("; ".join(parts), end="\n\n", flush=True)
 
 
 def row(result: Result, results: Sequence[Result]) -> dict[str, str]:
-    work, unit = result.workload, ("µs", 1e6) if result.workload.mode == "step" else ("ms", 1e3)
+    work, unit = result.workload, ("µs", 1e6) if result.workload.mode in STEPS else ("ms", 1e3)
     sizes = {"B": work.batch, "T": work.steps, "I": work.input_size, "H": work.hidden_size}
     best, ratio = ratios.best_peer(result, results), ratios.versus_best(result, results)
 
@@ -100,13 +101,18 @@ def row(result: Result, results: Sequence[Result]) -> dict[str, str]:
         f"best, {unit[0]}": shown(best),
         "best peer": best.contender if best else "-",
         "ratio": f"{ratio:.2f}" if ratio else "-",
-        limit(results): table.percent(share(result)) if result.samples else "-",
+        limit(results): table.of_limit(share(result)) if has_share(result) else "-",
     }
 
 
 def limit(results: Sequence[Result]) -> str:
     """What the share is of: multiply-adds, where they are measured."""
     return "of FMA" if any(result.limits and result.limits.fma for result in results) else "of GEMM"
+
+
+def has_share(result: Result) -> bool:
+    """Products on tile registers have none: the limit is of vector registers."""
+    return bool(result.samples) and not result.on_tile_registers
 
 
 def share(result: Result) -> float:

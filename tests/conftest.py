@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 import rnncore
 from rnncore import stack
+from rnncore.bench import roofs
 from rnncore.registry import MODULES
 from rnncore.verification.tolerances import TOLERANCES, relative_error
 from rnncore_kernels import cuda
@@ -121,6 +122,15 @@ def arrays_of_the_host(request: pytest.FixtureRequest, monkeypatch: pytest.Monke
     if rnncore.backends()["cuda"].available and request.module.__name__ not in ("test_gpu", "test_docs"):
         make = cuda.make_engine
         monkeypatch.setattr(cuda, "make_engine", lambda num_threads: Hosted(make(num_threads)))
+
+
+@pytest.fixture(autouse=True)
+def no_earlier_runs(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
+    """What runs in this process have seen of the machine, which starts empty: made-up limits must not be kept."""
+    kept: dict[str, bytes] = {}
+    monkeypatch.setattr(roofs, "read", kept.get)
+    monkeypatch.setattr(roofs, "write", kept.__setitem__)
+    return kept
 
 
 @pytest.fixture

@@ -139,12 +139,12 @@ def test_sizes_are_lists_and_ranges() -> None:
 
 def test_axes_multiply(capsys: pytest.CaptureFixture[str]) -> None:
     axes = ["--layers", "1-2", "--bidirectional", "no,yes", "--ragged", "no,yes", "--threads", "1,2"]
-    assert main(["bench", *ONE, *QUICK, *axes, "--dry-run", "--mode", "inference,step"]) == 0
+    assert main(["bench", *ONE, *QUICK, *axes, "--dry-run", "--mode", "inference,step,frozen-step"]) == 0
     printed = capsys.readouterr().out
-    assert "20 workloads on numpy: about " in printed
-    assert printed.count("step") == 2 * 2
+    assert "24 workloads on numpy: about " in printed
+    assert printed.count(" step") == printed.count("frozen-step") == 2 * 2
     assert main(["bench", "--dry-run", "--preset", "full", "--cell", "gru", "--backend", "numpy"]) == 0
-    assert "32 workloads on numpy: about " in capsys.readouterr().out
+    assert "34 workloads on numpy: about " in capsys.readouterr().out
 
 
 def test_nothing_to_measure(capsys: pytest.CaptureFixture[str]) -> None:
@@ -185,7 +185,7 @@ def test_outputs(capsys: pytest.CaptureFixture[str], measured: list[Any], tmp_pa
     assert loaded.command == shlex.join(["rnncore", "bench", *ONE, *QUICK])
     assert loaded.complete
     content = json.loads((tmp_path / "run.json").read_text())
-    assert content["schema_version"] == 1
+    assert content["schema_version"] == 2
     assert content["results"][0]["figures"]["seconds"] == 0.375
     assert content["results"][0]["figures"]["step_us"] == 0.375 / 3 * 1e6
     assert content["environment"]["machine"]["processor"]

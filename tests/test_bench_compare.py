@@ -145,9 +145,9 @@ def test_files_that_are_no_records(files: tuple[Path, Path], capsys: pytest.Capt
     whole = json.loads(files[1].read_text())
     for text, message in (
         ("not JSON", "expected JSON from rnncore bench -o json, got something else"),
-        ("[]", "expected JSON from rnncore bench with schema_version 1, got none"),
-        (json.dumps(whole | {"schema_version": 99}), "expected JSON from rnncore bench with schema_version 1, got 99"),
-        (json.dumps({"schema_version": 1}), "not what rnncore bench -o json writes: there is no 'command'"),
+        ("[]", "expected JSON from rnncore bench with schema_version 2, got none"),
+        (json.dumps(whole | {"schema_version": 99}), "expected JSON from rnncore bench with schema_version 2, got 99"),
+        (json.dumps({"schema_version": 2}), "not what rnncore bench -o json writes: there is no 'command'"),
         (json.dumps(whole | {"results": [1]}), "not what rnncore bench -o json writes: "),
         (
             json.dumps(whole | {"results": [whole["results"][0] | {"samples": [10**400]}]}),

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import io
 import itertools
+import json
 import re
 import sys
 import threading
 import time
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
-from records import made_up, made_up_record
+from records import SMALL, made_up, made_up_record
 
 from rnncore.bench import clock, measure, table
 from rnncore.bench.estimate import spoken
 from rnncore.bench.limits import Limits
 from rnncore.bench.result import Result, joined
-from rnncore.bench.workload import Workload
+from rnncore.bench.workload import STEPS, Workload
+from rnncore.cli import main
 from rnncore.cli.terminal import parts, show
 
 
@@ -116,12 +119,43 @@ def test_passes_are_joined() -> None:
     one = made_up("numpy", [1.0, 2.0], limits=limits[0])
     whole = joined(one, made_up("numpy", [3.0], limits=limits[1]))
     assert whole.samples == (1.0, 2.0, 3.0)
-    assert whole.limits == Limits(1e9, 2e9, 3e9)
+    assert whole.limits == Limits(2e9, 4e9, 4e9)
     without = joined(one, made_up("numpy", [3.0], limits=Limits(1e9)))
-    assert without.limits == Limits(1e9)
+    assert without.limits == limits[0]
     assert joined(one, made_up("numpy", [], "failed", "it broke")).status == "failed"
     settings = measure.Settings(repeats=7, passes=3)
     assert [settings.turns(number) for number in range(3)] == [2, 2, 3]
+
+
+def test_a_step_is_the_networks_and_a_frozen_step_the_copys() -> None:
+    outputs = {}
+    for mode in STEPS:
+        workload = Workload("gru", mode, 1, 2, 3, 5, "float32")
+        network = workload.network("numpy")
+        task = workload.task(network)
+        before = task()[0].copy()
+        for values in network.parameters.values():
+            values *= 2
+        outputs[mode] = np.array_equal(before, task()[0])
+    assert outputs == {"step": False, "frozen-step": True}
+
+
+def test_steps_have_percentiles(capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = ["-B", "1", "-H", "8", "-r", "3", "--min-time", "0"]
+    arguments = ["--cell", "rnn", "--backend", "numpy", "--mode", "inference,step,frozen-step", *sizes]
+    assert main(["bench", *arguments, "-o", "json"]) == 0
+    whole, *steps = json.loads(capsys.readouterr().out)["results"]
+    assert (whole["figures"]["p50_us"], whole["figures"]["p99_us"], whole["tails"]) == (None, None, [])
+    assert [row["workload"]["mode"] for row in steps] == ["step", "frozen-step"]
+    for row in steps:
+        assert 0 < row["figures"]["p50_us"] == row["figures"]["step_us"] <= row["figures"]["p99_us"]
+        assert len(row["tails"]) == len(row["samples"]) == 3
+    rows = [
+        replace(made_up("numpy", [1e-5, 2e-5, 3e-5], workload=replace(SMALL, mode=mode)), tails=tails)
+        for mode, tails in (("step", (4e-5, 9e-5, 5e-5)), ("inference", ()))
+    ]
+    assert [row["p99, µs"] for row in table.table(rows)] == ["50.0", "-"]
+    assert "p99, µs" not in table.table(rows[1:])[0]
 
 
 def terminal(width: int, *results: Result, wide: bool = False) -> str:
@@ -142,7 +176,7 @@ def test_a_wide_terminal_gets_one_table() -> None:
     printed = terminal(160, *rows, wide=True)
     assert "|" not in printed
     assert "#" not in printed
-    for part in ("lstm", "training", "500", "640", "201", "134 %", "2.00", "float32; I = H; threads 2; largest error"):
+    for part in ("lstm", "training", "500", "640", "201", "noisy", "2.00", "float32; I = H; threads 2; largest error"):
         assert part in printed
 
 

@@ -24,9 +24,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def filled(folder: Path) -> Path:
-    """A folder with two files of the engines, what an interrupted process left, and what is not ours."""
+    """A folder with a file of each kind, what an interrupted process left, and what is not ours."""
     cache.write(f"{NAME}.o", b"0" * 2016)
     cache.write(f"{NAME}.cubin", b"0" * 68)
+    cache.write(f"{NAME}.roofs", b"{}")
     (folder / f".{NAME}.o.0123abcd").write_bytes(b"0" * 10)
     (folder / "notes.txt").write_text("not compiled")
     (folder / f"{NAME[:-1]}.o").write_text("a shorter name")
@@ -45,15 +46,18 @@ def test_what_is_there(filled: Path, capsys: pytest.CaptureFixture[str]) -> None
         str(filled),
         "  numba: 2 files, 2.0 KiB kept",
         "  cuda: 1 file, 100 bytes kept",
+        "  bench: 1 file, 34 bytes kept",
     ]
 
 
 def test_clear_removes_only_what_is_ours(filled: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    others = {path.name for path in filled.iterdir()} - {f"{NAME}.o", f"{NAME}.cubin", f".{NAME}.o.0123abcd"}
+    others = {path.name for path in filled.iterdir()} - {f"{NAME}{end}" for end in (".o", ".cubin", ".roofs")}
+    others -= {f".{NAME}.o.0123abcd"}
     assert main(["cache", "--clear"]) == 0
     assert capsys.readouterr().out.splitlines()[1:] == [
         "  numba: 2 files, 2.0 KiB removed",
         "  cuda: 1 file, 100 bytes removed",
+        "  bench: 1 file, 34 bytes removed",
     ]
     assert {path.name for path in filled.iterdir()} == others
     assert (filled.parent / "outside" / f"{NAME}.o").read_text() == "elsewhere"
@@ -64,7 +68,11 @@ def test_json(filled: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["cache", "--clear", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["folder"] == str(filled)
-    assert shown["engines"] == {"numba": {"files": 2, "bytes": 2058}, "cuda": {"files": 1, "bytes": 100}}
+    assert shown["engines"] == {
+        "numba": {"files": 2, "bytes": 2058},
+        "cuda": {"files": 1, "bytes": 100},
+        "bench": {"files": 1, "bytes": 34},
+    }
     assert shown["removed"] == shown["engines"]
 
 
@@ -128,7 +136,7 @@ def test_a_folder_that_cannot_be_written_to(
     assert main(["cache", "--clear"]) == 4
     printed = capsys.readouterr()
     assert "numba: 0 files, 0 bytes removed" in printed.out
-    assert printed.err.count("not removed: Permission denied") == 3
+    assert printed.err.count("not removed: Permission denied") == 4
 
 
 @pytest.mark.parametrize(

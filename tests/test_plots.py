@@ -216,7 +216,7 @@ def test_command_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         ([run, "--kind", "bars", "--format", "png", "-o", str(tmp_path / "a.svg")], "--format: expected the format of"),
         ([run, "-o", str(tmp_path / "none")], "there is no folder"),
         ([empty], f"{empty}: no row was measured"),
-        ([str(other)], "expected JSON from rnncore bench with schema_version 1, got 99"),
+        ([str(other)], "expected JSON from rnncore bench with schema_version 2, got 99"),
         ([str(tmp_path / "none.json")], "No such file or directory"),
     ):
         assert main(["plot", *arguments]) == 2

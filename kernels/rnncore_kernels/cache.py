@@ -16,9 +16,11 @@ from typing import NamedTuple
 from .host import cache_folders
 from .notices import warn_once
 
-ENGINES = {".o": "numba", ".names": "numba", ".ptx": "cuda", ".cubin": "cuda"}
-"""Whose code a file is, by its suffix."""
-NAME = re.compile(r"[0-9a-f]{40}(\.o|\.names|\.ptx|\.cubin)")
+ROOFS = ".roofs"
+"""Suffix of what `rnncore bench` has seen of a machine."""
+ENGINES = {".o": "numba", ".names": "numba", ".ptx": "cuda", ".cubin": "cuda", ROOFS: "bench"}
+"""Whose a file is, by its suffix."""
+NAME = re.compile(r"[0-9a-f]{40}(\.o|\.names|\.ptx|\.cubin|\.roofs)")
 PARTIAL = re.compile(rf"\.{NAME.pattern}\.[0-9a-f]{{8}}")
 """What `write` leaves behind where the process is killed."""
 
@@ -28,7 +30,7 @@ class Kept(NamedTuple):
 
     Attributes:
         path: where it is.
-        engine: "numba" or "cuda", which compiled it.
+        engine: "numba" or "cuda", which compiled it; "bench", which measured it.
         size: in bytes.
     """
 

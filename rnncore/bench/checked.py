@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 
 from rnncore_kernels.cells import CELLS
 
-from .workload import MODES, STEP
+from .workload import MODES, STEPS
 
 Part = TypeVar("Part")
 
-CHOICES = {"cell": tuple(CELLS), "mode": (*MODES, STEP), "dtype": ("float32", "float64")}
+CHOICES = {"cell": tuple(CELLS), "mode": (*MODES, *STEPS), "dtype": ("float32", "float64")}
 """Of a workload."""
 AT_LEAST = {"seed": 0}
 """Of whole numbers; 1 of all others."""

@@ -29,7 +29,8 @@ def workload_seconds(workload: Workload, contenders: int, settings: Settings) ->
 
 def total_seconds(workloads: Sequence[Workload], contenders: int, settings: Settings) -> float:
     """Of all."""
-    return START_SECONDS * (contenders + 1) + sum(workload_seconds(w, contenders, settings) for w in workloads)
+    starts = START_SECONDS * (contenders + 1) * settings.passes
+    return starts + sum(workload_seconds(w, contenders, settings) for w in workloads)
 
 
 def spoken(seconds: float) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from .measure import Settings
-from .workload import MODES, STEP, Workload
+from .workload import MODES, STEPS, Workload
 
 Size = tuple[int, int, int, int]
 """(T, B, I, H)."""
@@ -18,7 +18,7 @@ class Preset:
     """Sizes, modes and settings by one name.
 
     Attributes:
-        sizes: measured in every mode of `modes` but `step`, which takes the sizes `step_hidden` with one row.
+        sizes: measured in every mode of `modes` but steps, which take the sizes `step_hidden` with one row.
         extras: options of further workloads: a size, a mode, layers, directions, ragged.
     """
 
@@ -38,10 +38,12 @@ GRID: tuple[Size, ...] = (
 
 PRESETS = {
     "quick": Preset(((100, 1, 256, 256), (100, 32, 128, 128)), MODES, Settings(repeats=6, passes=3, min_time=0.1)),
-    "default": Preset(((100, 1, 256, 256), (100, 32, 256, 256), (100, 64, 512, 512)), MODES, Settings(passes=2)),
+    "default": Preset(
+        ((100, 1, 256, 256), (100, 32, 256, 256), (100, 64, 512, 512)), MODES, Settings(repeats=9, passes=3)
+    ),
     "full": Preset(
         GRID,
-        (*MODES, STEP),
+        (*MODES, *STEPS),
         Settings(repeats=7),
         (128, 512),
         (((100, 32, 256, 256), "training", 2, True, False), ((200, 64, 256, 256), "training", 1, False, True)),
@@ -70,9 +72,9 @@ def product(axes: Axes) -> list[Workload]:
     for cell, dtype, (steps, batch, inputs, hidden), layers, both, ragged, threads, mode in itertools.product(
         axes.cells, axes.dtypes, axes.sizes, axes.layers, axes.bidirectional, axes.ragged, axes.threads, axes.modes
     ):
-        if mode == STEP and (both or ragged):
+        if mode in STEPS and (both or ragged):
             continue
-        sizes = (1 if mode == STEP else steps, batch, inputs or hidden, hidden)
+        sizes = (1 if mode in STEPS else steps, batch, inputs or hidden, hidden)
         workloads.append(Workload(cell, mode, *sizes, dtype, layers, both, ragged, threads, axes.seed))
     return list(dict.fromkeys(workloads))
 
@@ -81,8 +83,8 @@ def of_preset(preset: Preset, axes: Axes) -> list[Workload]:
     """A preset's workloads, with the cells, dtypes, threads and so on of `axes` but its own sizes."""
     steps = [(1, 1, hidden, hidden) for hidden in preset.step_hidden]
     workloads = [
-        *product(_with(axes, preset.sizes, [mode for mode in axes.modes if mode != STEP])),
-        *product(_with(axes, steps, [mode for mode in axes.modes if mode == STEP])),
+        *product(_with(axes, preset.sizes, [mode for mode in axes.modes if mode not in STEPS])),
+        *product(_with(axes, steps, [mode for mode in axes.modes if mode in STEPS])),
     ]
     for size, mode, layers, both, ragged in preset.extras:
         if mode in axes.modes:

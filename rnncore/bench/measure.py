@@ -5,7 +5,6 @@ Thread pools that spin after their work spoil what others in the same process ar
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,14 +16,16 @@ from rnncore_kernels.cores import usable_cores
 
 from .children import Child, MeasurementError, started
 from .clock import take_turns
-from .limits import Limits
+from .limits import Limits, best
 from .result import Result
 from .worker import Prepared
-from .workload import Workload, arrays_of
+from .workload import STEPS, Workload, arrays_of
 
 CHECK_TOLERANCE = {"float32": 1e-4, "float64": 1e-10}
 """Largest error against the NumPy engine in float64, relative to the largest magnitude of each result."""
 
+TAIL = 0.99
+"""The part of a turn's calls that a step's tail is longer than."""
 PEAK_SIZE = 2048
 """Of the matrices whose product is the machine's limit."""
 LIMITS = "machine"
@@ -39,8 +40,9 @@ class Settings:
 
     Attributes:
         repeats: turns of each contender, in rounds in which each has one: so many samples.
-        passes: how often all workloads are gone through, each time with a part of the repeats. A second in which the
-            machine is slow is then not the only one that a row was measured in.
+        passes: how often all workloads are gone through, each time in new processes and with a part of the repeats. A
+            second in which the machine is slow is then not the only one that a row was measured in, and what differs
+            from process to process shows.
         min_time: seconds that the turns of a row take together at least.
         warmup: calls before the first turn, beside the one whose result is checked.
         check: whether results are compared with the NumPy engine in float64.
@@ -68,10 +70,10 @@ def run(
     Raises:
         MeasurementError: the process that measures the machine failed or died.
     """
-    with started([*contenders, LIMITS]) as children:
-        settings = settings or Settings()
-        over: set[tuple[Workload, str]] = set()
-        for number in range(settings.passes):
+    settings = settings or Settings()
+    over: set[tuple[Workload, str]] = set()
+    for number in range(settings.passes):
+        with started([*contenders, LIMITS]) as children:
             for workload in workloads:
                 names = [name for name in contenders if (workload, name) not in over]
                 for result in _measure(workload, names, children, settings, number) if names else ():
@@ -91,16 +93,9 @@ def _measure(
         reason = f"not enough memory for the reference: {error}"
         return [Result(workload, contender, "failed", reason=reason) for contender in contenders]
     rows = {name: _prepare(workload, name, children[name], reference, settings.warmup) for name in contenders}
-    right = [name for name, row in rows.items() if row.status == "measured"]
+    right = {name: row for name, row in rows.items() if row.status == "measured"}
     if right:
-        timed = {name: children[name] for name in (*right, LIMITS)}
-        limits, samples, failures = _time(workload, timed, settings, settings.turns(number))
-        for name in right:
-            if name in failures:
-                rows[name] = replace(rows[name], status="failed", reason=failures[name])
-            else:
-                own = limits[GPU if name == GPU else LIMITS]
-                rows[name] = replace(rows[name], samples=tuple(samples[name]), limits=own)
+        rows |= _timed(workload, right, children, settings, settings.turns(number))
     return list(rows.values())
 
 
@@ -111,10 +106,13 @@ def _reference(workload: Workload) -> list[Array]:
 def _prepare(workload: Workload, name: str, child: Child, reference: Sequence[Array] | None, warmup: int) -> Result:
     """The row before it is timed."""
     try:
-        prepared: Prepared | str = child.ask("prepare", workload, warmup)
+        prepared: Prepared | str = child.ask("prepare", workload, warmup, reference is not None)
         if isinstance(prepared, str):
             return Result(workload, name, "absent", reason=prepared)
-        error = None if reference is None else largest_error(prepared.results, reference)
+        error = None
+        if reference is not None:
+            assert prepared.results is not None
+            error = largest_error(prepared.results, reference)
     except (MeasurementError, ValueError) as failure:
         return Result(workload, name, "failed", reason=str(failure))
     row = Result(workload, name, "measured", error=error, impl=prepared.impl, first_call=prepared.first_call)
@@ -123,38 +121,50 @@ def _prepare(workload: Workload, name: str, child: Child, reference: Sequence[Ar
     return replace(row, status="wrong", reason=f"error {error:.0e} against float64")
 
 
-def _time(
-    workload: Workload, children: Mapping[str, Child], settings: Settings, rounds: int
-) -> tuple[dict[str, Limits], dict[str, list[float]], dict[str, str]]:
-    """Limits of the machine, and of its GPU if that is measured; the samples of each child; why some have none."""
-    found: dict[str, list[Limits]] = {name: [] for name in children if name in (GPU, LIMITS)}
+def _timed(
+    workload: Workload, rows: Mapping[str, Result], children: Mapping[str, Child], settings: Settings, rounds: int
+) -> dict[str, Result]:
+    """The rows with samples and limits, or why they have none, by contender."""
+    threads = workload.threads or usable_cores()
     failures: dict[str, str] = {}
-    asked = workload.dtype, workload.threads or usable_cores(), workload.weight_bytes(), PEAK_SIZE
+    tails: dict[str, list[float]] = {name: [] for name in rows}
+
+    def limits() -> dict[str, Limits]:
+        asked = workload.dtype, threads, workload.weight_bytes(), PEAK_SIZE
+        return {name: children[name].ask("limits", *asked) for name in (*rows, LIMITS) if name in (GPU, LIMITS)}
+
+    def yardstick(_: float) -> list[float]:
+        return [children[LIMITS].ask("yardstick", threads)]
 
     def turn(name: str, seconds: float) -> list[float]:
-        if name in found:
-            # In every round, as what the machine can do changes while it is shared.
-            found[name].append(children[name].ask("limits", *asked))
-        if name == LIMITS or name in failures:
+        if name in failures:
             return [0.0]
         try:
             samples: list[float] = children[name].ask("turn", seconds)
         except MeasurementError as failure:
             failures[name] = str(failure)
             return [0.0]
+        if workload.mode in STEPS:
+            tails[name].append(float(np.quantile(samples, TAIL)))
         return samples
 
-    turns = {name: partial(turn, name) for name in children}
+    turns = {name: partial(turn, name) for name in rows} | {LIMITS: yardstick}
+    first = limits()
     samples = take_turns(turns, rounds, settings.min_time / settings.repeats)
-    return {name: _median(values) for name, values in found.items()}, samples, failures
-
-
-def _median(limits: Sequence[Limits]) -> Limits:
-    def of(values: Sequence[float | None]) -> float | None:
-        known = [value for value in values if value is not None]
-        return statistics.median(known) if known else None
-
-    return Limits(limits[0].gemm, of([one.fma for one in limits]), of([one.bandwidth for one in limits]))
+    # Twice, as the machine may have been disturbed, and again in the next pass.
+    found = {name: best(first[name], last) for name, last in limits().items()}
+    return {
+        name: replace(row, status="failed", reason=failures[name])
+        if name in failures
+        else replace(
+            row,
+            samples=tuple(samples[name]),
+            tails=tuple(tails[name]),
+            yardsticks=tuple(samples[LIMITS]),
+            limits=found[GPU if name == GPU else LIMITS],
+        )
+        for name, row in rows.items()
+    }
 
 
 def largest_error(results: Sequence[Array], reference: Sequence[Array]) -> float:

@@ -72,6 +72,12 @@ def after(results: Sequence[Result], others: float) -> list[str]:
             f"to {worst.spread:.0%} ({worst.contender}, {worst.workload.cell} {worst.workload.mode}): something else "
             f"uses this machine"
         )
+    above = [result for result in timed if result.has_noisy_roof]
+    if above:
+        warnings.append(
+            f"{len(above)} of {len(timed)} rows did more than the machine was seen to do at most, so there is no share "
+            f"of the roof: something else used it each time that was measured"
+        )
     tick = time.get_clock_info("perf_counter").resolution
     short = [result for result in timed if result.seconds < LEAST_TICKS * tick]
     if short:

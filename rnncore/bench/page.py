@@ -27,8 +27,9 @@ TITLES = {
     "bars": "Against the best peer",
 }
 NOTES = {
-    "roofline": "Each point is a row of the table. The roofs were measured in the same minutes: multiply-adds in "
-    "registers, a large matrix product of NumPy's, and reading as many bytes as the recurrent weights have.",
+    "roofline": "Each point is a row of the table. The roofs are the best that was seen of the machine: multiply-adds "
+    "in registers, a large matrix product of NumPy's, and reading as many bytes as the recurrent weights have. A "
+    "hollow point did more, so its roof was measured while something else used the machine.",
     "scaling": "Medians; the thin lines span the middle half of the samples.",
     "heatmap": "A field for each size, cell and mode.",
     "bars": "Time of the fastest peer, marked at 1, over that of each backend and peer at the same work.",

@@ -11,7 +11,7 @@ import torch  # pyright: ignore[reportMissingImports]
 from rnncore_kernels.cores import usable_cores
 
 from .peers import NotOfferedError
-from .workload import STEP, Task, Workload
+from .workload import STEPS, Task, Workload
 
 
 def make_task(peer: str, workload: Workload, lasting: contextlib.ExitStack, device: str = "cpu") -> Task:
@@ -25,7 +25,7 @@ def make_task(peer: str, workload: Workload, lasting: contextlib.ExitStack, devi
     # Entered once, as a service would: at each call it takes longer than a step.
     lasting.enter_context(torch.inference_mode())
     module.eval()
-    if workload.mode == STEP:
+    if workload.mode in STEPS:
         if workload.num_layers > 1:
             raise NotOfferedError("its cells of one step have one layer")
         return _step(workload, module, x[0])

@@ -9,7 +9,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,11 @@ from .checked import checked
 from .limits import Limits
 from .measure import Settings
 from .result import Result
-from .workload import Workload
+from .workload import FROZEN_STEP, STEP, Workload
 
-SCHEMA_VERSION = 1
-"""Of the JSON. It changes when a reader of the old one would be wrong about the new one."""
+SCHEMA_VERSION, FROZEN_ALONE = 2, 1
+"""Of the JSON. It changes when a reader of the old one would be wrong about the new one. In 1, a step is a frozen
+one."""
 
 FIGURES = {
     "seconds": "seconds",
@@ -30,6 +31,9 @@ FIGURES = {
     "flops_per_second": "flops_per_second",
     "bytes_per_second": "bytes_per_second",
     "of_roof": "of_roof",
+    "noisy_roof": "has_noisy_roof",
+    "p50_us": "p50_microseconds",
+    "p99_us": "p99_microseconds",
 }
 """What is computed from the samples: names in the JSON and properties of `Result`."""
 
@@ -93,14 +97,14 @@ def load(path: str) -> Record:
     except (ValueError, RecursionError) as error:
         raise RecordError(f"{path}: expected JSON from rnncore bench -o json, got something else ({error})") from None
     version = content.get("schema_version") if isinstance(content, dict) else None
-    if version != SCHEMA_VERSION:
+    if version not in (SCHEMA_VERSION, FROZEN_ALONE):
         had = "none" if version is None else version
         raise RecordError(
             f"{path}: expected JSON from rnncore bench with schema_version {SCHEMA_VERSION}, got {had}: measure again, "
             f"or use the version of rnncore that wrote it"
         )
     try:
-        return _from_json(content)
+        return _from_json(content, STEP if version == FROZEN_ALONE else None)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise RecordError(f"{path}: not what rnncore bench -o json writes: {_spoken(error)}") from None
 
@@ -109,23 +113,26 @@ def _spoken(error: Exception) -> str:
     return f"there is no {error}" if isinstance(error, KeyError) else str(error)
 
 
-def _from_json(content: dict[str, Any]) -> Record:
+def _from_json(content: dict[str, Any], frozen: str | None) -> Record:
+    """The record; `frozen` is the mode that is a frozen step by another name."""
     names = [field.name for field in dataclasses.fields(Record)]
     fields = {name: content[name] for name in names}
     fields["settings"] = Settings(**content["settings"])
     fields["warnings"] = tuple(content["warnings"])
-    fields["results"] = tuple(_result_from_json(row) for row in content["results"])
+    fields["results"] = tuple(_result_from_json(row, frozen) for row in content["results"])
     for section in ("versions", "source", "machine", "backends"):
         if not isinstance(fields["environment"][section], dict):
             raise ValueError(f"environment: expected names and values in {section}")
     return checked(Record, fields)
 
 
-def _result_from_json(row: Any) -> Result:
+def _result_from_json(row: Any, frozen: str | None) -> Result:
     if not isinstance(row, dict):
         raise TypeError(f"results: expected rows, got {row!r:.60}")
     fields = {name: value for name, value in row.items() if name != "figures"}
-    fields["workload"] = checked(Workload, row["workload"])
+    work = checked(Workload, row["workload"])
+    fields["workload"] = replace(work, mode=FROZEN_STEP) if work.mode == frozen else work
     fields["limits"] = None if row["limits"] is None else checked(Limits, row["limits"])
-    fields["samples"] = tuple(row["samples"])
+    for name in ("samples", "tails", "yardsticks"):
+        fields[name] = tuple(row.get(name, ()))
     return checked(Result, fields)

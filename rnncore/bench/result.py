@@ -7,7 +7,7 @@ import statistics
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from .limits import Limits
+from .limits import Limits, best
 from .peers import PEERS
 from .workload import Workload
 
@@ -23,13 +23,15 @@ class Result:
         workload: what was computed.
         contender: by which backend or peer.
         status: whether there are samples, and if not, what kind of reason there is.
-        limits: what the machine could do in the same minutes; None where nothing was timed.
+        limits: the best that was seen of the machine; None where nothing was timed.
         samples: seconds of a call, the median of each of its turns, in their order.
         error: largest error against the NumPy engine in float64, relative to the largest magnitude of each result;
             None where nothing was computed or compared.
         reason: why there are no samples; empty where there are.
         impl: how it was computed: what the engine chose for the size, or the peer's version.
         first_call: seconds from an empty network to its first result: making it, compiling or loading code, packing.
+        tails: of steps, seconds that one of a hundred calls exceeds, for each turn.
+        yardsticks: seconds that a fixed piece of work took in the round of each sample; none in old records.
     """
 
     workload: Workload
@@ -41,11 +43,18 @@ class Result:
     reason: str = ""
     impl: str = ""
     first_call: float | None = None
+    tails: tuple[float, ...] = ()
+    yardsticks: tuple[float, ...] = ()
 
     @property
     def is_peer(self) -> bool:
         """Whether the contender is another library."""
         return self.contender in PEERS
+
+    @property
+    def on_tile_registers(self) -> bool:
+        """Whether products were computed on tile registers. The multiply-adds of the limits are of vector registers."""
+        return self.impl.startswith("AMX")
 
     @functools.cached_property
     def seconds(self) -> float:
@@ -66,6 +75,21 @@ class Result:
         return self.seconds / self.workload.steps * 1e6
 
     @property
+    def percentiles(self) -> tuple[float, float] | None:
+        """Microseconds of a step, percentiles 50 and 99 of a turn's calls, in the median turn; None of sequences."""
+        return (self.seconds * 1e6, statistics.median(self.tails) * 1e6) if self.tails else None
+
+    @property
+    def p50_microseconds(self) -> float | None:
+        """Of a step that half of all calls exceed; None of sequences."""
+        return self.percentiles and self.percentiles[0]
+
+    @property
+    def p99_microseconds(self) -> float | None:
+        """Of a step that one of a hundred calls exceeds; None of sequences."""
+        return self.percentiles and self.percentiles[1]
+
+    @property
     def sequences_per_second(self) -> float:
         """B sequences in the time of a call."""
         return self.workload.batch / self.seconds
@@ -82,11 +106,22 @@ class Result:
 
     @property
     def of_roof(self) -> float | None:
-        """The least time that the machine could take, over the time taken.
+        """The least time that the machine could take, over the time taken; at most 1.
 
-        For its multiply-adds, or for all bytes at the rate at which it reads weights, whichever is longer.
+        For its multiply-adds, or for all bytes at the rate at which it reads weights, whichever is longer. None without
+        limits, and where there is no such share: the roof is noisy, or the row was computed on tile registers.
         """
-        if self.limits is None:
+        share = self._share
+        return None if share is None or share > 1 else share
+
+    @property
+    def has_noisy_roof(self) -> bool:
+        """Whether more was done than the machine was seen to do at most: that was measured while others used it."""
+        return self._share is not None and self._share > 1
+
+    @property
+    def _share(self) -> float | None:
+        if self.limits is None or self.on_tile_registers:
             return None
         compute = self.workload.flops() / (self.limits.fma or self.limits.gemm)
         memory = self.workload.bytes() / self.limits.bandwidth if self.limits.bandwidth else 0.0
@@ -99,14 +134,10 @@ def joined(one: Result, more: Result) -> Result:
         return more
     assert one.limits is not None
     assert more.limits is not None
-    count = len(one.samples), len(more.samples)
-
-    def mean(first: float | None, second: float | None) -> float | None:
-        return None if first is None or second is None else (first * count[0] + second * count[1]) / sum(count)
-
-    limits = Limits(
-        one.limits.gemm,
-        mean(one.limits.fma, more.limits.fma),
-        mean(one.limits.bandwidth, more.limits.bandwidth),
+    return replace(
+        one,
+        samples=one.samples + more.samples,
+        tails=one.tails + more.tails,
+        yardsticks=one.yardsticks + more.yardsticks,
+        limits=best(one.limits, more.limits),
     )
-    return replace(one, samples=one.samples + more.samples, limits=limits)

@@ -19,6 +19,9 @@ WIDE = {"seq/s", "GFLOP/s", "GB/s", "first call, s", "impl"}
 NAMES = {"measured": "", "wrong": "WRONG", "absent": "absent", "failed": "FAILED"}
 """What stands in place of a time."""
 
+NOISY, NOISY_ROOF = "noisy", "more than the limits, which were measured while something else used the machine"
+"""In place of a share above 100 %, and why."""
+
 
 def table(results: Sequence[Result]) -> list[dict[str, str]]:
     """The rows by column. A column that says the same everywhere (dtype, I = H) is left to `caption`."""
@@ -52,6 +55,7 @@ def caption(results: Sequence[Result]) -> str:
         *([f"multiply-adds in registers {_range(fma, 1e9, 'GFLOP/s')}"] if fma else []),
         *([f"reading the recurrent weights {_range(bandwidth, 1e9, 'GB/s')}"] if bandwidth else []),
         *(["of roof: the least time by these limits over the time taken"] if limits else []),
+        *([f"{NOISY}: {NOISY_ROOF}"] if any(result.has_noisy_roof for result in results) else []),
         *([f"vs best: time of the fastest peer over ours, geometric mean {', '.join(means)}"] if means else []),
         *dict.fromkeys(f"{result.contender}: {result.reason}" for result in results if result.reason),
     ]
@@ -115,8 +119,10 @@ def _figures(result: Result, results: Sequence[Result]) -> dict[str, str]:
         "seq/s": rounded(result.sequences_per_second),
         "GFLOP/s": rounded(result.flops_per_second / 1e9),
         "GB/s": rounded(result.bytes_per_second / 1e9),
-        "of roof": percent(result.of_roof) if result.of_roof else "-",
+        "of roof": NOISY if result.has_noisy_roof else percent(result.of_roof) if result.of_roof else "-",
     }
+    if result.p99_microseconds is not None:
+        figures["p99, µs"] = rounded(result.p99_microseconds)
     for name, ratio in (("vs numpy", versus_reference(result, results)), ("vs best", versus_best(result, results))):
         if ratio is not None and name in figures:
             figures[name] = f"{ratio:.2f}"
@@ -125,7 +131,9 @@ def _figures(result: Result, results: Sequence[Result]) -> dict[str, str]:
 
 def _figure_columns(results: Sequence[Result]) -> list[str]:
     return [
-        *("µs/step", "IQR", "seq/s", "GFLOP/s", "GB/s", "of roof"),
+        "µs/step",
+        *(["p99, µs"] if any(result.tails for result in results) else []),
+        *("IQR", "seq/s", "GFLOP/s", "GB/s", "of roof"),
         *(["vs numpy"] if any(versus_reference(result, results) for result in results) else []),
         *(["vs best"] if has_peers(results) else []),
         *("first call, s", "impl"),
@@ -145,8 +153,13 @@ def _range(rates: Sequence[float], unit: float, name: str) -> str:
     return f"{low} {name}" if low == high else f"{low} to {high} {name}"
 
 
+def of_limit(share: float) -> str:
+    """A share of what the machine can do at most; a word where it cannot be one."""
+    return NOISY if share > 1 else percent(share)
+
+
 def percent(share: float) -> str:
-    """A share of a limit."""
+    """A share."""
     return f"{100 * share:.0f} %"
 
 

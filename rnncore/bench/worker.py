@@ -18,12 +18,13 @@ from . import clock
 from .limits import Limits, measure_gpu_limits, measure_limits
 from .peers import NotOfferedError, impl_of, load, make_task
 from .workload import Task, Workload, arrays_of
+from .yardstick import measure_yardstick
 
 
 class Prepared(NamedTuple):
-    """What a contender says of a workload: its results, how it computes them, and how long the first call took."""
+    """What a contender says of a workload: its results, if wanted, how it computes them, the first call's time."""
 
-    results: list[Any]
+    results: list[Any] | None
     impl: str
     first_call: float
 
@@ -36,7 +37,7 @@ class Worker:
         self._task: Task | None = None
         self._lasting = contextlib.ExitStack()
 
-    def prepare(self, workload: Workload, warmup: int = 0) -> Prepared | str:
+    def prepare(self, workload: Workload, warmup: int = 0, wanted: bool = True) -> Prepared | str:
         """Make the task, compute it once, and `warmup` times more; or say why there is no such task."""
         self._task = None
         self._lasting.close()
@@ -53,7 +54,7 @@ class Worker:
         for _ in range(warmup):
             task()
         self._task = task
-        return Prepared(arrays_of(results), impl_of(self._contender, workload), first_call)
+        return Prepared(arrays_of(results) if wanted else None, impl_of(self._contender, workload), first_call)
 
     def turn(self, seconds: float) -> list[float]:
         """Seconds of each of some calls."""
@@ -65,6 +66,10 @@ class Worker:
         if self._contender == "cuda":
             return measure_gpu_limits(dtype, size)
         return measure_limits(dtype, threads, weight_bytes, size)
+
+    def yardstick(self, threads: int) -> float:
+        """Seconds that a fixed piece of work takes at the moment."""
+        return measure_yardstick(threads)
 
 
 def serve(worker: Worker, next_request: Callable[[], tuple[Any, ...]], replies: BinaryIO) -> None:

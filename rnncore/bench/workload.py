@@ -20,8 +20,8 @@ from ..recurrent import Recurrent
 
 MODES = ("inference", "training")
 """Of whole sequences."""
-STEP = "step"
-"""The mode of one step of a stream."""
+STEP, FROZEN_STEP = STEPS = ("step", "frozen-step")
+"""One step of a stream: by the network, whose parameters may have changed since the last, and by its frozen copy."""
 
 Task = Callable[[], Any]
 """What is timed: computes a workload once and returns all its results, arrays or tensors nested in lists and tuples."""
@@ -31,7 +31,8 @@ Task = Callable[[], Any]
 class Workload:
     """One row of a report. Sizes and options as in `Recurrent`.
 
-    `mode` is "inference", "training" (forward and backward) or "step" (one step of a stream, from a given state).
+    `mode` is "inference" (with frozen weights), "training" (forward and backward), "step" or "frozen-step" (one step of
+    a stream from a given state, by `Recurrent.step` and by `Frozen.step`).
     The GRU is update="carry", which all libraries have; the other update is the same work. With `ragged`, rows have
     lengths drawn evenly from 1 to `steps`. `threads` are the most that a call may use, None is one per core. `seed` is
     of all random values.
@@ -134,10 +135,10 @@ class Workload:
 
             return train
         frozen = rnn.freeze()
-        if self.mode == STEP:
-            x_t = x[0]
-            _, before = frozen.step(x_t)
-            return lambda: frozen.step(x_t, before)
+        if self.mode in STEPS:
+            x_t, step = x[0], rnn.step if self.mode == STEP else frozen.step
+            _, before = step(x_t)
+            return lambda: step(x_t, before)
         return lambda: frozen(x, lengths=lengths)
 
 

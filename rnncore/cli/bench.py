@@ -13,7 +13,7 @@ from typing import Any
 from rnncore_kernels.cells import CELLS
 from rnncore_kernels.cores import usable_cores
 
-from ..bench import measure, noise
+from ..bench import measure, noise, roofs
 from ..bench.children import MeasurementError
 from ..bench.estimate import spoken, total_seconds, workload_seconds
 from ..bench.grid import PRESETS, Axes, of_preset, product
@@ -22,7 +22,7 @@ from ..bench.peers import PEERS, missing, require_peers
 from ..bench.record import Record
 from ..bench.result import Result, joined
 from ..bench.table import work_cells
-from ..bench.workload import MODES, STEP, Workload
+from ..bench.workload import MODES, STEPS, Workload
 from ..machine import configuration
 from ..registry import MODULES, backends, resolve_all
 from .outputs import Outputs, parse
@@ -62,7 +62,7 @@ def add(commands: Any) -> None:
         default=[],
         help=f"libraries to measure beside ours on the same work: {','.join(PEERS)}",
     )
-    axes.add_argument("--mode", type=choices((*MODES, STEP)), help=f"{','.join((*MODES, STEP))}")
+    axes.add_argument("--mode", type=choices((*MODES, *STEPS)), help=f"{','.join((*MODES, *STEPS))}")
     axes.add_argument("-T", type=sizes, metavar="STEPS", help="time steps (100, where another size is given)")
     axes.add_argument("-B", type=sizes, metavar="BATCH", help="sequences computed together (32, likewise)")
     axes.add_argument("-H", type=sizes, metavar="HIDDEN", help="hidden size (256, likewise)")
@@ -122,11 +122,11 @@ def run(arguments: argparse.Namespace) -> int:
         status, message = INTERRUPTED, "interrupted"
     except MeasurementError as error:
         status, message = FAILED, str(error)
-    results = list(rows.values())
+    results = roofs.raised(list(rows.values()))
     warnings += noise.after(results, others.busy())
     command = shlex.join(["rnncore", *_without_outputs(arguments.argv)])
     whole = status == OK
-    record = Record(command, created, whole, settings, configuration(), tuple(warnings), tuple(results))
+    record = Record(command, created, whole, settings, configuration(), tuple(warnings), results)
     failures = outputs.finish(record)
     for line in [*(f"warning: {warning}" for warning in warnings), *failures, *([message] if message else [])]:
         print(f"rnncore: {line}", file=sys.stderr)
@@ -176,7 +176,9 @@ def _workloads(arguments: argparse.Namespace) -> list[Workload]:
     )
     workloads = product(axes) if named else of_preset(preset, axes)
     if not workloads:
-        raise UsageError("nothing to measure: a step has one direction and no lengths, so --mode step takes neither")
+        raise UsageError(
+            "nothing to measure: a step has one direction and no lengths, so --mode step and frozen-step take neither"
+        )
     return workloads
 
 
@@ -185,7 +187,7 @@ def _list() -> int:
         return f"  {name}" + (f": not available, {reason}" if reason else "")
 
     print("cells:", *(f"  {name}" for name in CELLS), sep="\n")
-    print("modes:", *(f"  {name}" for name in (*MODES, STEP)), sep="\n")
+    print("modes:", *(f"  {name}" for name in (*MODES, *STEPS)), sep="\n")
     print("backends:", *(mark(name, probe.reason) for name, probe in backends().items()), sep="\n")
     absent = {name: ", ".join(missing(name)) for name in PEERS}
     print("peers:", *(mark(name, f"not installed: {of}" if of else "") for name, of in absent.items()), sep="\n")

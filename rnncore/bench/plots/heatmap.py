@@ -43,7 +43,7 @@ class Scale:
 
 
 def panels(results: Sequence[Result]) -> list[Panel]:
-    """A picture for each backend: time against the best peer, else the share of the roof, else GFLOP/s."""
+    """A picture for each backend: time against the best peer, else share of the roof if all have one, else GFLOP/s."""
     scale = _scale(results)
     drawn = []
     for contender in dict.fromkeys(result.contender for result in results if not result.is_peer):
@@ -58,7 +58,7 @@ def panels(results: Sequence[Result]) -> list[Panel]:
 def _scale(results: Sequence[Result]) -> Scale:
     if has_peers(results):
         return Scale("speed, best peer = 1", lambda r: versus_best(r, results), scales.short, RATIO_EDGES)
-    if any(result.of_roof for result in results):
+    if all(result.of_roof for result in results):
         return Scale("share of the roof", lambda result: result.of_roof, percent, SHARE_EDGES)
     rates = [result.flops_per_second / 1e9 for result in results]
     low, high = min(rates), max(rates)

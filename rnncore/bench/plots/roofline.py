@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Iterable, Sequence
 
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.transforms import ScaledTranslation
 
 from ..measure import GPU
@@ -52,7 +52,7 @@ def _panel(gpu: bool, mode: str, rows: Sequence[Result]) -> Panel:
 
 def _draw(axes: Axes, theme: Theme, rows: Sequence[Result]) -> None:
     limits = [row.limits for row in rows if row.limits is not None]
-    gemm, fma = _median(one.gemm for one in limits), _median(one.fma for one in limits)
+    gemm, fma = _best(one.gemm for one in limits), _best(one.fma for one in limits)
     top = max(rate for rate in (gemm, fma) if rate is not None)
     memory = _bandwidths(rows)
     intensities = [_intensity(row) for row in rows]
@@ -71,9 +71,9 @@ def _draw(axes: Axes, theme: Theme, rows: Sequence[Result]) -> None:
             [row.flops_per_second / 1e9 for row in own],
             s=26,
             marker=marker(contender),
-            color=theme.contender(contender),
-            alpha=0.8,
-            linewidths=0,
+            facecolors=[to_rgba(theme.contender(contender), 0.0 if row.has_noisy_roof else 0.8) for row in own],
+            edgecolors=theme.contender(contender),
+            linewidths=[0.8 if row.has_noisy_roof else 0 for row in own],
         )
     _levels(axes, theme, {"multiply-adds": (fma, "-"), "matrix product": (gemm, "--")})
     for size, bandwidth in memory:
@@ -125,7 +125,7 @@ def _bandwidths(rows: Sequence[Result]) -> list[tuple[int, float]]:
     for row in rows:
         if row.limits is not None and row.limits.bandwidth is not None:
             found.setdefault(row.workload.weight_bytes(), []).append(row.limits.bandwidth)
-    rated = sorted(((size, statistics.median(rates)) for size, rates in found.items()), key=lambda pair: -pair[1])
+    rated = sorted(((size, max(rates)) for size, rates in found.items()), key=lambda pair: -pair[1])
     return [*rated[:1], *(pair for pair in rated[1:][-1:] if pair[1] < MUCH_SLOWER * rated[0][1])]
 
 
@@ -133,9 +133,8 @@ def _intensity(row: Result) -> float:
     return row.workload.flops() / row.workload.bytes()
 
 
-def _median(rates: Iterable[float | None]) -> float | None:
-    known = [rate for rate in rates if rate is not None]
-    return statistics.median(known) if known else None
+def _best(rates: Iterable[float | None]) -> float | None:
+    return max((rate for rate in rates if rate is not None), default=None)
 
 
 def _bytes(size: int) -> str:

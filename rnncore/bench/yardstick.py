@@ -1,0 +1,48 @@
+"""How fast the machine is at a moment: work of the kind that networks do, and none of the library's.
+
+It is timed in every round, beside the contenders. Whatever slows down a core, or takes it away, slows it down too, so
+two runs can be compared that met the machine in different states.
+"""
+
+from __future__ import annotations
+
+import functools
+import statistics
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from . import clock
+
+SECONDS = 0.01
+"""For which it is timed, after one time that does not count."""
+SIZE, LENGTH, PARTS = 192, 20_000, 3
+"""Of the matrices that are multiplied and the vector that tanh is taken of, so many times: half a millisecond."""
+
+
+def measure_yardstick(num_threads: int) -> float:
+    """Median seconds until all of `num_threads` threads have done the same work, each its own."""
+    import threadpoolctl
+
+    pool = _pool(num_threads)
+    with threadpoolctl.threadpool_limits(1, user_api="blas"):
+        return statistics.median(clock.sample(lambda: list(pool.map(_work, range(num_threads))), SECONDS))
+
+
+@functools.cache
+def _pool(num_threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(num_threads)
+
+
+def _work(seed: int) -> None:
+    matrix, vector = _operands(seed)
+    for _ in range(PARTS):
+        np.tanh(vector)
+        np.matmul(matrix, matrix)
+
+
+@functools.cache
+def _operands(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    matrix, vector = (rng.standard_normal(shape).astype("float32") for shape in ((SIZE, SIZE), LENGTH))
+    return matrix, vector
