@@ -332,6 +332,23 @@ def test_overflow_is_silent(backend: str) -> None:
     assert not np.isfinite(grads.x).all()
 
 
+@pytest.mark.parametrize("cotangent", [np.inf, -np.inf, np.nan])
+def test_an_inactive_unit_passes_no_cotangent_on(backend: str, cotangent: float) -> None:
+    """A piecewise function selects: 0 times an infinite cotangent would be NaN."""
+    call = make_call("elman_relu", 3, 2, num_layers=2, backend=backend)
+    output, state, tape = call.rnn.forward(call.x, as_given(call.state))
+    inactive = (output == 0, state == 0)
+    call.grad_output[inactive[0]] = cotangent
+    call.grad_state[0][inactive[1]] = cotangent
+    assert all(values.any() for values in inactive)
+    grads = call.rnn.backward(tape, call.grad_output, as_given(call.grad_state))
+    call.grad_output[inactive[0]] = 0
+    call.grad_state[0][inactive[1]] = 0
+    expected = call.rnn.backward(tape, call.grad_output, as_given(call.grad_state))
+    for name, value in {**grads.parameters, "x": grads.x, "state": grads.state}.items():
+        np.testing.assert_array_equal(value, {**expected.parameters, "x": expected.x, "state": expected.state}[name])
+
+
 def test_an_infinite_final_state_stays_in_its_row(backend: str) -> None:
     rnn = Recurrent(Elman("relu"), 1, 1, bias=False, backend=backend)
     for values in rnn.parameters.values():
