@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +41,8 @@ def clip_grad_norm(grads: Gradients | Mapping[str, Array], max_norm: float) -> f
         max_norm: the largest norm, above 0.
 
     Returns:
-        The norm before clipping. If any gradient is NaN or infinite, so is the norm, and all are left as they are.
+        The norm before clipping, infinite where it is beyond float64. If any gradient is NaN or infinite, so is the
+        norm, and all are left as they are.
 
     Raises:
         ValueError: `max_norm` is not above 0, or an array cannot be written to.
@@ -57,16 +58,37 @@ def clip_grad_norm(grads: Gradients | Mapping[str, Array], max_norm: float) -> f
     for name, array in named.items():
         _check_scalable(name, array)
     arrays = list({id(array): array for array in named.values()}.values())
-    # By the largest magnitude, so that no square overflows.
-    magnitudes = [float(abs(array).max()) for array in arrays if array.size]
-    largest = math.nan if any(map(math.isnan, magnitudes)) else max(magnitudes, default=0.0)
-    if not math.isfinite(largest) or largest == 0:
-        return largest
-    norm = largest * math.sqrt(sum(float(np.square(array / largest, dtype=np.float64).sum()) for array in arrays))
-    if max_norm < norm < math.inf:
-        for array in arrays:
-            array *= max_norm / norm
+    with np.errstate(all="ignore"):
+        magnitudes = [float(abs(array).max()) for array in arrays if array.size]
+        largest = math.nan if any(map(math.isnan, magnitudes)) else max(magnitudes, default=0.0)
+        if not math.isfinite(largest) or largest == 0:
+            return largest
+        # By the largest magnitude, so that no square overflows.
+        ratio = math.sqrt(sum(_sum_of_squares(array, largest) for array in arrays))
+        norm = largest * ratio
+        if norm > max_norm:
+            _scale(arrays, max_norm, largest, ratio)
     return norm
+
+
+def _sum_of_squares(array: Array, divisor: float) -> float:
+    """The sum of the squares of quotients, which are computed in the dtype if it has the divisor, else in float64."""
+    limits = np.finfo(array.dtype)
+    dtype = None if limits.tiny <= divisor <= limits.max else np.float64
+    return float(np.square(np.divide(array, divisor, dtype=dtype), dtype=np.float64).sum())
+
+
+def _scale(arrays: Sequence[Array], max_norm: float, largest: float, ratio: float) -> None:
+    """Multiply arrays by max_norm / (largest * ratio), which is below 1; it and its divisor may be beyond any float."""
+    (numerator, above), (divisor, below) = math.frexp(max_norm), math.frexp(largest)
+    mantissa, shift = math.frexp(numerator / (divisor * ratio))
+    exponent = above - below + shift
+    factor = math.ldexp(mantissa, exponent)
+    for array in arrays:
+        if factor >= np.finfo(array.dtype).tiny:
+            array *= factor
+        else:
+            array[...] = np.ldexp(array * mantissa, exponent)
 
 
 def _check_scalable(name: str, array: Any) -> None:

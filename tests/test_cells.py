@@ -113,11 +113,11 @@ WRONG_DEFINITIONS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a comparison": (
         {"forward": lambda p, s: ((p[0] * (p[0] > 0),), ())},
-        "a value of a cell cannot be compared or tested: use relu, heaviside or clamp",
+        "a value of a cell cannot be compared or tested: use where_positive, relu, heaviside or clamp",
     ),
     "a test": (
         {"forward": lambda p, s: ((p[0] if p[0] else s[0],), ())},
-        "a value of a cell cannot be compared or tested: use relu, heaviside or clamp",
+        "a value of a cell cannot be compared or tested: use where_positive, relu, heaviside or clamp",
     ),
     "an array in the arithmetic": (
         {"forward": lambda p, s: ((p[0] * np.float64(2),), ())},
@@ -331,6 +331,10 @@ def test_functions(dtype: Any) -> None:
             assert actual.dtype == dtype
             np.testing.assert_allclose(actual[:-1], values[:-1].astype(dtype), rtol=4 * np.finfo(dtype).eps)
             assert np.isnan(actual[-1])
+        for value in (np.inf, np.full_like(x, np.inf)):
+            chosen = functions.where_positive(x, value)
+            assert chosen.dtype == dtype
+            np.testing.assert_array_equal(chosen, np.array([0] * 7 + [np.inf] * 4 + [np.nan], dtype))
         clamped = functions.clamp(x, -2.0, 3.0)
     assert clamped.dtype == dtype
     np.testing.assert_array_equal(clamped, np.array([-2, -2, -2, -2, -1, 0, 0, 1, 3, 3, 3, np.nan], dtype))
@@ -351,8 +355,8 @@ def test_all_that_a_cell_may_use() -> None:
         e, d = functions.exp(-s), 2 + t * 0.5
         smooth = e / d - 1
         outer = grad[0] / ((3 - smooth) * (3 - smooth))
-        inside = functions.heaviside(b + 0.5) * functions.heaviside(0.5 - b)
-        da = -outer * e * s * (1 - s) / d + grad[0] * 0.25 * functions.heaviside(a)
+        inside = functions.where_positive(b + 0.5, functions.heaviside(0.5 - b))
+        da = -outer * e * s * (1 - s) / d + functions.where_positive(a, grad[0]) * 0.25
         db = -outer * e / (d * d) * 0.5 * (1 - t * t) + grad[0] * 0.25 * inside
         return (da, db), (None,)
 

@@ -72,6 +72,10 @@ def test_kernels_are_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert toolchain.machine_code(source, (8, 0)) == code
 
 
+NUMBERS = {"clamp": (-1.0, 1.0), "where_positive": (np.inf,)}
+"""Arguments of functions that take more than a value."""
+
+
 def _elementwise(name: str, dtype: np.dtype[Any]) -> Source:
     """A kernel that applies a function of cells to an array, in one thread."""
 
@@ -84,8 +88,7 @@ def _elementwise(name: str, dtype: np.dtype[Any]) -> Source:
         def body(b: Any, given: Any, result: Any, index: Any) -> None:
             offset = b.mul(index, I64(dtype.itemsize))
             value = b.load(global_pointer(b, b.add(given, offset), ELEMENTS[dtype]))
-            limits = (-1.0, 1.0) if name == "clamp" else ()
-            computed = getattr(functions, name)(Scalar(b, value), *limits)
+            computed = getattr(functions, name)(Scalar(b, value), *NUMBERS.get(name, ()))
             b.store(computed.value, global_pointer(b, b.add(result, offset), ELEMENTS[dtype]))
 
         apply = emitted(name, (types.int64,) * 3, None, body)
@@ -124,16 +127,15 @@ def _sweep(dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
 
 @pytest.mark.parametrize("capability", [(8, 0), (10, 0)])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", ["exp", "tanh", "sigmoid", "relu", "heaviside", "clamp"])
+@pytest.mark.parametrize("name", ["exp", "tanh", "sigmoid", "relu", "heaviside", "where_positive", "clamp"])
 def test_functions_are_accurate(name: str, dtype: str, capability: Capability) -> None:
     x = _sweep(np.dtype(dtype))
     got = np.empty_like(x)
     text = toolchain.ptx(_elementwise(name, x.dtype), capability)
     Program(text).run(1, 1, [x, got, len(x), 0])
     wide = np.longdouble if dtype == "float64" else np.float64
-    limits = (-1.0, 1.0) if name == "clamp" else ()
     with np.errstate(all="ignore"):
-        exact = getattr(numpy_functions, name)(x.astype(wide), *limits)
+        exact = getattr(numpy_functions, name)(x.astype(wide), *NUMBERS.get(name, ()))
         expected = exact.astype(x.dtype)
         spacing = np.maximum(np.spacing(np.abs(expected)), np.finfo(x.dtype).smallest_subnormal)
         error = np.abs(got.astype(wide) - exact) / spacing

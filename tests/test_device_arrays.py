@@ -237,6 +237,10 @@ def test_training_and_clipping(close: Close) -> None:
         values -= grads.parameters[name] * 0.1
         call.rnn.parameters[name][...] -= expected.parameters[name] * 0.1
         close(values.get(), call.rnn.parameters[name], "gradient")
+    huge, wide = gpu.asarray(np.full(4, 1e300)), gpu.asarray(np.full(1, 1e30, np.float32))
+    clip_grad_norm({"a": huge, "b": wide}, 1e-200)
+    np.testing.assert_allclose(huge.get(), 5e-201)
+    assert (wide.dtype, wide.get()) == (np.float32, 0)
 
 
 def test_the_hosted_engine_computes_what_the_engine_does(

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from networks import CELLS, make_call
 
+from rnncore.verification import oracle
+
 
 @pytest.mark.parametrize("name", CELLS)
 def test_gradients_are_those_of_the_values(name: str) -> None:
@@ -44,3 +46,9 @@ def test_lstm_step_by_hand() -> None:
     result = call.expected()
     assert abs(result.state[1].item() - c) < 1e-15
     assert abs(result.output.item() - gate * np.tanh(c)) < 1e-15
+
+
+def test_an_inactive_unit_passes_no_cotangent_on() -> None:
+    inactive, active = oracle.Scalar(-1.0), oracle.Scalar(1.0)
+    oracle.back_propagate([(oracle.relu(inactive), np.inf), (oracle.relu(active), np.inf)])
+    assert (inactive.grad, active.grad) == (0, np.inf)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import pickle
 from typing import Any, cast
 
@@ -240,10 +241,66 @@ def test_clip_grad_norm_of_one_array_twice() -> None:
 
 def test_clip_grad_norm_beyond_what_numbers_hold() -> None:
     huge, large = {"a": np.full(4, 1.7e308)}, {"a": np.full(4, 1e6)}
-    assert clip_grad_norm(huge, 1.0) == np.inf
+    assert clip_grad_norm(huge, math.inf) == np.inf
     assert (huge["a"] == 1.7e308).all()
+    assert clip_grad_norm(huge, 1.0) == np.inf
+    np.testing.assert_allclose(huge["a"], 0.5, rtol=1e-15)
     assert clip_grad_norm(large, cast(Any, np.float16(1))) == pytest.approx(2e6)
     np.testing.assert_allclose(large["a"], 0.5)
+
+
+CLIPPED: dict[str, tuple[dict[str, Any], float, dict[str, Any]]] = {
+    "the factor is subnormal": ({"a": np.full(4, 1e300)}, 1e-15, {"a": 5e-16}),
+    "the factor is below all numbers": ({"a": np.full(4, 1e300)}, 1e-200, {"a": 5e-201}),
+    "values are subnormal": ({"a": np.full(4, 2e-310)}, 1e-310, {"a": 5e-311}),
+    "float32 beside huge float64": (
+        {"a": np.array([1e300]), "b": np.array([1e30, 1e-30], np.float32)},
+        1e290,
+        {"a": 1e290, "b": [1e20, 1e-40]},
+    ),
+    "a factor that float32 lacks": (
+        {"a": np.array([1e50]), "b": np.array([1e30, 0], np.float32)},
+        1.0,
+        {"a": 1.0, "b": [1e-20, 0]},
+    ),
+    "float32 that counts beside float64 that float32 lacks": (
+        {"a": np.array([4e38]), "b": np.array([3e38], np.float32)},
+        1.0,
+        {"a": 0.8, "b": 0.6},
+    ),
+    "float32 near its end": ({"a": np.full(4, 3e38, np.float32)}, 1.0, {"a": 0.5}),
+    "float32 zeros beside subnormal float64": (
+        {"a": np.full(4, 2e-310), "b": np.zeros(1, np.float32)},
+        1e-310,
+        {"a": 5e-311, "b": 0},
+    ),
+    "float16": ({"a": np.full(4, 6e4, np.float16)}, 1e-3, {"a": 5e-4}),
+    "values of every size": ({"a": np.array([1e308, 1e-308, 5e-324, 0])}, 1e-8, {"a": [1e-8, 0, 0, 0]}),
+}
+
+
+@pytest.mark.parametrize("case", CLIPPED)
+@pytest.mark.parametrize("errors", ["ignore", "warn", "raise"])
+def test_clip_grad_norm_scales_what_it_can(case: str, errors: Any) -> None:
+    """Whatever the caller's errstate is; a warning would be an error here."""
+    given, max_norm, expected = CLIPPED[case]
+    grads = {name: array.copy() for name, array in given.items()}
+    with np.errstate(all=errors):
+        clip_grad_norm(grads, max_norm)
+        assert set(np.geterr().values()) == {errors}
+    rtol = 4 * max(float(np.finfo(array.dtype).eps) for array in grads.values())
+    for name, array in grads.items():
+        smallest = float(np.finfo(array.dtype).smallest_subnormal)
+        np.testing.assert_allclose(array.astype(float), np.broadcast_to(expected[name], array.shape), rtol, smallest)
+        assert array.dtype == given[name].dtype
+
+
+def test_clip_grad_norm_is_silent_where_it_clips_nothing() -> None:
+    grads: dict[str, Any] = {"a": np.array([1e300, 1e-300]), "b": np.array([1.0], np.float32)}
+    with np.errstate(all="raise"):
+        assert clip_grad_norm(grads, 1e301) == 1e300
+        assert clip_grad_norm({"a": np.array([np.nan])}, 1.0) != 0
+    assert grads["a"].tolist() == [1e300, 1e-300]
 
 
 def test_clip_grad_norm_of_huge_values() -> None:
@@ -273,6 +330,23 @@ def test_overflow_is_silent(backend: str) -> None:
     rnn.freeze()
     grads = rnn.backward(tape, np.full_like(output, 3e36))
     assert not np.isfinite(grads.x).all()
+
+
+@pytest.mark.parametrize("cotangent", [np.inf, -np.inf, np.nan])
+def test_an_inactive_unit_passes_no_cotangent_on(backend: str, cotangent: float) -> None:
+    """A piecewise function selects: 0 times an infinite cotangent would be NaN."""
+    call = make_call("elman_relu", 3, 2, num_layers=2, backend=backend)
+    output, state, tape = call.rnn.forward(call.x, as_given(call.state))
+    inactive = (output == 0, state == 0)
+    call.grad_output[inactive[0]] = cotangent
+    call.grad_state[0][inactive[1]] = cotangent
+    assert all(values.any() for values in inactive)
+    grads = call.rnn.backward(tape, call.grad_output, as_given(call.grad_state))
+    call.grad_output[inactive[0]] = 0
+    call.grad_state[0][inactive[1]] = 0
+    expected = call.rnn.backward(tape, call.grad_output, as_given(call.grad_state))
+    for name, value in {**grads.parameters, "x": grads.x, "state": grads.state}.items():
+        np.testing.assert_array_equal(value, {**expected.parameters, "x": expected.x, "state": expected.state}[name])
 
 
 def test_an_infinite_final_state_stays_in_its_row(backend: str) -> None:

@@ -28,6 +28,7 @@ FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "tanh": (),
     "relu": (),
     "heaviside": (),
+    "where_positive": (np.inf,),
     "clamp": (-0.3, 2),
 }
 
@@ -92,7 +93,7 @@ def test_functions_are_exact_to_a_few_units(made_for: str, dtype: str, function:
     assert y.max() <= high
 
 
-@pytest.mark.parametrize("function", ["relu", "heaviside", "clamp"])
+@pytest.mark.parametrize("function", ["relu", "heaviside", "where_positive", "clamp"])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("made_for", TARGETS)
 def test_functions_of_steps_are_numpys(made_for: str, dtype: str, function: str) -> None:
@@ -114,6 +115,7 @@ def test_special_values(made_for: str, dtype: str) -> None:
         "tanh": [1, -1, 0.0, -0.0, tiny, -tiny, -1],
         "relu": [inf, 0, 0, 0, tiny, 0, 0],
         "heaviside": [1, 0, 0, 0, 1, 0, 0],
+        "where_positive": [inf, 0, 0, 0, inf, 0, 0],
         "clamp": [2, -0.3, 0, 0, tiny, -tiny, -0.3],
     }
     for function, numbers in values.items():

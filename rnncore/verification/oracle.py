@@ -53,8 +53,8 @@ def sigmoid(a: Scalar) -> Scalar:
 
 
 def relu(a: Scalar) -> Scalar:
-    """max(a, 0), with the derivative 0 at 0."""
-    return Scalar(max(a.value, 0.0), ((a, 1.0 if a.value > 0 else 0.0),))
+    """max(a, 0), with the derivative 0 at 0; where it is 0 it depends on nothing, infinite cotangents included."""
+    return Scalar(max(a.value, 0.0), ((a, 1.0),) if a.value > 0 else ())
 
 
 def identity(a: Scalar) -> Scalar:

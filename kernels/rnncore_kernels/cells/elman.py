@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .cell import Cell, Stage, Values, check_option, chosen_stages, without_sizes
-from .functions import heaviside, relu, sigmoid, tanh
+from .functions import relu, sigmoid, tanh, where_positive
 
 
 def _stage(act: Callable[[Any], Any], pullback: Callable[[Any, Any], Any]) -> Stage:
@@ -30,7 +30,7 @@ def tanh_pullback(dh: Any, h: Any) -> Any:
 
 
 def relu_pullback(dh: Any, h: Any) -> Any:
-    return dh * heaviside(h)
+    return where_positive(h, dh)
 
 
 def sigmoid_pullback(dh: Any, h: Any) -> Any:

@@ -34,8 +34,17 @@ def relu(x: Any) -> Any:
 
 
 def heaviside(x: Any) -> Any:
-    """1 where x > 0, else 0; NaN stays NaN. The derivative of `relu`."""
+    """1 where x > 0, else 0; NaN stays NaN. The derivative of `relu`, which `where_positive` applies to a cotangent."""
     return x.call("heaviside") if isinstance(x, Symbol) else np.heaviside(x, 0)
+
+
+def where_positive(x: Any, value: Any) -> Any:
+    """`value`, a number or a value, where x > 0, else 0 whatever `value` is there; NaN where x is NaN.
+
+    It is how the cotangent of a piecewise function is computed: a product with `heaviside(x)` would be NaN where x <= 0
+    and the cotangent is infinite.
+    """
+    return x.where_positive(value) if isinstance(x, Symbol) else np.where(x > 0, value, np.heaviside(x, 0))
 
 
 def clamp(x: Any, low: float, high: float) -> Any:

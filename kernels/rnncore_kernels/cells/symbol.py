@@ -30,6 +30,10 @@ class Symbol:
                 raise TypeError(f"{function}: expected limits that are Python numbers, got {type(number).__name__}")
         return Symbol(function, self, *numbers)
 
+    def where_positive(self, value: Any) -> Symbol:
+        """The function of `cells.functions` of this value and another, or a number."""
+        return Symbol("where_positive", self, _operand(value))
+
     def __add__(self, other: Any) -> Symbol:
         return Symbol("add", self, _operand(other))
 
@@ -63,7 +67,7 @@ class Symbol:
     __iadd__ = __isub__ = __imul__ = __itruediv__ = _in_place
 
     def _no_truth(self, *_: Any) -> bool:
-        raise TypeError("a value of a cell cannot be compared or tested: use relu, heaviside or clamp")
+        raise TypeError("a value of a cell cannot be compared or tested: use where_positive, relu, heaviside or clamp")
 
     __bool__ = __lt__ = __le__ = __gt__ = __ge__ = _no_truth
     __eq__ = __ne__ = _no_truth

@@ -23,6 +23,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "relu": functions.relu,
     "heaviside": functions.heaviside,
     "clamp": functions.clamp,
+    "where_positive": functions.where_positive,
 }
 
 Node = tuple[str, tuple[int | str, ...]]

@@ -131,8 +131,13 @@ def relu(x: V) -> V:
 
 def heaviside(x: V) -> V:
     """1 where x > 0, else 0; NaN stays NaN."""
-    step = x.constant(1).select(x.compare(">", 0), 0)
-    return x.select(x.compare("uno", x), step)
+    return where_positive(x, 1)
+
+
+def where_positive(x: V, value: V | float) -> V:
+    """`value` where x > 0, else 0; NaN where x is NaN."""
+    chosen = x.constant(value) if isinstance(value, int | float) else value
+    return x.select(x.compare("uno", x), chosen.select(x.compare(">", 0), 0))
 
 
 def clamp(x: V, low: float, high: float) -> V:
