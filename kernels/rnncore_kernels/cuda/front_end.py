@@ -23,12 +23,13 @@ def removed_names() -> Iterator[None]:
     The caller sees to it that no other thread does so meanwhile.
     """
     missing = {name: function for name, function in REMOVED.items() if not hasattr(np, name)}
-    vars(np).update(missing)
+    for name, function in missing.items():
+        setattr(np, name, function)
     try:
         yield
     finally:
         for name in missing:
-            del vars(np)[name]
+            delattr(np, name)
 
 
 @contextlib.contextmanager
