@@ -34,7 +34,8 @@ class ndarray:  # noqa: N801
 
     @property
     def flags(self) -> Any:
-        return SimpleNamespace(c_contiguous=self.host.flags.c_contiguous, f_contiguous=self.host.flags.f_contiguous)
+        host = self.host.flags
+        return SimpleNamespace(c_contiguous=host.c_contiguous, f_contiguous=host.f_contiguous, owndata=host.owndata)
 
     @property
     def T(self) -> ndarray:  # noqa: N802

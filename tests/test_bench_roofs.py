@@ -85,7 +85,9 @@ def test_more_than_the_roof_is_no_share_anywhere() -> None:
     *_, last = csv.DictReader(io.StringIO(render.to_csv(record)))
     assert (last["of_roof"], last["noisy_roof"]) == ("", "True")
     assert [
-        line for line in noise.after(rows) if "1 of 3 rows did more than the machine was seen to do at most" in line
+        line
+        for line in noise.after(rows, 0.0)
+        if "1 of 3 rows did more than the machine was seen to do at most" in line
     ]
     for text in (render.to_markdown(record), render.to_json_text(record), render.to_csv(record)):
         assert "112 %" not in text

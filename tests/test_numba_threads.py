@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import importlib
 import itertools
 import multiprocessing
 import os
-import platform
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import denormals
 import numpy as np
 import processes
 import pytest
@@ -27,7 +25,6 @@ from test_compiled_code import load
 from rnncore import Elman, Frozen, Recurrent
 from rnncore.states import as_tuple
 from rnncore_kernels import cores
-from rnncore_kernels.contract import Array
 from rnncore_kernels.cpu import engine, jobs, plan, threads
 from rnncore_kernels.cpu.division import Division
 from rnncore_kernels.cpu.target import host_target
@@ -441,33 +438,18 @@ def test_affinity_that_changes_between_calls(pool: threads.Pool, monkeypatch: py
     assert workers() == before == len(allowed) - 1
 
 
-@pytest.mark.skipif(
-    not (sys.platform == "linux" and platform.machine() == "x86_64"), reason="where the mode is, is known for x86-64"
-)
+@denormals.needs_x86_64_linux
 def test_workers_have_the_callers_floating_point_mode() -> None:
-    system = ctypes.CDLL(None)
-    before, changed = (ctypes.create_string_buffer(28 + 4) for _ in range(2))
-    tiny = np.float32(1e-39)
-
-    def output(num_threads: int) -> Array:
+    def smallest(num_threads: int) -> float:
         rnn = Recurrent(Elman(activation="identity"), 1, 70, bias=False, backend="numba", num_threads=num_threads)
-        rnn.parameters["weight_ih_l0"][...] = tiny
+        rnn.parameters["weight_ih_l0"][...] = denormals.TINY
         rnn.parameters["weight_hh_l0"][...] = 0
-        y: Array = rnn(np.ones((3, 2, 1), np.float32))[0]
-        return y
+        return float(rnn(np.ones((3, 2, 1), np.float32))[0].min())
 
-    assert [float(np.abs(output(n)).min()) for n in (1, 2)] == [float(tiny)] * 2
-    system.fegetenv(before)
-    system.fegetenv(changed)
-    mode = ctypes.c_uint32.from_buffer(changed, 28)
-    mode.value |= 0x8040  # flush results to zero, take denormal operands for zero
-    try:
-        system.fesetenv(changed)
-        flushed = [output(n).tobytes() for n in (1, 2)]
-    finally:
-        system.fesetenv(before)
-    assert flushed == [bytes(len(flushed[0]))] * 2
-    assert float(np.abs(output(2)).min()) == float(tiny)
+    for _ in range(2):
+        assert [smallest(n) for n in (1, 2)] == [float(np.float32(denormals.TINY))] * 2
+        with denormals.flushed():
+            assert [smallest(n) for n in (1, 2)] == [0.0, 0.0]
 
 
 def test_threads_sleep_between_calls() -> None:

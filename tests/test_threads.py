@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import denormals
 import numpy as np
 import processes
 import pytest
@@ -152,7 +153,7 @@ def never(threads: int, ignored: object) -> None:
     raise AssertionError("expected no call")
 
 
-@pytest.mark.parametrize(("num_threads", "used"), [(1, 0), (2, 1), (3, 2), (None, 1)])
+@pytest.mark.parametrize(("num_threads", "used"), [(1, 0), (2, 1), (3, 2), (5000, 2), (None, 2)])
 def test_as_many_threads_as_asked_for(num_threads: int | None, used: int, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Any] = []
     start = _thread.start_new_thread
@@ -162,13 +163,30 @@ def test_as_many_threads_as_asked_for(num_threads: int | None, used: int, monkey
         return start(*arguments)
 
     monkeypatch.setattr(_thread, "start_new_thread", record)
-    monkeypatch.setattr(threads, "usable_cores", lambda: 2)
+    monkeypatch.setattr(threads, "usable_cores", lambda: 3)
     rnn = Recurrent("lstm", 4, 512, backend="numpy", num_threads=num_threads)
     rnn(np.zeros((1, 256, 4), np.float32))
     assert len(made) == used
     made.clear()
     Recurrent("lstm", 4, 8, backend="numpy", num_threads=num_threads)(np.zeros((1, 256, 4), np.float32))
     assert made == []
+
+
+@denormals.needs_x86_64_linux
+def test_threads_have_the_callers_floating_point_mode(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "usable_cores", lambda: 2)
+    both = threading.Barrier(2)
+
+    def work(value: Any) -> float:
+        both.wait()
+        return float((value * np.float32(1)).max())
+
+    arguments = [(np.full(4, denormals.TINY, np.float32),)] * 2
+    before = threads.run_in_threads(work, arguments, 10**12, 2)
+    assert before == [float(np.float32(denormals.TINY))] * 2
+    with denormals.flushed():
+        assert threads.run_in_threads(work, arguments, 10**12, 2) == [0.0, 0.0]
+    assert threads.run_in_threads(work, arguments, 10**12, 2) == before
 
 
 def test_a_system_that_gives_no_more_threads(monkeypatch: pytest.MonkeyPatch) -> None:

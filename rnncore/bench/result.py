@@ -117,7 +117,7 @@ class Result:
     @property
     def has_noisy_roof(self) -> bool:
         """Whether more was done than the machine was seen to do at most: that was measured while others used it."""
-        return self._share is not None and self._share > 1
+        return self._share is not None and bool(self._share > 1)
 
     @property
     def _share(self) -> float | None:

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from rnncore_kernels.cache import ROOFS, key, read, write
-from rnncore_kernels.host import processor_name, usable_cores
+from rnncore_kernels.cores import usable_cores
+from rnncore_kernels.host import processor_name
 
 from ..machine import instruction_set
 from ..registry import backends

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from ..cores import usable_cores
 from ..quiet import call_quietly
 from .blas import single_threaded
+from .float_mode import current_mode
 
 Result = TypeVar("Result")
 
@@ -33,10 +34,11 @@ def run_in_threads(
 ) -> list[Result]:
     """[work(*a) for a in arguments] with a single-threaded BLAS.
 
-    Uses up to `num_threads` threads, this one among them, if the `step_flops` of a time step, all together, are worth
-    it, and as many as the system gives: none more in a process that ends, say.
+    Uses up to `num_threads` threads, this one among them and one per core at most, if the `step_flops` of a time step,
+    all together, are worth it, and as many as the system gives: none more in a process that ends, say.
     """
-    threads = min(len(arguments), num_threads or usable_cores(), max(1, step_flops // MIN_FLOPS))
+    cores = usable_cores()
+    threads = min(len(arguments), num_threads or cores, cores, max(1, step_flops // MIN_FLOPS))
     waiting = deque(enumerate(arguments))
     results: dict[int, Result] = {}
     failures: dict[int, Exception] = {}
@@ -53,8 +55,11 @@ def run_in_threads(
                 failures[number] = error
                 waiting.clear()
 
+    adopt_mode = current_mode()
+
     def help_out(done: _thread.LockType) -> None:
         try:
+            adopt_mode()
             call_quietly(compute)
         finally:
             done.release()
