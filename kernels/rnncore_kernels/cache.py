@@ -55,12 +55,13 @@ def write(name: str, content: bytes) -> None:
             folder.mkdir(parents=True, exist_ok=True)
             partial.write_bytes(content + hashlib.sha256(content).digest())
             os.replace(partial, folder / name)
+            return
         except OSError:
-            # Also where the folder cannot even be looked into.
+            continue
+        finally:
+            # Where it was not moved; the folder may be one that cannot even be looked into.
             with contextlib.suppress(OSError):
                 partial.unlink()
-        else:
-            return
 
 
 def kept(folder: Path) -> Iterator[Kept]:
