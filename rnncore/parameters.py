@@ -58,8 +58,15 @@ class Parameters(Mapping[str, Array]):
         checked = {name: self._check(name, self[name], value) for name, value in values.items()}
         # Copied before the first write, as values may be views of other parameters.
         new = {name: value.copy() for name, value in checked.items() if value is not self[name]}
-        for name, value in new.items():
-            self[name][...] = value
+        before = {name: self[name].copy() for name in new}
+        try:
+            for name, value in new.items():
+                self[name][...] = value
+        except BaseException:
+            # An interruption, say: all or nothing.
+            for name, value in before.items():
+                self[name][...] = value
+            raise
 
     def _check(self, name: str, current: Array, value: Any) -> Array:
         xp = namespace_of(current)

@@ -191,12 +191,12 @@ class Recurrent(Described):
         drawn = self._rng.bit_generator.state if arch.dropout else None
         try:
             tapes = stack.forward(x_kept, states, layout.rows, output, self._rng)
+            return layout.sequence_out(output), layout.states_out(states), Tape(stack, layout, tapes)
         except BaseException:
             if drawn is not None:
                 # Tried again, after an interruption or with more memory, it drops the same elements.
                 self._rng.bit_generator.state = drawn
             raise
-        return layout.sequence_out(output), layout.states_out(states), Tape(stack, layout, tapes)
 
     def backward(self, tape: Tape, grad_output: Array | None = None, grad_state: Any = None) -> Gradients:
         """Back-propagation through time.

@@ -59,13 +59,13 @@ def write(name: str, content: bytes) -> None:
             folder.mkdir(parents=True, exist_ok=True)
             partial.write_bytes(content + hashlib.sha256(content).digest())
             os.replace(partial, folder / name)
+            return
         except OSError as error:
             reasons.append(f"{folder}: {error.strerror or error}")
-            # Also where the folder cannot even be looked into.
+        finally:
+            # Where it was not moved; the folder may be one that cannot even be looked into.
             with contextlib.suppress(OSError):
                 partial.unlink()
-        else:
-            return
     warn_once(
         f"compiled code cannot be kept ({'; '.join(reasons) or 'the user has no home'}), so each process compiles it "
         f"again, which takes seconds: name a folder that can be written to in RNNCORE_CACHE_DIR"

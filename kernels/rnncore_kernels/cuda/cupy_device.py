@@ -86,25 +86,21 @@ class CupyDevice(Device):
         first, second, result = (self._address(m) for m in (b, a, out))
         self._bind()
         one, zero = _SCALARS[out.dtype]
-        with self._blas() as (cublas, handle):
-            call = cublas.sgemm if out.dtype == np.float32 else cublas.dgemm
-            call(
-                *(handle, gemm.transa, gemm.transb, gemm.m, gemm.n, gemm.k, one.ctypes.data),
-                *(first, gemm.lda, second, gemm.ldb, (one if accumulate else zero).ctypes.data, result, gemm.ldc),
-            )
-
-    @contextlib.contextmanager
-    def _blas(self) -> Iterator[tuple[Any, int]]:
-        """cuBLAS and CuPy's handle of this thread, on the current stream, in its default mode."""
         cublas = self.xp.cuda.cublas
+        call = cublas.sgemm if out.dtype == np.float32 else cublas.dgemm
         with _shortage(CUBLAS_STATUS_ALLOC_FAILED, "cuBLAS"):
+            # CuPy's handle of this thread, on the current stream.
             handle = self.xp.cuda.device.get_cublas_handle()
             mode = cublas.getMathMode(handle)
-            if mode != DEFAULT_MATH:
-                cublas.setMathMode(handle, DEFAULT_MATH)
             try:
-                yield cublas, handle
+                if mode != DEFAULT_MATH:
+                    cublas.setMathMode(handle, DEFAULT_MATH)
+                call(
+                    *(handle, gemm.transa, gemm.transb, gemm.m, gemm.n, gemm.k, one.ctypes.data),
+                    *(first, gemm.lda, second, gemm.ldb, (one if accumulate else zero).ctypes.data, result, gemm.ldc),
+                )
             finally:
+                # An interruption cannot come before the first call of a `finally`.
                 if mode != DEFAULT_MATH:
                     cublas.setMathMode(handle, mode)
 

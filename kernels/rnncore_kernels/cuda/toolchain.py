@@ -11,7 +11,7 @@ import importlib
 import re
 import threading
 from collections import namedtuple
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache as cached
 from importlib.metadata import version
@@ -19,7 +19,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from .. import cache
-from .front_end import remembered_operators, removed_names
+from .front_end import removed_names, with_remembered_operators
 
 Capability = tuple[int, int]
 """Compute capability, e.g. (9, 0)."""
@@ -144,8 +144,9 @@ def _compiled(source: Source, capability: Capability) -> str:
     of_run = types.NamedUniTuple(types.int64, len(source.fields), _run_type(source.fields))
     signature = types.void(of_run, types.UniTuple(types.int64, source.ends))
     typing: Any = importlib.import_module("numba.cuda.descriptor").cuda_target.typing_context
-    with _without_driver(capability), remembered_operators(typing):
-        text, _ = cuda.compile(
+
+    def compiled() -> Any:
+        return cuda.compile(
             _function(source),
             signature,
             device=False,
@@ -154,6 +155,8 @@ def _compiled(source: Source, capability: Capability) -> str:
             abi_info={"abi_name": source.name},
             launch_bounds=source.threads,
         )
+
+    text, _ = _without_driver(capability, lambda: with_remembered_operators(typing, compiled))
     if f".entry {source.name}(" not in text:
         raise RuntimeError(f"numba-cuda did not name the kernel {source.name}: its version is not one that is known")
     return str(text)
@@ -171,13 +174,15 @@ def _run_type(fields: tuple[str, ...]) -> Any:
     return namedtuple("run", fields)
 
 
-@contextlib.contextmanager
-def _without_driver(capability: Capability) -> Iterator[None]:
-    """Let numba-cuda compile the functions that a kernel calls: it asks the current GPU what to compile them for."""
+def _without_driver(capability: Capability, compiled: Callable[[], Any]) -> Any:
+    """What `compiled` returns, for which numba-cuda asks the current GPU what to compile the kernel's functions for.
+
+    It is told the truth again without a call, before which an interruption could come.
+    """
     dispatcher: Any = importlib.import_module("numba.cuda.dispatcher")
     real = dispatcher.get_current_device
-    dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=capability)
     try:
-        yield
+        dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=capability)
+        return compiled()
     finally:
         dispatcher.get_current_device = real
