@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from typing import Any
 
-from ..bench.comparison import Change, compare
+from ..bench.comparison import Change, Comparison, Group, compare
 from ..bench.record import Record, RecordError, load
+from ..bench.shift import Shift
 from ..bench.table import markdown, rounded
-from .status import FAILED_CHECK, OK, UsageError
+from .status import FAILED_CHECK, OK, UNDECIDED, UsageError
 from .terminal import show_rows
 from .values import share
 
@@ -20,8 +22,9 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "compare",
         help="compare two runs",
-        description="Compare what `rnncore bench -o json=FILE` measured at two times or places: for each row the "
-        "speed-up of the second, with an interval at 95 % from the samples.",
+        description="Compare what `rnncore bench -o json=FILE` measured at two times or places: the change of each row "
+        "against the others of its backend and mode, and the change of these together against the machine's. Passes of "
+        "a run, which are processes of their own, tell how sure that is.",
     )
     parser.add_argument("before", metavar="A.json", help="the run to compare with")
     parser.add_argument("after", metavar="B.json", help="the run to judge")
@@ -29,8 +32,8 @@ def add(commands: Any) -> None:
         "--fail-on-regression",
         type=share,
         metavar="SHARE",
-        help="exit with status 1 if a row became slower by more than that, 5%% say: the interval that holds for all "
-        "rows together must say so, and the share of the roof too",
+        help=f"exit with status {FAILED_CHECK} if a row, or all of a backend and mode together, became slower by more "
+        f"than that, 5%% say, beyond doubt; with status {UNDECIDED} if the samples leave that open",
     )
     parser.set_defaults(run=run)
 
@@ -41,7 +44,8 @@ def run(arguments: argparse.Namespace) -> int:
         before, after = load(arguments.before), load(arguments.after)
     except RecordError as error:
         raise UsageError(error) from None
-    changes, alone = compare(before, after)
+    comparison = compare(before, after)
+    changes = comparison.changes
     if not changes:
         raise UsageError(
             f"{arguments.before} and {arguments.after} are of different work: no row with the same sizes, options and "
@@ -50,25 +54,48 @@ def run(arguments: argparse.Namespace) -> int:
     limit: float | None = arguments.fail_on_regression
     works = [change.before.workload for change in changes]
     several = [name for name in ("dtype", "threads", "seed") if len({getattr(work, name) for work in works}) > 1]
-    rows = [_row(change, limit, several) for change in changes]
+    _show([_row(comparison, change, limit, several) for change in changes])
+    if comparison.groups:
+        _show([_group_row(comparison, group, limit) for group in comparison.groups])
+    for line in _remarks(before, after, comparison):
+        print(f"rnncore: warning: {line}", file=sys.stderr)
+    return OK if limit is None else _judged(comparison, limit)
+
+
+def _show(rows: Sequence[dict[str, str]]) -> None:
     if sys.stdout.isatty():
         show_rows(rows, sys.stdout)
     else:
-        print(markdown(rows))
-    for line in _remarks(before, after, len(alone)):
-        print(f"rnncore: warning: {line}", file=sys.stderr)
-    if limit is None:
-        return OK
-    regressions = [change for change in changes if change.is_regression(limit)]
-    if regressions:
-        count = f"{len(regressions)} of {len(changes)}"
-        print(f"rnncore: {count} rows are slower by more than {100 * limit:.3g} %", file=sys.stderr)
-    return FAILED_CHECK if regressions else OK
+        print(markdown(rows), end="\n\n")
 
 
-def _row(change: Change, limit: float | None, several: Sequence[str]) -> dict[str, str]:
+def _judged(comparison: Comparison, limit: float) -> int:
+    """Say and return the verdict."""
+    named = f"{100 * limit:.3g} %"
+    rows, groups = (
+        sum(comparison.verdict(part, limit) == "regression" for part in parts)
+        for parts in (comparison.changes, comparison.groups)
+    )
+    if rows or groups:
+        together = f", and {groups} of {len(comparison.groups)} backends and modes together" if groups else ""
+        count = f"{rows} of {len(comparison.changes)} rows"
+        print(f"rnncore: {count}{together} are slower by more than {named}", file=sys.stderr)
+        return FAILED_CHECK
+    undecided, most = comparison.undecided(limit)
+    if undecided:
+        count = f"{undecided} of {len(comparison.parts)} rows and groups of rows"
+        print(
+            f"rnncore: undecided: the samples of {count} cannot tell a change of {named} from noise; one may be slower "
+            f"by up to {100 * most:.0f} %. Measure both runs again while nothing else uses the machine, with more "
+            f"passes (--passes 6 --repeats 18), or allow more",
+            file=sys.stderr,
+        )
+    return UNDECIDED if undecided else OK
+
+
+def _row(comparison: Comparison, change: Change, limit: float | None, several: Sequence[str]) -> dict[str, str]:
     """`several` names what else tells rows apart."""
-    work, after = change.before.workload, change.after
+    work, after, own = change.before.workload, change.after, change.own
     extras = [*([f"{work.num_layers} layers"] if work.num_layers > 1 else [])]
     extras += [name for name in ("bidirectional", "ragged") if getattr(work, name)]
     extras += [f"{name} {getattr(work, name)}" for name in several]
@@ -83,24 +110,50 @@ def _row(change: Change, limit: float | None, several: Sequence[str]) -> dict[st
         "A, µs/step": rounded(change.before.step_microseconds),
         "B, µs/step": rounded(after.step_microseconds) if after.samples else after.status,
         "speed-up": f"{change.speedup:.3f}" if after.samples else "-",
-        "95 % interval": f"{change.interval[0]:.3f} to {change.interval[1]:.3f}" if after.samples else "-",
-        "by roof": "-" if change.steady is None else f"{change.steady:.3f}",
-        "": _verdict(change, limit),
+        "own": "-" if own is None else _speedup(own.value),
+        "95 % interval": "-" if own is None else _interval(comparison, own),
+        "": _verdict(comparison, change, limit) or ("" if after.samples else after.status),
     }
 
 
-def _verdict(change: Change, limit: float | None) -> str:
-    if limit is not None and change.is_regression(limit):
+def _group_row(comparison: Comparison, group: Group, limit: float | None) -> dict[str, str]:
+    return {
+        "backend": group.contender,
+        "mode": group.mode,
+        "rows": str(group.rows),
+        "speed-up": _speedup(group.common.value),
+        "machine": "unknown" if comparison.machine is None else _speedup(comparison.machine),
+        "beyond it": _speedup(group.beyond.value),
+        "95 % interval": _interval(comparison, group.beyond),
+        "": _verdict(comparison, group, limit),
+    }
+
+
+def _speedup(change: float) -> str:
+    return f"{math.exp(-change):.3f}"
+
+
+def _interval(comparison: Comparison, shift: Shift) -> str:
+    least, most = shift.bounds(comparison.doubt)
+    return f"{_speedup(most)} to {_speedup(least)}"
+
+
+def _verdict(comparison: Comparison, part: Change | Group, limit: float | None) -> str:
+    verdict = "fine" if limit is None else comparison.verdict(part, limit)
+    if verdict == "regression":
         return "REGRESSION"
-    if not change.after.samples:
-        return change.after.status
-    low, high = change.interval
-    return "faster" if low > 1 else "slower" if high < 1 else "same"
+    if isinstance(part, Change) and part.own is None:
+        return ""
+    return comparison.direction(part) or ("undecided" if verdict == "undecided" else "")
 
 
-def _remarks(before: Record, after: Record, alone: int) -> Sequence[str]:
+def _remarks(before: Record, after: Record, comparison: Comparison) -> Sequence[str]:
     """What makes the comparison doubtful."""
-    remarks = [f"{alone} rows are in one of the files alone"] if alone else []
+    remarks = [f"{len(comparison.alone)} rows are in one of the files alone"] if comparison.alone else []
+    if comparison.groups and comparison.machine is None:
+        remarks.append("a run of an earlier version has no yardstick, so a slower machine is not told from slower code")
+    if 1 in (before.settings.passes, after.settings.passes):
+        remarks.append("a run of one pass does not show how far runs lie apart: 30 % are assumed")
     for name in ("processor", "cores", "blas"):
         one, two = (record.environment["machine"].get(name) for record in (before, after))
         if one != two:

@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status.
 
     0 is success, 1 a regression or a wrong result, 2 a wrong argument, 3 a backend or peer that was named and cannot
-    run, 4 work that failed in part, 130 an interruption.
+    run, 4 work that failed in part, 5 a comparison that its samples cannot decide, 130 an interruption.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")

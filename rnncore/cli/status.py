@@ -8,6 +8,8 @@ UNAVAILABLE = 3
 """A backend or peer that was named cannot run here."""
 FAILED = 4
 """Some of the work could not be done: a measurement, or writing down what was measured."""
+UNDECIDED = 5
+"""The samples cannot tell whether there is a regression."""
 INTERRUPTED = 130
 
 
