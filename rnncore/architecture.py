@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from rnncore_kernels.cells import CELLS, Cell, check_cell
+from rnncore_kernels.cells import CELLS, Cell
+from rnncore_kernels.codegen.recorded import record
 from rnncore_kernels.contract import Array, LayerWeights
 
 OPTIONS = {"num_layers": 1, "bidirectional": False, "bias": True, "batch_first": False, "dropout": 0.0}
@@ -19,9 +20,14 @@ OPTIONS = {"num_layers": 1, "bidirectional": False, "bias": True, "batch_first":
 
 @dataclass(frozen=True)
 class Architecture:
-    """What a network is, apart from its parameters and the backend that runs it; see `Recurrent` for the fields."""
+    """What a network is, apart from its parameters and the backend that runs it.
+
+    `recorded` is the cell as engines compute it: the library's own, or what was recorded of another; for the other
+    fields see `Recurrent`.
+    """
 
     cell: Cell
+    recorded: Cell
     input_size: int
     hidden_size: int
     num_layers: int
@@ -111,8 +117,10 @@ def make_architecture(
     dtype: DTypeLike,
 ) -> Architecture:
     """Check every argument and return the architecture; ValueError or TypeError names the one that is wrong."""
+    cell = _resolve_cell(cell)
     return Architecture(
-        cell=_resolve_cell(cell),
+        cell=cell,
+        recorded=cell if type(cell) in CELLS.values() else record(cell),
         input_size=check_integer("input_size", input_size, 0),
         hidden_size=check_integer("hidden_size", hidden_size, 1),
         num_layers=check_integer("num_layers", num_layers, 1),
@@ -131,7 +139,7 @@ def _resolve_cell(cell: str | Cell) -> Cell:
                 f"cell: expected one of {', '.join(map(repr, CELLS))} or an instance of Cell, got {cell!r}"
             )
         return CELLS[cell]()
-    return check_cell(cell)
+    return cell
 
 
 def check_integer(name: str, value: Any, least: int) -> int:

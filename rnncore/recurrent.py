@@ -344,7 +344,7 @@ class Recurrent(Described):
         """
         steps, batch = check_integer("steps", steps, 1), check_integer("batch", batch, 1)
         weights = self._architecture.by_layer(self._live.arrays)[0]
-        return self._engine.impl(self._architecture.cell, weights, steps, batch, training=training)
+        return self._engine.impl(self._architecture.recorded, weights, steps, batch, training=training)
 
     def __repr__(self) -> str:
         return f"Recurrent({self._architecture.describe()}, backend={self._backend!r})"

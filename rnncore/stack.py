@@ -57,7 +57,7 @@ class Stack:
         backward: bool,
     ) -> Stack:
         """Pack the weights of each layer and direction; `copy` and `backward` as in `Engine.pack`."""
-        cell = architecture.cell
+        cell = architecture.recorded
         packed = tuple(engine.pack(cell, w, copy=copy, backward=backward) for w in weights)
         return Stack(architecture, engine, packed)
 

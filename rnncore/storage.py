@@ -11,7 +11,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from rnncore_kernels.cells import CELLS, Cell, check_cell
+from rnncore_kernels.cells import CELLS, Cell
+from rnncore_kernels.codegen.recorded import record
 
 from .architecture import OPTIONS, check_threads
 from .devices import on_host
@@ -52,7 +53,7 @@ def load(
     check_threads(num_threads)
     backend = resolve(backend)
     if cell is not None:
-        check_cell(cell)
+        record(cell)
     if not Path(path).is_file():
         raise FileNotFoundError(f"{where}: expected a file written by Recurrent.save, found none")
     try:

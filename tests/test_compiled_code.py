@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import compileall
+import functools
+import importlib.machinery
 import os
 import platform
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -250,6 +254,58 @@ def test_code_of_source_that_changed_meanwhile_is_not_kept(folder: Path, monkeyp
 
 def other_source(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "_digest", lambda _: b"other")
+
+
+SCRIPT = """
+from rnncore_kernels import cache, version
+folders = ("codegen", "cpu"), ("codegen", "cuda")
+print(*(cache.source_digest(*each).hex() for each in folders), all(cache.is_unchanged(*each) for each in folders))
+print(*(cache.source_digest(*each).hex() for each in folders))
+"""
+
+
+def without_source(folder: Path) -> None:
+    assert compileall.compile_dir(folder, quiet=1, legacy=True, workers=1)
+    for path in folder.rglob("*.py"):
+        path.unlink()
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_versions_have_code_of_their_own_without_source_too(zipped: bool, compiled: bool, tmp_path: Path) -> None:
+    """Installed as files, without source as by `compileall -b`, and in a zip."""
+    digests: list[list[str]] = []
+    for number, (module, change) in enumerate([("version.py", ""), ("version.py", "0"), ("codegen/functions.py", "0")]):
+        place = tmp_path / str(number)
+        package = place / "rnncore_kernels"
+        shutil.copytree(Path(cache.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+        path = package / module
+        path.write_text(path.read_text().replace('"0.1.0"', f'"0.1.0{change}"').replace("= 1.44", f"= 1.44{change}"))
+        if compiled:
+            without_source(package)
+        if zipped:
+            shutil.make_archive(str(place), "zip", place)
+            place = Path(f"{place}.zip")
+        first, second, unchanged, *again = processes.run(SCRIPT, PYTHONPATH=str(place)).split()
+        assert unchanged == "True"
+        assert again == [first, second]
+        digests.append([first, second])
+    for original, *changed in zip(*digests, strict=True):
+        assert len({original, *changed}) == 3
+
+
+def test_code_of_modules_that_cannot_be_read_is_not_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A frozen application has loaders that read no module."""
+
+    def refuse(*_: object) -> bytes:
+        raise OSError("frozen")
+
+    monkeypatch.setattr(importlib.machinery.SourceFileLoader, "get_data", refuse)
+    monkeypatch.setattr(cache, "source_digest", functools.cache(cache.source_digest.__wrapped__))
+    assert load(value=1) == 1
+    assert load(value=2) == 2
+    assert not folder.exists() or not os.listdir(folder)
+    assert cache.source_digest("cpu") == cache.source_digest("cpu") != cache.source_digest.__wrapped__("cpu")
 
 
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {

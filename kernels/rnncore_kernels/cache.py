@@ -5,16 +5,20 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import pkgutil
 import re
 import secrets
 import stat
 from collections.abc import Iterable, Iterator
 from functools import cache
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .host import cache_folders
 from .notices import warn_once
+from .version import __version__
 
 ROOFS = ".roofs"
 """Suffix of what `rnncore bench` has seen of a machine."""
@@ -114,25 +118,45 @@ def key(*parts: str | bytes) -> str:
 
 @cache
 def source_digest(*folders: str) -> bytes:
-    """Digest of the source in some folders of this package, from which code is made, as this process first saw it."""
-    return _digest(folders)
+    """Digest of the version and of the modules in some folders of this package, as this process first saw them.
+
+    Code is made from these. Where they cannot be read, it is a digest that no other process has.
+    """
+    try:
+        return _digest(folders)
+    # A loader raises what it likes.
+    except Exception:
+        return secrets.token_bytes(32)
 
 
 def is_unchanged(*folders: str) -> bool:
-    """Whether the source is still that of `source_digest`; what is made of other source must not be kept under it."""
+    """Whether the modules are still those of `source_digest`; what is made of others must not be kept under it."""
     try:
         return _digest(folders) == source_digest(*folders)
-    except OSError:
+    except Exception:
         return False
 
 
 def _digest(folders: Iterable[str]) -> bytes:
-    digest = hashlib.sha256()
-    package = Path(__file__).parent
-    for path in _sources(package / folder for folder in folders):
-        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    digest = hashlib.sha256(__version__.encode() + b"\0")
+    for folder in folders:
+        spec = find_spec(f"{__package__}.{folder}")
+        if spec is None:
+            raise LookupError(f"expected a package {folder}, found none")
+        for name, content in _modules(spec):
+            digest.update(name.encode() + b"\0" + content + b"\0")
     return digest.digest()
 
 
-def _sources(folders: Iterable[Path]) -> list[Path]:
-    return sorted(path for folder in folders for path in folder.rglob("*.py"))
+def _modules(spec: ModuleSpec) -> Iterator[tuple[str, bytes]]:
+    """A module and all below it, by name, as its loader reads it: the source, or compiled code where that is all."""
+    loader: Any = spec.loader
+    yield spec.name, loader.get_data(spec.origin)
+    if spec.submodule_search_locations is None:
+        return
+    below = sorted(pkgutil.iter_modules(spec.submodule_search_locations), key=lambda module: module.name)
+    if not below:
+        raise LookupError(f"expected modules in {spec.name}, found none")
+    for module in below:
+        finder: Any = module.module_finder
+        yield from _modules(finder.find_spec(f"{spec.name}.{module.name}"))

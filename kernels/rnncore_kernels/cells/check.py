@@ -64,7 +64,7 @@ def _check_functions(cell: Cell) -> None:
     for number, stage in enumerate(cell.stages):
         label = f"{who}, forward of stage {number}"
         carried.append(len(carry))
-        carry, kept_here = _call(label, stage.forward, _inputs(stage.pre), carry)
+        carry, kept_here = call(label, stage.forward, _inputs(stage.pre), carry)
         if number < final and not carry:
             raise CellError(f"{label}: expected a carry that begins with the next stage's operand, got no values")
         last = number == final
@@ -74,7 +74,7 @@ def _check_functions(cell: Cell) -> None:
     grad = _inputs(cell.states)
     for number, stage in reversed(list(enumerate(cell.stages))):
         label = f"{who}, backward of stage {number}"
-        grad_pre, grad = _call(label, stage.backward, grad, kept, state, carry)
+        grad_pre, grad = call(label, stage.backward, grad, kept, state, carry)
         _check_values(label, "gradients of pre-activations", grad_pre, stage.pre)
         names = range(carried[number]) if number else cell.states
         what = "gradients of the carry" if number else "gradients of the state"
@@ -86,7 +86,8 @@ def _inputs(names: Sequence[str]) -> Values:
     return tuple(Symbol("input", name) for name in names)
 
 
-def _call(label: str, function: Callable[..., Any], *arguments: Values) -> tuple[Values, Values]:
+def call(label: str, function: Callable[..., Any], *arguments: Values) -> tuple[Values, Values]:
+    """The result of a cell's function on symbols; CellError where it raises or returns anything but two tuples."""
     try:
         result = function(*arguments)
     except Exception as error:

@@ -38,7 +38,7 @@ def emit(outputs: Sequence[Symbol | None], inputs: Mapping[str, V]) -> list[V | 
     Raises:
         KeyError: an expression has an input that is not given.
     """
-    nodes, places = _numbered(outputs)
+    nodes, places = numbered(outputs)
     values: list[V] = []
     for operation, arguments in nodes:
         if operation == "input":
@@ -54,12 +54,12 @@ def describe(outputs: Sequence[Symbol | None]) -> str:
 
     Expressions are the same if they apply the same operations in the same order of arguments; an int is the float.
     """
-    nodes, places = _numbered(outputs)
+    nodes, places = numbered(outputs)
     lines = [f"{operation} {' '.join(map(repr, arguments))}" for operation, arguments in nodes]
     return "\n".join([*lines, f"outputs {' '.join(map(str, places))}"])
 
 
-def _numbered(outputs: Sequence[Symbol | None]) -> tuple[list[Node], list[int | None]]:
+def numbered(outputs: Sequence[Symbol | None]) -> tuple[list[Node], list[int | None]]:
     """The different nodes of expressions, each behind its arguments, and the places of the outputs among them."""
     places: dict[Node, int] = {}
     # By identity, as a symbol cannot be compared; the outputs hold all symbols, so that none is another's successor.
