@@ -62,11 +62,7 @@ def unpatched(backend: str) -> str:
 @pytest.mark.parametrize("when", ["first", "later"])
 @pytest.mark.parametrize(
     "name",
-    [
-        "numpy",
-        # Workers block the one thread that all greenlets share.
-        pytest.param("numba", marks=pytest.mark.xfail(reason="the pool's threads are greenlets", run=False)),
-    ],
+    ["numpy", "numba"],
 )
 @pytest.mark.parametrize("library", ["gevent", "eventlet"])
 def test_the_same_bits(library: str, name: str, when: str, monkeypatch: pytest.MonkeyPatch) -> None:
