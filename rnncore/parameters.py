@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from rnncore_kernels.cells import Cell
 from rnncore_kernels.contract import Array, LayerWeights
 
 from .architecture import Architecture
@@ -25,6 +26,11 @@ class Parameters(Mapping[str, Array]):
     def __init__(self, architecture: Architecture, live: Live) -> None:
         self._architecture = architecture
         self._live = live
+
+    @property
+    def cell(self) -> Cell:
+        """The cell that they are of."""
+        return self._architecture.cell
 
     def __getitem__(self, name: str) -> Array:
         try:

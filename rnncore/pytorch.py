@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,16 +13,14 @@ from rnncore_kernels.cells import GRU, LSTM, Cell, Elman
 from rnncore_kernels.contract import Array
 
 from .architecture import Architecture, options_of
-from .devices import on_host
+from .devices import as_array, on_host
 from .errors import describe
 
 if TYPE_CHECKING:
     from .recurrent import Recurrent
 
-CARRY_ADVICE = (
-    "PyTorch's GRU computes h_t = (1-z) n + z h_{t-1} and resets after the product: "
-    "use GRU(update='carry', reset='after')"
-)
+CARRY = GRU("carry", "after")
+"""PyTorch's GRU."""
 
 
 def is_tensor(value: Any) -> bool:
@@ -29,30 +28,42 @@ def is_tensor(value: Any) -> bool:
     return any(base.__module__.split(".")[0] == "torch" and base.__name__ == "Tensor" for base in type(value).__mro__)
 
 
-def as_arrays(architecture: Architecture, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values, PyTorch tensors among them as NumPy arrays, unless they belong to another kind of GRU."""
-    cell = architecture.cell
-    if not isinstance(values, Mapping):
-        raise TypeError(f"state_dict: expected a mapping from names to arrays, got {describe(values)}")
-    if any(is_tensor(value) for value in values.values()) and isinstance(cell, GRU) and cell != GRU("carry", "after"):
-        raise ValueError(f"state_dict: expected the parameters of {cell!r}, got PyTorch tensors: {CARRY_ADVICE}")
-    return {name: _to_numpy(name, value) if is_tensor(value) else value for name, value in values.items()}
+def from_pytorch(architecture: Architecture, xp: ModuleType, values: Mapping[str, Any]) -> dict[str, Any]:
+    """PyTorch's parameters as a network's that computes the same.
+
+    The update gate z of PyTorch's GRU weighs the other part of the new state. As 1 - sigmoid(a) is sigmoid(-a), its
+    rows are negated for GRU(update="candidate"), which is exact: both compute the same, to the bit.
+
+    Raises:
+        ValueError: PyTorch has no such cell.
+        TypeError: a value to be negated is not an array.
+    """
+    _counterpart(architecture.cell, "convention='torch'")
+    if not _is_candidate(architecture.cell):
+        return dict(values)
+    hidden, converted = architecture.hidden_size, {}
+    for name, value in values.items():
+        expected = f"{name}: expected a {xp.__name__}.ndarray, got {describe(value)}"
+        converted[name] = _update_negated(as_array(value, xp, expected), hidden)
+    return converted
 
 
-def from_torch(kind: type[Recurrent], module: Any, *, backend: str, num_threads: int | None) -> Recurrent:
+def from_torch(
+    kind: type[Recurrent], module: Any, *, backend: str, num_threads: int | None, seed: int | None
+) -> Recurrent:
     """See `Recurrent.from_torch`."""
     mode = getattr(module, "mode", None)
     cells: dict[str, Cell] = {
         "RNN_TANH": Elman("tanh"),
         "RNN_RELU": Elman("relu"),
         "LSTM": LSTM(),
-        "GRU": GRU("carry", "after"),
+        "GRU": CARRY,
     }
     if mode not in cells or not hasattr(module, "state_dict"):
         raise TypeError(f"module: expected a torch.nn.RNN, LSTM or GRU, got {describe(module)}")
     if getattr(module, "proj_size", 0):
         raise ValueError(f"module: expected proj_size=0, got {module.proj_size}: projections have no counterpart here")
-    values = {name: _to_numpy(name, value) for name, value in module.state_dict().items()}
+    values = {name: to_numpy(name, value) for name, value in module.state_dict().items()}
     if "weight_ih_l0" not in values or "weight_hh_l0" not in values:
         raise ValueError(f"module: expected parameters weight_ih_l0, weight_hh_l0, ..., got {', '.join(values)}")
     rnn = kind(
@@ -63,25 +74,15 @@ def from_torch(kind: type[Recurrent], module: Any, *, backend: str, num_threads:
         backend=backend,
         dtype=values["weight_ih_l0"].dtype,
         num_threads=num_threads,
+        seed=seed,
     )
-    rnn.load_state_dict(values)
+    rnn.load_state_dict(values, convention="torch")
     return rnn
 
 
 def to_torch(rnn: Recurrent) -> Any:
     """See `Recurrent.to_torch`."""
-    cell = rnn.cell
-    name, options = "", {}
-    if type(cell) is LSTM:
-        name = "LSTM"
-    elif cell == GRU("carry", "after"):
-        name = "GRU"
-    elif isinstance(cell, GRU):
-        raise ValueError(f"to_torch: {cell!r} has no counterpart: {CARRY_ADVICE}")
-    elif type(cell) is Elman and cell.activation in ("tanh", "relu"):
-        name, options = "RNN", {"nonlinearity": cell.activation}
-    else:
-        raise ValueError(f"to_torch: {cell!r} has no counterpart in PyTorch, which has RNN (tanh, relu), LSTM and GRU")
+    name, options = _counterpart(rnn.cell, "to_torch")
     try:
         import torch  # pyright: ignore[reportMissingImports]
     except ImportError as error:
@@ -92,11 +93,41 @@ def to_torch(rnn: Recurrent) -> Any:
         warnings.simplefilter("ignore", UserWarning)
         make, dtype = getattr(torch.nn, name), getattr(torch, rnn.dtype.name)
         module = make(rnn.input_size, rnn.hidden_size, **options_of(rnn), dtype=dtype, **options)
-    module.load_state_dict({name: torch.tensor(on_host(array)) for name, array in rnn.state_dict().items()})
+    values = {name: on_host(array) for name, array in rnn.parameters.items()}
+    if _is_candidate(rnn.cell):
+        values = {name: _update_negated(value, rnn.hidden_size) for name, value in values.items()}
+    module.load_state_dict({name: torch.tensor(value) for name, value in values.items()})
     return module
 
 
-def _to_numpy(name: str, tensor: Any) -> Array:
+def _counterpart(cell: Cell, where: str) -> tuple[str, dict[str, str]]:
+    """Name and options of PyTorch's module of a cell; ValueError begins with `where`."""
+    if type(cell) is LSTM:
+        return "LSTM", {}
+    if type(cell) is GRU and cell.reset == "after":
+        return "GRU", {}
+    if type(cell) is Elman and cell.activation in ("tanh", "relu"):
+        return "RNN", {"nonlinearity": cell.activation}
+    raise ValueError(
+        f"{where}: {cell!r} has no counterpart in PyTorch, which has RNN (tanh, relu), LSTM, and GRU with reset='after'"
+    )
+
+
+def _is_candidate(cell: Cell) -> bool:
+    return isinstance(cell, GRU) and cell.update == "candidate"
+
+
+def _update_negated(values: Array, hidden: int) -> Array:
+    """A copy of a GRU's parameter with the rows of the update gate negated; anything else is refused later."""
+    copied = values.copy()
+    if copied.ndim == 0 or copied.dtype.kind != "f":
+        return copied
+    copied[hidden : 2 * hidden] = -copied[hidden : 2 * hidden]
+    return copied
+
+
+def to_numpy(name: str, tensor: Any) -> Array:
+    """A PyTorch tensor as an array of its own in the host's memory."""
     dtype = str(tensor.dtype).removeprefix("torch.")
     if dtype not in ("float32", "float64"):
         raise TypeError(f"{name}: expected float32 or float64, got {dtype}: convert the module with .float()")

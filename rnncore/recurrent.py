@@ -14,7 +14,7 @@ from rnncore_kernels.contract import Array
 
 from .architecture import check_integer, check_seed, check_threads, make_architecture
 from .arguments import read_grad_output, read_sequence, read_states
-from .described import Described
+from .described import Described, describe_cell
 from .errors import describe
 from .frozen import Frozen
 from .gradients import Gradients
@@ -22,6 +22,7 @@ from .live import Kept, Live
 from .parameters import Parameters, initial_values
 from .registry import make_engine, resolve
 from .stack import Stack
+from .state_dict import StateDict, from_state_dict, read_state_dict
 from .tape import Tape
 
 
@@ -90,7 +91,7 @@ class Recurrent(Described):
             dtype=dtype,
         )
         self._num_threads = check_threads(num_threads)
-        of_parameters, of_dropout = np.random.SeedSequence(check_seed(seed)).spawn(2)
+        of_parameters, of_dropout = _seeds(seed)
         self._backend = resolve(backend)
         self._engine = make_engine(self._backend, self._num_threads)
         self._rng = np.random.default_rng(of_dropout)
@@ -225,6 +226,14 @@ class Recurrent(Described):
         grad_x, layers = tape.stack.backward(tape.layers, grad, states)
         return Gradients(layout.sequence_out(grad_x), layout.states_out(states), self._architecture.by_name(layers))
 
+    def reseed(self, seed: int | None) -> None:
+        """Let dropout draw as in a network made with this seed; None for a fresh one. Parameters stay as they are.
+
+        Raises:
+            ValueError, TypeError: `seed` is not an integer of at least 0.
+        """
+        self._rng = np.random.default_rng(_seeds(seed)[1])
+
     # Parameters --------------------------------------------------------------------------------------------------
 
     @property
@@ -232,33 +241,72 @@ class Recurrent(Described):
         """Parameters by name: live arrays, writable in place. Names, shapes and gate order are PyTorch's."""
         return self._parameters
 
-    def state_dict(self) -> dict[str, Array]:
-        """A copy of the parameters by name."""
-        return {name: array.copy() for name, array in self._live.arrays.items()}
+    def state_dict(self) -> StateDict:
+        """A copy of the parameters by name, which says of which cell they are."""
+        return StateDict({name: array.copy() for name, array in self._live.arrays.items()}, describe_cell(self.cell))
 
-    def load_state_dict(self, values: Mapping[str, Any]) -> None:
-        """Set all parameters, from `state_dict` or from a PyTorch module's; if one is refused, none is changed.
+    def load_state_dict(self, values: Mapping[str, Any], convention: str | None = None) -> None:
+        """Set all parameters, from `state_dict` or from PyTorch's; if one is refused, none is changed.
+
+        Args:
+            values: arrays or PyTorch's tensors, by name.
+            convention: whose they are, "rnncore" or "torch"; None where `values` say it, as those of `state_dict` and
+                `parameters` do, or where both are alike, as for the LSTM, the Elman cell and GRU(update="carry"). The
+                update gate of PyTorch's GRU is the other way round than that of `GRU()`, which computes the same, to
+                the bit, with that gate's rows of weights and biases negated: so it is converted.
 
         Raises:
             KeyError: a name is missing or unknown.
-            ValueError, TypeError: a shape or dtype is wrong, or the values are a PyTorch GRU's and this network's GRU
-                computes something else.
+            ValueError, TypeError: a shape or dtype is wrong; nobody says whose GRU the values are for, as in a plain
+                dict, or they are another GRU's; PyTorch has no such cell; or no such convention.
         """
-        from .pytorch import as_arrays
-
-        values = as_arrays(self._architecture, values)
+        values = read_state_dict(self._architecture, self._engine.xp, values, convention)
         missing = [name for name in self._parameters if name not in values]
         unknown = [name for name in values if name not in self._parameters]
         if missing or unknown:
             raise KeyError(f"state_dict: missing {missing}, unknown {unknown}")
-        xp = self._engine.xp
-        if xp is not np:
-            values = {k: xp.asarray(v) if isinstance(v, np.ndarray) else v for k, v in values.items()}
         self._parameters.update(values)
 
     @classmethod
-    def from_torch(cls, module: Any, backend: str = "auto", num_threads: int | None = None) -> Recurrent:
+    def from_state_dict(
+        cls,
+        values: Mapping[str, Any],
+        convention: str | None = None,
+        cell: str | Cell | None = None,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        backend: str = "auto",
+        seed: int | None = None,
+        num_threads: int | None = None,
+    ) -> Recurrent:
+        """A network with a copy of some parameters: sizes, layers, directions, biases and dtype are theirs.
+
+        Args:
+            values: arrays or PyTorch's tensors, by name.
+            convention: whose they are, as in `load_state_dict`.
+            cell: as in the constructor; None for that of a `state_dict`, and with convention="torch" for an LSTM where
+                there are four gates, GRU(update="carry") where there are three.
+            batch_first, dropout, backend, num_threads: as in the constructor.
+            seed: of dropout.
+
+        Raises:
+            KeyError: a name is missing or unknown.
+            ValueError, TypeError: as in the constructor and `load_state_dict`, or the cell is not known.
+        """
+        options = {"batch_first": batch_first, "dropout": dropout, "backend": backend}
+        options |= {"seed": seed, "num_threads": num_threads}
+        return from_state_dict(cls, values, convention=convention, cell=cell, **options)
+
+    @classmethod
+    def from_torch(
+        cls, module: Any, backend: str = "auto", num_threads: int | None = None, seed: int | None = None
+    ) -> Recurrent:
         """A network with a copy of the parameters of a `torch.nn.RNN`, `LSTM` or `GRU` (as update="carry").
+
+        Args:
+            module: the module.
+            backend, num_threads: as in the constructor.
+            seed: of dropout.
 
         Raises:
             TypeError: another kind of module, or a dtype other than float32 and float64.
@@ -266,13 +314,15 @@ class Recurrent(Described):
         """
         from .pytorch import from_torch
 
-        return from_torch(cls, module, backend=backend, num_threads=num_threads)
+        return from_torch(cls, module, backend=backend, num_threads=num_threads, seed=seed)
 
     def to_torch(self) -> Any:
         """A `torch.nn.RNN`, `LSTM` or `GRU` with the same parameters, to the bit.
 
+        Those of GRU(update="candidate") are converted: the update gate's rows are negated, as in `load_state_dict`.
+
         Raises:
-            ValueError: PyTorch has no such cell; a GRU must have update="carry" and reset="after".
+            ValueError: PyTorch has no such cell; a GRU must have reset="after".
             ImportError: PyTorch is not installed.
         """
         from .pytorch import to_torch
@@ -296,6 +346,7 @@ class Recurrent(Described):
         backend: str = "auto",
         cell: Cell | None = None,
         num_threads: int | None = None,
+        seed: int | None = None,
     ) -> Recurrent:
         """Read a network that `save` wrote.
 
@@ -304,6 +355,7 @@ class Recurrent(Described):
             backend: as in the constructor.
             cell: needed where the network has a cell of your own.
             num_threads: as in the constructor.
+            seed: of dropout.
 
         Raises:
             FileNotFoundError: there is no file.
@@ -312,7 +364,7 @@ class Recurrent(Described):
         """
         from .storage import load
 
-        return load(cls, path, backend=backend, cell=cell, num_threads=num_threads)
+        return load(cls, path, backend=backend, cell=cell, num_threads=num_threads, seed=seed)
 
     # Description -------------------------------------------------------------------------------------------------
 
@@ -378,3 +430,8 @@ class Recurrent(Described):
         if kept is not was:
             self._kept = kept
         return self._frozen(live.arrays, copy=copy) if kept is None else kept.frozen
+
+
+def _seeds(seed: int | None) -> list[np.random.SeedSequence]:
+    """The seed of the initial parameters, and that of dropout."""
+    return np.random.SeedSequence(check_seed(seed)).spawn(2)

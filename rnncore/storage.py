@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import safetensors
 import safetensors.numpy
 
-from rnncore_kernels.cells import CELLS, Cell
+from rnncore_kernels.cells import Cell
 from rnncore_kernels.codegen.recorded import record
 
-from .architecture import OPTIONS, check_threads
+from .architecture import OPTIONS, check_seed, check_threads
+from .described import describe_cell, find_cell
 from .devices import on_host
 from .files import replace
 from .registry import resolve
@@ -29,8 +30,7 @@ _ARGUMENTS = ("input_size", "hidden_size", *OPTIONS)
 def save(rnn: Recurrent, path: str | os.PathLike[str]) -> None:
     """See `Recurrent.save`."""
     architecture = {name: getattr(rnn, name) for name in _ARGUMENTS}
-    described = {"name": rnn.cell.name, "options": rnn.cell.options, "own": _is_own(rnn.cell)}
-    architecture |= {"dtype": rnn.dtype.name, "cell": described}
+    architecture |= {"dtype": rnn.dtype.name, "cell": describe_cell(rnn.cell)}
     metadata = {
         "format": "rnncore",
         "format_version": str(FORMAT_VERSION),
@@ -45,12 +45,19 @@ def save(rnn: Recurrent, path: str | os.PathLike[str]) -> None:
 
 
 def load(
-    kind: type[Recurrent], path: str | os.PathLike[str], *, backend: str, cell: Cell | None, num_threads: int | None
+    kind: type[Recurrent],
+    path: str | os.PathLike[str],
+    *,
+    backend: str,
+    cell: Cell | None,
+    num_threads: int | None,
+    seed: int | None,
 ) -> Recurrent:
     """See `Recurrent.load`."""
     where = os.fspath(path)
     # What is wrong with the arguments is no damage of the file.
     check_threads(num_threads)
+    check_seed(seed)
     backend = resolve(backend)
     if cell is not None:
         record(cell)
@@ -65,34 +72,17 @@ def load(
     if metadata.get("format") != "rnncore":
         raise ValueError(
             f"{where}: expected a file written by Recurrent.save, got safetensors without its metadata: make the "
-            f"network yourself and pass the tensors to load_state_dict"
+            f"network yourself and pass the tensors to load_state_dict, or to from_state_dict"
         )
     version = metadata.get("format_version")
     if version != str(FORMAT_VERSION):
         raise ValueError(f"{where}: expected format version {FORMAT_VERSION}, got {version}: update rnncore")
     try:
         architecture = json.loads(metadata["architecture"])
-        cell = _find_cell(where, architecture.pop("cell"), cell)
+        cell = find_cell(where, architecture.pop("cell"), cell)
         options = {name: architecture[name] for name in (*_ARGUMENTS, "dtype")}
-        rnn = kind(cell, **options, backend=backend, num_threads=num_threads)
-        rnn.load_state_dict(tensors)
+        rnn = kind(cell, **options, backend=backend, seed=seed, num_threads=num_threads)
+        rnn.load_state_dict(tensors, convention="rnncore")
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{where}: the file is damaged: {error}") from error
     return rnn
-
-
-def _find_cell(where: str, described: dict[str, Any], given: Cell | None) -> Cell:
-    name, options, own = described["name"], described["options"], described["own"]
-    if given is not None:
-        if (given.name, given.options, _is_own(given)) != (name, options, own):
-            whose = "one's own" if own else "the library's"
-            raise ValueError(f"{where}: expected {whose} cell {name!r} with {options}, got {given!r}")
-        return given
-    if own:
-        raise ValueError(f"{where}: holds a network of the cell {name!r}, which is not the library's: pass it as cell=")
-    return CELLS[name](**options)
-
-
-def _is_own(cell: Cell) -> bool:
-    """Whether the cell is the user's, whatever it calls itself."""
-    return type(cell) is not CELLS.get(cell.name)

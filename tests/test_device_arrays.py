@@ -217,7 +217,7 @@ def test_parameters_move_where_that_is_asked_for(tmp_path: Path) -> None:
         for name, values in loaded.parameters.items():
             assert type(values) is (np.ndarray if loaded.backend == "numpy" else gpu.ndarray)
             np.testing.assert_array_equal(on_host(values), host.parameters[name])
-    rnn.load_state_dict({name: values * 2 for name, values in host.state_dict().items()})
+    rnn.load_state_dict({name: values * 2 for name, values in host.state_dict().items()}, "rnncore")
     np.testing.assert_array_equal(rnn.parameters["bias_ih_l0"].get(), 2 * host.parameters["bias_ih_l0"])
     other = copy.deepcopy(rnn)
     assert type(pickle.loads(pickle.dumps(rnn)).parameters["bias_ih_l0"]) is gpu.ndarray

@@ -47,7 +47,7 @@ def compare(
     rng = np.random.default_rng(0)
     rnn = Recurrent(cell, inputs, hidden, backend="cuda", seed=0, **options)
     reference = Recurrent(cell, inputs, hidden, backend="numpy", seed=0, **{**options, "dtype": "float64"})
-    reference.load_state_dict({name: on_host(v).astype(np.float64) for name, v in rnn.parameters.items()})
+    reference.load_state_dict({name: on_host(v).astype(np.float64) for name, v in rnn.parameters.items()}, "rnncore")
     depth = rnn.num_layers * (2 if rnn.bidirectional else 1)
     width = hidden * (2 if rnn.bidirectional else 1)
     x, grad = (rng.standard_normal((steps, batch, size)).astype(rnn.dtype) for size in (inputs, width))

@@ -117,6 +117,29 @@ def test_state_dict_of_a_module_loads(torch: Any) -> None:
     np.testing.assert_array_equal(rnn.parameters["weight_hh_l0"], module.weight_hh_l0.detach().numpy())
 
 
+@pytest.mark.parametrize("as_given", [lambda tensor: tensor, lambda tensor: tensor.numpy()])
+def test_a_gru_of_the_other_convention_computes_the_same(torch: Any, as_given: Any, close: Close) -> None:
+    module = torch.nn.GRU(3, 5, num_layers=2, bidirectional=True)
+    values = {name: as_given(value) for name, value in module.state_dict().items()}
+    x = np.linspace(-1, 1, 30, dtype=np.float32).reshape(5, 2, 3)
+    expected = module(torch.tensor(x))[0].detach().numpy()
+    rnn = Recurrent("gru", 3, 5, num_layers=2, bidirectional=True)
+    rnn.load_state_dict(values, convention="torch")
+    for ours in (rnn, Recurrent.from_state_dict(values, convention="torch")):
+        close(ours(x)[0], expected, "output")
+    back = rnn.to_torch()
+    for name, value in module.state_dict().items():
+        assert torch.equal(back.state_dict()[name], value)
+
+
+def test_dropout_of_a_network_of_a_module_is_seeded(torch: Any) -> None:
+    module = torch.nn.LSTM(3, 5, num_layers=2, dropout=0.5)
+    x = np.linspace(-1, 1, 30, dtype=np.float32).reshape(5, 2, 3)
+    first, same, other = (Recurrent.from_torch(module, seed=seed).forward(x)[0] for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, same)
+    assert not np.array_equal(first, other)
+
+
 def test_one_layer_with_dropout_goes_there_in_silence(torch: Any) -> None:
     assert Recurrent("lstm", 3, 5, dropout=0.5).to_torch().dropout == 0.5
 
@@ -124,12 +147,16 @@ def test_one_layer_with_dropout_goes_there_in_silence(torch: Any) -> None:
 def test_refusals(torch: Any) -> None:
     gru = torch.nn.GRU(3, 5).state_dict()
     mixed = {name: value.numpy() if "bias" in name else value for name, value in gru.items()}
-    advice = "use GRU(update='carry', reset='after')"
+    advice = "write convention='torch' for PyTorch's, convention='rnncore' for those of this cell"
     for call, error, message in (
         (lambda: Recurrent("gru", 3, 5).load_state_dict(gru), ValueError, advice),
         (lambda: Recurrent("gru", 3, 5).load_state_dict(mixed), ValueError, advice),
         (lambda: Recurrent(GRU("carry", "before"), 3, 5).load_state_dict(gru), ValueError, advice),
-        (lambda: Recurrent("gru", 3, 5).to_torch(), ValueError, advice),
+        (
+            lambda: Recurrent(GRU("carry", "before"), 3, 5).to_torch(),
+            ValueError,
+            "to_torch: GRU(update='carry', reset='before') has no counterpart in PyTorch, which has RNN (tanh, relu), ",
+        ),
         (lambda: Recurrent(type("Mine", (LSTM,), {})(), 3, 5).to_torch(), ValueError, "has no counterpart in PyTorch"),
         (
             lambda: Recurrent(Elman("sigmoid"), 3, 5).to_torch(),

@@ -1,0 +1,127 @@
+"""Parameters by name from outside a network: whose convention they have, and the network that they make."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rnncore_kernels.cells import GRU, LSTM, Cell
+from rnncore_kernels.contract import Array
+
+from .architecture import Architecture
+from .described import describe_cell, find_cell
+from .errors import describe
+from .parameters import Parameters
+from .pytorch import CARRY, from_pytorch, is_tensor, to_numpy
+
+if TYPE_CHECKING:
+    from .recurrent import Recurrent
+
+CONVENTIONS = ("rnncore", "torch")
+"""Whose cell the rows of weights are for: they differ in the GRU's update gate, which is the other way round."""
+
+
+class StateDict(dict[str, Array]):
+    """Parameters by name that say whose they are, from `Recurrent.state_dict`; what `dict` makes of it does not.
+
+    Attributes:
+        cell: name and options of the cell, as `Recurrent.save` writes them.
+    """
+
+    def __init__(self, values: Mapping[str, Array], cell: dict[str, Any]) -> None:
+        super().__init__(values)
+        self.cell = cell
+
+    def copy(self) -> StateDict:
+        """A shallow copy that says whose they are, too."""
+        return copy.copy(self)
+
+    def __reduce__(self) -> Any:
+        return StateDict, (dict(self), self.cell)
+
+
+def read_state_dict(
+    architecture: Architecture, xp: ModuleType, values: Any, convention: str | None
+) -> Mapping[str, Array]:
+    """The values as a network of this architecture has them; see `Recurrent.load_state_dict` for the errors."""
+    cell, origin = architecture.cell, _origin(values, convention)
+    if origin is not None:
+        own = describe_cell(cell)
+        if origin != own and (isinstance(cell, GRU) or origin["name"] == GRU.name):
+            raise ValueError(
+                f"state_dict: expected the parameters of {cell!r}, got those of the cell {origin['name']!r} with "
+                f"{origin['options']}: make the network with that cell, or write "
+                f"load_state_dict(dict(values), convention='rnncore') to read them as this one's all the same"
+            )
+    elif convention is None and isinstance(cell, GRU) and cell != CARRY:
+        raise ValueError(
+            f"state_dict: expected parameters that say whose GRU they are for, as {cell!r} is not PyTorch's, got a "
+            f"{type(values).__name__} without a word: write convention='torch' for PyTorch's, convention='rnncore' for "
+            f"those of this cell, from a copy of a state_dict or a file"
+        )
+    arrays = {name: to_numpy(name, value) if is_tensor(value) else value for name, value in values.items()}
+    if xp is not np:
+        arrays = {name: xp.asarray(value) if isinstance(value, np.ndarray) else value for name, value in arrays.items()}
+    return from_pytorch(architecture, xp, arrays) if convention == "torch" else arrays
+
+
+def from_state_dict(
+    kind: type[Recurrent], values: Any, *, convention: str | None, cell: str | Cell | None, **options: Any
+) -> Recurrent:
+    """See `Recurrent.from_state_dict`."""
+    origin = _origin(values, convention)
+    of_x, of_h = (tuple(getattr(values.get(f"weight_{name}_l0"), "shape", ())) for name in ("ih", "hh"))
+    if len(of_x) != 2 or len(of_h) != 2 or not of_h[1]:
+        raise ValueError(
+            f"state_dict: expected weight_ih_l0 (gates*hidden_size, input_size) and weight_hh_l0 (gates*hidden_size, "
+            f"hidden_size) among its arrays, got {', '.join(map(str, values)) or 'none'}"
+        )
+    if cell is None:
+        cell = _cell_of(origin, convention, of_h[0] // of_h[1])
+    layers = 1
+    while f"weight_ih_l{layers}" in values:
+        layers += 1
+    rnn = kind(
+        cell,
+        int(of_x[1]),
+        int(of_h[1]),
+        num_layers=layers,
+        bidirectional="weight_ih_l0_reverse" in values,
+        bias="bias_ih_l0" in values,
+        dtype=str(getattr(values["weight_ih_l0"], "dtype", "")).removeprefix("torch."),
+        **options,
+    )
+    rnn.load_state_dict(values, convention)
+    return rnn
+
+
+def _origin(values: Any, convention: str | None) -> dict[str, Any] | None:
+    """The cell that the values say they are of; None if they do not. Refuses what is no mapping or no convention."""
+    if convention is not None and convention not in CONVENTIONS:
+        raise ValueError(f"convention: expected None, {' or '.join(map(repr, CONVENTIONS))}, got {convention!r}")
+    if not isinstance(values, Mapping):
+        raise TypeError(f"state_dict: expected a mapping from names to arrays, got {describe(values)}")
+    origin = values.cell if isinstance(values, StateDict) else None
+    if isinstance(values, Parameters):
+        origin = describe_cell(values.cell)
+    if origin is not None and convention == "torch":
+        raise ValueError(
+            f"convention: expected None or 'rnncore' for the parameters of a Recurrent, which are of the cell "
+            f"{origin['name']!r} with {origin['options']}, got 'torch'"
+        )
+    return origin
+
+
+def _cell_of(origin: dict[str, Any] | None, convention: str | None, gates: int) -> Cell:
+    if origin is not None:
+        return find_cell("state_dict", origin, None)
+    if convention == "torch" and gates in (3, 4):
+        return LSTM() if gates == 4 else CARRY
+    raise ValueError(
+        "cell: expected 'rnn', 'lstm', 'gru' or an instance of Cell, got None, and the values do not say it: with "
+        "convention='torch' three gates are a GRU and four an LSTM, and state_dict of a Recurrent has its cell"
+    )
