@@ -13,6 +13,7 @@ from rnncore_kernels.contract import Array, LayerWeights
 from .architecture import Architecture
 from .devices import as_array, check_current, namespace_of
 from .errors import describe
+from .live import Live
 
 
 class Parameters(Mapping[str, Array]):
@@ -21,24 +22,24 @@ class Parameters(Mapping[str, Array]):
     `parameters[name] = values` and `update` check name, shape and dtype, then copy the values into the array.
     """
 
-    def __init__(self, architecture: Architecture, arrays: dict[str, Array]) -> None:
+    def __init__(self, architecture: Architecture, live: Live) -> None:
         self._architecture = architecture
-        self._arrays = arrays
+        self._live = live
 
     def __getitem__(self, name: str) -> Array:
         try:
-            return self._arrays[name]
+            return self._live.hand_out(name)
         except KeyError:
-            raise KeyError(f"no parameter {name!r}; there are {', '.join(self._arrays)}") from None
+            raise KeyError(f"no parameter {name!r}; there are {', '.join(self)}") from None
 
     def __setitem__(self, name: str, values: Array) -> None:
         self.update({name: values})
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._arrays)
+        return iter(self._live.arrays)
 
     def __len__(self) -> int:
-        return len(self._arrays)
+        return len(self._live.arrays)
 
     def __eq__(self, other: object) -> bool:
         # Equality of values is a question for numpy, name by name.
@@ -56,9 +57,9 @@ class Parameters(Mapping[str, Array]):
             raise TypeError(f"parameters: expected a mapping from names to arrays, got {describe(values)}")
         checked = {name: self._check(name, self[name], value) for name, value in values.items()}
         # Copied before the first write, as values may be views of other parameters.
-        new = {name: value.copy() for name, value in checked.items() if value is not self._arrays[name]}
+        new = {name: value.copy() for name, value in checked.items() if value is not self[name]}
         for name, value in new.items():
-            self._arrays[name][...] = value
+            self[name][...] = value
 
     def _check(self, name: str, current: Array, value: Any) -> Array:
         xp = namespace_of(current)
@@ -85,7 +86,7 @@ class Parameters(Mapping[str, Array]):
 
     def layers(self) -> list[LayerWeights]:
         """The arrays of each layer and direction, in the order of the state."""
-        return self._architecture.by_layer(self._arrays)
+        return self._architecture.by_layer(self)
 
 
 def initial_values(architecture: Architecture, seed: np.random.SeedSequence) -> dict[str, Array]:

@@ -18,6 +18,7 @@ from .described import Described
 from .errors import describe
 from .frozen import Frozen
 from .gradients import Gradients
+from .live import Kept, Live
 from .parameters import Parameters, initial_values
 from .registry import make_engine, resolve
 from .stack import Stack
@@ -94,7 +95,9 @@ class Recurrent(Described):
         xp = self._engine.xp
         values = initial_values(self._architecture, of_parameters)
         arrays = {name: xp.asarray(value) for name, value in values.items()}
-        self._parameters = Parameters(self._architecture, arrays)
+        self._live = Live(arrays)
+        self._parameters = Parameters(self._architecture, self._live)
+        self._kept: Kept | None = None
 
     # Inference ---------------------------------------------------------------------------------------------------
 
@@ -153,7 +156,7 @@ class Recurrent(Described):
         Raises:
             ValueError, TypeError: an argument is wrong, or what `feedback` returned.
         """
-        return self.freeze().generate(x_0, steps, state, feedback)
+        return self._inference(copy=True).generate(x_0, steps, state, feedback)
 
     def freeze(self) -> Frozen:
         """An immutable copy for inference: `f(x, state, lengths, return_sequence)`, `f.step`, `f.generate`.
@@ -161,7 +164,7 @@ class Recurrent(Described):
         Its weights are packed once, so it is the fastest way to compute, and later changes of the parameters do not
         reach it. It may be called from several threads at once.
         """
-        return Frozen(self._pack(copy=True, backward=False))
+        return self._frozen(self._live.arrays)
 
     # Training ----------------------------------------------------------------------------------------------------
 
@@ -182,7 +185,7 @@ class Recurrent(Described):
         x_kept = xp.array(x, order="C")
         layout.clear_padding(x_kept)
         output = layout.empty_sequence(arch.output_size)
-        stack = self._pack(copy=True, backward=True)
+        stack = self._pack(self._live.arrays, copy=True, backward=True)
         drawn = self._rng.bit_generator.state if arch.dropout else None
         try:
             tapes = stack.forward(x_kept, states, layout.rows, output, self._rng)
@@ -229,7 +232,7 @@ class Recurrent(Described):
 
     def state_dict(self) -> dict[str, Array]:
         """A copy of the parameters by name."""
-        return {name: array.copy() for name, array in self._parameters.items()}
+        return {name: array.copy() for name, array in self._live.arrays.items()}
 
     def load_state_dict(self, values: Mapping[str, Any]) -> None:
         """Set all parameters, from `state_dict` or from a PyTorch module's; if one is refused, none is changed.
@@ -338,21 +341,38 @@ class Recurrent(Described):
             ValueError, TypeError: `steps` or `batch` is not such an integer.
         """
         steps, batch = check_integer("steps", steps, 1), check_integer("batch", batch, 1)
-        weights = self._parameters.layers()[0]
+        weights = self._architecture.by_layer(self._live.arrays)[0]
         return self._engine.impl(self._architecture.cell, weights, steps, batch, training=training)
 
     def __repr__(self) -> str:
         return f"Recurrent({self._architecture.describe()}, backend={self._backend!r})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_engine"}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_engine", "_kept")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._engine = make_engine(resolve(self._backend), self._num_threads)
+        self._kept = None
 
-    def _pack(self, *, copy: bool, backward: bool) -> Stack:
-        return Stack.pack(self._architecture, self._engine, self._parameters.layers(), copy=copy, backward=backward)
+    def _pack(self, arrays: Mapping[str, Array], *, copy: bool, backward: bool) -> Stack:
+        arch = self._architecture
+        return Stack.pack(arch, self._engine, arch.by_layer(arrays), copy=copy, backward=backward)
 
-    def _inference(self) -> Frozen:
-        return Frozen(self._pack(copy=False, backward=False))
+    def _frozen(self, arrays: Mapping[str, Array], *, copy: bool = True) -> Frozen:
+        return Frozen(self._pack(arrays, copy=copy, backward=False))
+
+    def _inference(self, *, copy: bool = False) -> Frozen:
+        """The network with its parameters as they are; packed anew only if one may have changed since it last was.
+
+        What it packs for one call alone stays right after that call, and whatever is written meanwhile, with `copy`.
+        """
+        live, was = self._live, self._kept
+        kept = None if was is None else live.check(was)
+        # On a GPU, streams and captured graphs would have to know that one call uses what another packed.
+        if kept is None and self._engine.xp is np:
+            self._kept = was = None
+            kept = live.keep(self._frozen, self._engine.compared_bytes)
+        if kept is not was:
+            self._kept = kept
+        return self._frozen(live.arrays, copy=copy) if kept is None else kept.frozen

@@ -141,6 +141,9 @@ class Engine(Protocol, Generic[Packed, Residuals]):
     min_block_steps: int
     """Fewest steps of a run that are worth a call, where a deep network is computed in blocks of steps."""
 
+    compared_bytes: int = 4 << 20
+    """Most bytes of weights that are compared with a copy in less time than packing with copy=False takes."""
+
     def pack(self, cell: Cell, weights: LayerWeights, *, copy: bool, backward: bool) -> Packed:
         """Arrange weights for the calls below.
 

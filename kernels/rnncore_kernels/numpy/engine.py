@@ -25,6 +25,7 @@ class NumpyEngine(Engine[NumpyPacked, list[Residuals]]):
 
     xp: ModuleType = np
     min_block_steps = 16
+    compared_bytes = 1 << 20
 
     def __init__(self, num_threads: int | None = None) -> None:
         self.num_threads = num_threads

@@ -1,0 +1,437 @@
+"""Packed weights are kept between calls, and no call computes with parameters as they were before."""
+
+from __future__ import annotations
+
+import copy
+import ctypes
+import itertools
+import pickle
+import sys
+import threading
+import weakref
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from conftest import Array, require_peer
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rnncore import Recurrent, live
+
+X = np.random.default_rng(0).standard_normal((5, 2, 3)).astype(np.float32)
+
+
+def make(backend: str, **options: Any) -> Recurrent:
+    return Recurrent("lstm", 3, 4, backend=backend, seed=0, **options)
+
+
+def count_packs(rnn: Recurrent) -> list[bool]:
+    """A list that grows by an item with each layer and direction that is packed."""
+    packs: list[bool] = []
+    pack = rnn._engine.pack
+
+    def counted(*arguments: Any, copy: bool, **options: Any) -> Any:
+        packs.append(copy)
+        return pack(*arguments, copy=copy, **options)
+
+    cast(Any, rnn._engine).pack = counted
+    return packs
+
+
+def assert_current(rnn: Recurrent) -> None:
+    """Everything that computes without `freeze` computes what a network frozen now does."""
+    frozen, x_t = rnn.freeze(), np.ones((2, rnn.input_size), np.float32)
+    np.testing.assert_array_equal(rnn.step(x_t)[0], frozen.step(x_t)[0])
+    np.testing.assert_array_equal(rnn(X)[0], frozen(X)[0])
+    feedback: Callable[[Array], Array] = lambda y: y[:, :3].copy()  # noqa: E731
+    np.testing.assert_array_equal(rnn.generate(x_t, 2, None, feedback)[0], frozen.generate(x_t, 2, None, feedback)[0])
+
+
+def call_all(rnn: Recurrent) -> None:
+    rnn(X)
+    rnn.step(X[0])
+    rnn.generate(X[0], 2, feedback=lambda y: y[:, :3].copy())
+
+
+@pytest.mark.parametrize("options", [{}, {"num_layers": 2}, {"bias": False}])
+def test_weights_are_packed_once_until_a_parameter_is_handed_out(backend: str, options: dict[str, Any]) -> None:
+    rnn = make(backend, **options)
+    layers = rnn.num_layers
+    packs = count_packs(rnn)
+    for _ in range(3):
+        call_all(rnn)
+        rnn.state_dict()
+        rnn.impl(5, 2)
+    assert len(packs) == layers
+    for name in rnn.parameters:
+        rnn.parameters[name] *= 2
+    for _ in range(3):
+        call_all(rnn)
+    assert len(packs) == 2 * layers
+
+
+def test_a_loop_over_the_parameters_leaves_one_of_them_held(backend: str) -> None:
+    rnn = make(backend)
+    packs = count_packs(rnn)
+    for values in rnn.parameters.values():
+        values += 0.5
+    for _ in range(3):
+        call_all(rnn)
+    assert len(packs) == 1
+    values -= 0.25
+    assert_current(rnn)
+
+
+def test_all_are_held_and_none_is_written(backend: str) -> None:
+    rnn = make(backend)
+    held = dict(rnn.parameters)
+    packs = count_packs(rnn)
+    for _ in range(3):
+        call_all(rnn)
+    assert len(packs) == 1
+    for values in held.values():
+        values[..., -1] += 1
+        assert_current(rnn)
+
+
+def test_copies_of_what_nobody_has_any_more_are_dropped() -> None:
+    rnn = make("numpy")
+    held = list(rnn.parameters.values())
+    rnn(X)
+    assert len(rnn._kept.copies) == 4  # type: ignore[union-attr]
+    del held[1:]
+    rnn(X)
+    assert list(rnn._kept.copies) == ["weight_ih_l0"]  # type: ignore[union-attr]
+    held[0][0, 0] += 1
+    assert_current(rnn)
+
+
+def write_to_ctypes(values: Any) -> Callable[[], object]:
+    memory = np.ctypeslib.as_ctypes(values)
+    return lambda: ctypes.memset(memory, 1, 4)
+
+
+def write_to_pointer(values: Any) -> Callable[[], object]:
+    pointer = values.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+    return lambda: pointer.__setitem__(0, 3.0)
+
+
+def write_to_weak_reference(values: Any) -> Callable[[], object]:
+    reference = weakref.ref(values)
+    return lambda: cast(Any, reference()).__setitem__(..., 3.0)
+
+
+def write_to_iterator(values: Any) -> Callable[[], object]:
+    iterator = np.nditer(values, op_flags=[["readwrite"]])
+    return lambda: iterator[0].__setitem__(..., 3.0)
+
+
+def write_with_torch(values: Any) -> Callable[[], object]:
+    import torch  # pyright: ignore[reportMissingImports]
+
+    tensor = torch.from_numpy(values)[1:]
+    return lambda: tensor.fill_(3.0)
+
+
+def write_with_dlpack(values: Any) -> Callable[[], object]:
+    other = np.from_dlpack(values)
+    if not other.flags.writeable:
+        pytest.skip("this NumPy reads through DLPack only")
+    return lambda: other.fill(3.0)
+
+
+def writer(view: Callable[[Any], Any]) -> Callable[[Any], Callable[[], object]]:
+    """What keeps a view, and writes to it later."""
+
+    def hold(values: Any) -> Callable[[], object]:
+        held = view(values)
+        return lambda: held.__setitem__(0, 3.0)
+
+    return hold
+
+
+HOLDERS: dict[str, Callable[[Any], Callable[[], object]]] = {
+    "itself": writer(lambda values: values),
+    "asarray": writer(np.asarray),
+    "view of a view": writer(lambda values: values[1:][1:].T),
+    "subclass": writer(lambda values: values.view(np.recarray)[2:]),
+    "as_strided": writer(lambda values: np.lib.stride_tricks.as_strided(values[2:], (2, 2), (4, 4))),
+    "flat": writer(lambda values: values.flat),
+    "memoryview": writer(lambda values: memoryview(values).cast("B").cast("f")),
+    "frombuffer": writer(lambda values: np.frombuffer(memoryview(values).cast("B")[8:], np.float32)),
+    "of its buffer": writer(lambda values: np.ndarray((3,), np.float32, buffer=values.data)),
+    "ctypes": write_to_ctypes,
+    "pointer": write_to_pointer,
+    "weak reference": write_to_weak_reference,
+    "iterator": write_to_iterator,
+    "dlpack": write_with_dlpack,
+    "torch": write_with_torch,
+}
+
+
+@pytest.mark.parametrize("way", HOLDERS)
+@pytest.mark.parametrize("name", ["weight_hh_l0", "bias_hh_l0"])
+def test_who_has_a_parameter_from_long_ago(backend: str, way: str, name: str, request: pytest.FixtureRequest) -> None:
+    if way == "torch":
+        require_peer(request, "torch")
+    rnn = make(backend)
+    call_all(rnn)
+    write = HOLDERS[way](rnn.parameters[name])
+    for _ in range(3):
+        before, _ = rnn(X)
+    write()
+    assert not np.array_equal(rnn(X)[0], before)
+    assert_current(rnn)
+    del write
+    assert_current(rnn)
+
+
+def test_what_was_written_and_let_go_between_two_calls(backend: str) -> None:
+    rnn = make(backend)
+    for write in (
+        lambda: rnn.parameters["weight_hh_l0"].fill(0.5),
+        lambda: rnn.parameters.update({"weight_hh_l0": np.ones((16, 4), np.float32)}),
+        lambda: rnn.parameters.layers()[0].weight_hh.fill(0.25),
+        lambda: rnn.load_state_dict(Recurrent("lstm", 3, 4, seed=1).state_dict()),
+        lambda: copy.copy(rnn.parameters)["weight_hh_l0"].fill(0.75),
+        lambda: copy.copy(rnn).parameters["weight_hh_l0"].fill(0.125),
+    ):
+        before, _ = rnn(X)
+        write()  # type: ignore[no-untyped-call]
+        assert not np.array_equal(rnn(X)[0], before)
+        assert_current(rnn)
+
+
+def test_bits_are_compared() -> None:
+    rnn = make("numpy")
+    bias = rnn.parameters["bias_ih_l0"]
+    bias[0] = np.nan
+    packs = count_packs(rnn)
+    rnn(X)
+    rnn(X)
+    assert len(packs) == 1
+    bias.view(np.uint32)[0] ^= 1
+    assert np.isnan(bias[0])
+    rnn(X)
+    assert len(packs) == 2
+    bias[0] = 0.0
+    rnn(X)
+    bias[0] = -0.0
+    rnn(X)
+    assert len(packs) == 4
+
+
+def test_many_bytes_that_are_held_are_not_compared(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rnn = make(backend)
+    monkeypatch.setattr(rnn._engine, "compared_bytes", 100)
+    held = dict(rnn.parameters)
+    packs = count_packs(rnn)
+    for _ in range(2):
+        before, _ = rnn(X)
+    assert packs == [False, False]
+    held["weight_hh_l0"] += 1
+    assert not np.array_equal(rnn(X)[0], before)
+    assert_current(rnn)
+    for name in list(held)[1:]:
+        del held[name]
+    packs.clear()
+    rnn(X)
+    rnn(X)
+    assert packs == [False, False]
+    held.clear()
+    rnn(X)
+    rnn(X)
+    assert packs == [False, False, True]
+
+
+def test_where_references_are_not_counted_all_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "COUNTED", False)
+    rnn = make("numpy")
+    packs = count_packs(rnn)
+    rnn(X)
+    rnn(X)
+    assert len(packs) == 1
+    assert len(rnn._kept.copies) == 4  # type: ignore[union-attr]
+    rnn._live.arrays["weight_hh_l0"][...] = 1
+    assert_current(rnn)
+
+
+def out_of_band(rnn: Recurrent) -> Recurrent:
+    buffers: list[pickle.PickleBuffer] = []
+    data = pickle.dumps(rnn, 5, buffer_callback=buffers.append)
+    return cast(Recurrent, pickle.loads(data, buffers=[bytearray(b.raw()) for b in buffers]))
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda rnn: pickle.loads(pickle.dumps(rnn)), out_of_band])
+def test_copies_share_nothing_that_is_kept(backend: str, duplicate: Any) -> None:
+    rnn = make(backend)
+    rnn(X)
+    other = duplicate(rnn)
+    assert other._kept is None
+    packs = count_packs(other)
+    call_all(other)
+    call_all(other)
+    assert len(packs) == 1
+    assert not cast(Any, other)._kept.copies
+    assert list(dict.fromkeys(values.flags.owndata for values in other.parameters.values())) == [True]
+    other.parameters["weight_hh_l0"] += 1
+    assert not np.array_equal(other(X)[0], rnn(X)[0])
+    assert_current(other)
+    assert_current(rnn)
+
+
+def test_a_generation_keeps_what_it_began_with(backend: str) -> None:
+    rnn = make(backend)
+    held, frozen = dict(rnn.parameters), rnn.freeze()
+    rnn(X)
+
+    def feedback(y: Array) -> Array:
+        for values in held.values():
+            values += 1
+        rnn(X)
+        return y[:, :3].copy()
+
+    outputs, _ = rnn.generate(X[0], 4, feedback=feedback)
+    np.testing.assert_array_equal(outputs, frozen.generate(X[0], 4, feedback=lambda y: y[:, :3].copy())[0])
+
+
+class Interruption(BaseException):
+    pass
+
+
+def at_line(number: int, call: Callable[[], object], meanwhile: Callable[[], object]) -> bool:
+    """Do something just before a line that `call` executes in rnncore, counted from 1; False if there are fewer."""
+    seen = 0
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal seen
+        if not frame.f_code.co_filename.endswith(("live.py", "parameters.py", "recurrent.py")):
+            return None
+        if event == "line":
+            seen += 1
+            if seen == number:
+                meanwhile()
+        return trace
+
+    sys.settrace(trace)
+    try:
+        call()
+    except Interruption:
+        pass
+    finally:
+        sys.settrace(None)
+    return seen >= number
+
+
+def interrupt(rnn: Recurrent, held: dict[str, Array]) -> None:
+    raise Interruption
+
+
+def compute(rnn: Recurrent, held: dict[str, Array]) -> None:
+    call_all(rnn)
+
+
+def write(rnn: Recurrent, held: dict[str, Array]) -> None:
+    rnn.parameters["bias_hh_l0"] += 1
+    rnn.parameters.update({name: np.full_like(rnn.parameters[name], 0.5) for name in ("weight_hh_l0", "bias_ih_l0")})
+
+
+def write_and_let_go(rnn: Recurrent, held: dict[str, Array]) -> None:
+    for values in held.values():
+        values += 1
+    held.clear()
+
+
+Meanwhile = Callable[[Recurrent, dict[str, Array]], None]
+
+
+@pytest.mark.parametrize("names", [[], ["weight_hh_l0"], ["weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"]])
+@pytest.mark.parametrize("meanwhile", [interrupt, compute, write, write_and_let_go])
+@pytest.mark.parametrize("call", [write, compute])
+@pytest.mark.parametrize("changed", [False, True])
+def test_between_any_two_lines(call: Meanwhile, meanwhile: Meanwhile, names: list[str], changed: bool) -> None:
+    """An interruption, or another thread, in a write or a call leaves nothing that later calls do not see."""
+    for number in itertools.count(1):
+        rnn = make("numpy")
+        held = {name: rnn.parameters[name] for name in names}
+        rnn(X)
+        if changed:
+            rnn.parameters["bias_ih_l0"].fill(0.25)
+        if not at_line(number, lambda: call(rnn, held), lambda: meanwhile(rnn, held)):  # noqa: B023
+            break
+        assert_current(rnn)
+        write_and_let_go(rnn, held)
+        assert_current(rnn)
+    assert number > 9
+
+
+def test_a_write_during_a_call_that_is_taken_back() -> None:
+    for number in itertools.count(1):
+        rnn = make("numpy")
+        held = rnn.parameters["weight_hh_l0"]
+        before = held.copy()
+        if not at_line(number, lambda: rnn(X), lambda: held.fill(1)):  # noqa: B023
+            break
+        held[...] = before
+        assert_current(rnn)
+
+
+def test_threads_that_compute_while_another_writes(backend: str) -> None:
+    rnn = make(backend)
+    rounds, errors = 200, []
+    done = threading.Event()
+
+    def compute_on() -> None:
+        try:
+            while not done.is_set():
+                rnn.step(X[0])
+                rnn(X)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=compute_on) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        held = None
+        for value in range(rounds):
+            if value % 3 == 0:
+                held = rnn.parameters["weight_hh_l0"]
+            if held is not None:
+                held[...] = value / rounds
+            if value % 3 == 1:
+                held = None
+                rnn.parameters["bias_hh_l0"][...] = value / rounds
+            x_t = X[0]
+            np.testing.assert_array_equal(rnn.step(x_t)[0], rnn.freeze().step(x_t)[0])
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert not errors
+
+
+names = st.sampled_from(["weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"])
+
+
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(st.tuples(st.sampled_from(["take", "view", "drop", "write", "put", "call"]), names), max_size=25))
+def test_any_order_of_taking_writing_and_letting_go(backend: str, steps: list[tuple[str, str]]) -> None:
+    rnn, held = make(backend), {}
+    for number, (what, name) in enumerate(steps):
+        if what == "take":
+            held[name] = rnn.parameters[name]
+        elif what == "view":
+            held[name] = rnn.parameters[name][2:]
+        elif what == "drop":
+            held.pop(name, None)
+        elif what == "write" and name in held:
+            held[name].reshape(-1)[-1] = number
+        elif what == "put":
+            rnn.parameters[name].reshape(-1)[0] = number
+        elif what == "call":
+            np.testing.assert_array_equal(rnn.step(X[0])[0], rnn.freeze().step(X[0])[0])
+    assert_current(rnn)
