@@ -161,8 +161,40 @@ def read_grad_output(layout: Layout, grad_output: Any) -> Array | None:
     if grad.shape != shape:
         swapped = grad.ndim == 3 and (*grad.shape[1::-1], grad.shape[2]) == shape
         hint = f": time and batch look swapped; batch_first={architecture.batch_first} here" if swapped else ""
+        if grad.shape == _last_axes(layout)[1]:
+            hint = ": the cotangent of each row's last output is grad_last"
         raise ValueError(f"grad_output: expected {axes}, got {grad.shape}{hint}")
     return layout.sequence_in(grad)
+
+
+def read_grad_last(layout: Layout, grad_last: Any) -> Array | None:
+    """Check the cotangent of the output of each row's last step; as (B, D*H)."""
+    if grad_last is None:
+        return None
+    axes, shape = _last_axes(layout)
+    grad = _read_array("grad_last", grad_last, lambda: axes, layout.architecture, layout.xp)
+    if grad.shape != shape:
+        hint = ": the cotangent of the whole output is grad_output" if grad.ndim == len(shape) + 1 else ""
+        raise ValueError(f"grad_last: expected {axes}, got {grad.shape}{hint}")
+    return grad.reshape(layout.batch, layout.architecture.output_size)
+
+
+def refuse_grad_output(layout: Layout, grad_output: Any) -> None:
+    """Raise ValueError for a cotangent of the output that `forward` with return_sequence=False did not return."""
+    if grad_output is not None:
+        raise ValueError(
+            f"grad_output: expected None, as forward with return_sequence=False has no such output, got "
+            f"{describe(grad_output)}: pass the cotangent of its first result, {_last_axes(layout)[0]}, as grad_last"
+        )
+
+
+def _last_axes(layout: Layout) -> tuple[str, tuple[int, ...]]:
+    """Axes and shape of the output of each row's last step."""
+    architecture = layout.architecture
+    width = f"{'2*' if architecture.bidirectional else ''}hidden_size={architecture.output_size}"
+    if layout.unbatched:
+        return f"({width},)", (architecture.output_size,)
+    return f"(B={layout.batch}, {width})", (layout.batch, architecture.output_size)
 
 
 def _engine_ready(xp: ModuleType, array: Array) -> Array:

@@ -91,11 +91,18 @@ class Live:
         if not COUNTED or _references(self.arrays, name) != UNHELD:
             return True
         array = self.arrays[name]
-        return weakref.getweakrefcount(array) > 0 or not array.flags.owndata
+        return weakref.getweakrefcount(array) > 0 or not _owns_memory(array)
 
     def __getstate__(self) -> dict[str, Array]:
         return self.arrays
 
     def __setstate__(self, arrays: dict[str, Array]) -> None:
-        # Unpickled arrays may lie in a buffer of the pickle's.
-        self.__init__({name: a if a.flags.owndata else a.copy() for name, a in arrays.items()})  # type: ignore[misc]
+        # An unpickled array may lie in a buffer of the pickle's.
+        owned = {name: array if _owns_memory(array) else array.copy() for name, array in arrays.items()}
+        self.__init__(owned)  # type: ignore[misc]
+
+
+def _owns_memory(array: Array) -> bool:
+    # Which flags arrays of a GPU have is up to their library.
+    owns: bool = getattr(array.flags, "owndata", True)
+    return owns

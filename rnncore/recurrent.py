@@ -13,7 +13,8 @@ from rnncore_kernels.cells import Cell
 from rnncore_kernels.contract import Array
 
 from .architecture import check_integer, check_seed, check_threads, make_architecture
-from .arguments import read_grad_output, read_sequence, read_states
+from .arguments import read_sequence, read_states
+from .cotangents import read_cotangents
 from .described import Described, describe_cell
 from .errors import describe
 from .frozen import Frozen
@@ -127,7 +128,10 @@ class Recurrent(Described):
         return self._inference()(x, state, lengths, return_sequence)
 
     def step(self, x_t: Array, state: Any = None) -> tuple[Array, Any]:
-        """Compute one step of a stream: `y_t, state = rnn.step(x_t, state)`. For many steps, `freeze()` first.
+        """Compute one step of a stream: `y_t, state = rnn.step(x_t, state)`.
+
+        Weights stay packed from call to call until a parameter may have been written to (see `parameters`), so that a
+        step costs as much as one of `freeze()`, but for the comparison of parameters that somebody holds.
 
         Args:
             x_t: (B, I), or (I,) without a batch.
@@ -164,20 +168,24 @@ class Recurrent(Described):
     def freeze(self) -> Frozen:
         """An immutable copy for inference: `f(x, state, lengths, return_sequence)`, `f.step`, `f.generate`.
 
-        Its weights are packed once, so it is the fastest way to compute, and later changes of the parameters do not
-        reach it. It may be called from several threads at once.
+        Its weights are packed once, and later changes of the parameters do not reach it. It may be called from several
+        threads at once.
         """
         return self._frozen(self._live.arrays)
 
     # Training ----------------------------------------------------------------------------------------------------
 
-    def forward(self, x: Array, state: Any = None, lengths: Any = None) -> tuple[Array, Any, Tape]:
+    def forward(
+        self, x: Array, state: Any = None, lengths: Any = None, return_sequence: bool = True
+    ) -> tuple[Array, Any, Tape]:
         """Compute a sequence and keep what `backward` needs; dropout is active. Arguments as in `__call__`.
 
-        For truncated back-propagation through time, pass the returned state to the next call.
+        For truncated back-propagation through time, pass the returned state to the next call. For many-to-one, with
+        return_sequence=False, there is no array of all outputs, and `backward` takes `grad_last`.
 
         Returns:
-            (output, state, tape): the arrays are yours to change; the tape keeps its own.
+            (output, state, tape): the shapes are those of `__call__`; the arrays are yours to change, the tape keeps
+            its own.
 
         Raises:
             ValueError, TypeError: an argument is wrong.
@@ -187,26 +195,32 @@ class Recurrent(Described):
         states = layout.new_states(read_states(layout, state))
         x_kept = xp.array(x, order="C")
         layout.clear_padding(x_kept)
-        output = layout.empty_sequence(arch.output_size)
+        output = layout.empty_sequence(arch.output_size) if return_sequence else None
+        last: Any = None if return_sequence else xp.zeros((layout.batch, arch.output_size), arch.dtype)
         stack = self._pack(self._live.arrays, copy=True, backward=True)
         drawn = self._rng.bit_generator.state if arch.dropout else None
         try:
-            tapes = stack.forward(x_kept, states, layout.rows, output, self._rng)
-            return layout.sequence_out(output), layout.states_out(states), Tape(stack, layout, tapes)
+            tapes = stack.forward(x_kept, states, layout.rows, output, last, self._rng)
+            result = layout.step_out(last) if output is None else layout.sequence_out(output)
+            return result, layout.states_out(states), Tape(stack, layout, tapes, output is not None)
         except BaseException:
             if drawn is not None:
                 # Tried again, after an interruption or with more memory, it drops the same elements.
                 self._rng.bit_generator.state = drawn
             raise
 
-    def backward(self, tape: Tape, grad_output: Array | None = None, grad_state: Any = None) -> Gradients:
-        """Back-propagation through time.
+    def backward(
+        self, tape: Tape, grad_output: Array | None = None, grad_state: Any = None, grad_last: Array | None = None
+    ) -> Gradients:
+        """Back-propagation through time. The cotangents add up where several are given.
 
         Args:
             tape: from `forward` of this network.
             grad_output: cotangent of the output, in its shape (what it holds past a row's end affects nothing); None
-                is 0.
+                is 0, as it must be where `forward` had return_sequence=False.
             grad_state: cotangent of the final state, shaped like the state; None is 0.
+            grad_last: cotangent of the output of each row's last step, (B, D*H) or (D*H,); None is 0. Rows without
+                steps have no such output, and what it holds for them affects nothing.
 
         Returns:
             Cotangents of x, of the initial state and of each parameter, for the parameters as they were in `forward`.
@@ -220,10 +234,9 @@ class Recurrent(Described):
             raise ValueError(
                 f"tape: expected one of this network, got one of Recurrent({tape.stack.architecture.describe()})"
             )
+        outputs, states = read_cotangents(tape, grad_output, grad_state, grad_last)
+        grad_x, layers = tape.stack.backward(tape.layers, outputs, states)
         layout = tape.layout
-        grad = read_grad_output(layout, grad_output)
-        states = layout.new_states(read_states(layout, grad_state, "grad_state"))
-        grad_x, layers = tape.stack.backward(tape.layers, grad, states)
         return Gradients(layout.sequence_out(grad_x), layout.states_out(states), self._architecture.by_name(layers))
 
     def reseed(self, seed: int | None) -> None:
@@ -238,7 +251,13 @@ class Recurrent(Described):
 
     @property
     def parameters(self) -> Parameters:
-        """Parameters by name: live arrays, writable in place. Names, shapes and gate order are PyTorch's."""
+        """Parameters by name: live arrays, writable in place. Names, shapes and gate order are PyTorch's.
+
+        Every call computes with what has been written to them, through whatever refers to them: the arrays, views,
+        buffers, tensors of other libraries. Inference keeps packed weights for the next call; those packed while
+        somebody held a parameter are used again only if its bytes are the same, which every call then compares. Who
+        writes through an address alone (`array.ctypes.data`) keeps the array as long as that.
+        """
         return self._parameters
 
     def state_dict(self) -> StateDict:

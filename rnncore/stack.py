@@ -97,36 +97,42 @@ class Stack:
 
     @quiet
     def forward(
-        self, x: Array, states: States, rows: Rows, output: Array, rng: np.random.Generator
+        self, x: Array, states: States, rows: Rows, output: Array | None, last: Array | None, rng: np.random.Generator
     ) -> tuple[LayerTape, ...]:
         """As `infer`, keeping what `backward` needs; `x` must not change while that lives and be 0 past a row's end."""
-        arch, tapes, below = self.architecture, [], x
+        arch, tapes = self.architecture, []
+        below: Any = x
         for layer in range(arch.num_layers):
             mask = None
             if layer > 0 and arch.dropout > 0:
                 mask = self.engine.xp.asarray(rng.random(below.shape, np.float32) >= arch.dropout)
                 below = self._drop(below, mask)
-            above = output if layer == arch.num_layers - 1 else self._empty(below)
-            tapes.append(LayerTape(self.engine.forward(self._runs(layer, below, states, above, None, rows)), mask))
+            top = layer == arch.num_layers - 1
+            above = output if top else self._empty(below)
+            runs = self._runs(layer, below, states, above, last if top else None, rows)
+            tapes.append(LayerTape(self.engine.forward(runs), mask))
             below = above
         return tuple(tapes)
 
     @quiet
     def backward(
-        self, tapes: Sequence[LayerTape], grad_output: Array | None, grad_states: States
+        self, tapes: Sequence[LayerTape], grad_output: Sequence[Array | None], grad_states: States
     ) -> tuple[Array, list[LayerWeights]]:
         """Gradient of x, and those of the weights of each layer and direction in the order of the states.
 
-        `grad_states` are overwritten with those of the initial states.
+        Args:
+            tapes: of the layers, from `forward`.
+            grad_output: (T, B, H) cotangent of each direction's output; None is 0.
+            grad_states: cotangents of the final states, overwritten with those of the initial states.
         """
         arch = self.architecture
         gradients: list[LayerWeights] = []
-        grad: Any = grad_output
+        grad: Any = None
         for layer in reversed(range(arch.num_layers)):
             runs = []
-            for direction, residuals in enumerate(tapes[layer].residuals):
+            parts = grad_output if layer == arch.num_layers - 1 else self.parts(grad)
+            for direction, (residuals, part) in enumerate(zip(tapes[layer].residuals, parts, strict=True)):
                 index = arch.state_index(layer, direction)
-                part = None if grad is None else self._part(grad, direction)
                 runs.append(BackwardRun(self.packed[index], residuals, part, tuple(g[index] for g in grad_states)))
             here = self.engine.backward(runs)
             grad = here[0].x
@@ -137,15 +143,20 @@ class Stack:
             gradients = [*(g.weights for g in here), *gradients]
         return grad, gradients
 
+    def parts(self, array: Array | None) -> list[Array | None]:
+        """The part of each direction, (..., H), in (..., D*H); None where there is no array."""
+        hidden, directions = self.architecture.hidden_size, self.architecture.num_directions
+        if array is None or directions == 1:
+            return [array] * directions
+        return [array[..., :hidden], array[..., hidden:]]
+
     def _runs(
         self, layer: int, below: Array, states: States, above: Array | None, last: Array | None, rows: Rows
     ) -> list[Run[Any]]:
         """The runs of a layer, one for each direction."""
         runs = []
-        for direction in range(self.architecture.num_directions):
+        for direction, (output, last_here) in enumerate(zip(self.parts(above), self.parts(last), strict=True)):
             index = self.architecture.state_index(layer, direction)
-            output = None if above is None else self._part(above, direction)
-            last_here = None if last is None else self._part(last, direction)
             state = tuple(s[index] for s in states)
             runs.append(Run(self.packed[index], below, state, output, last_here, rows, direction == 1))
         return runs
@@ -182,12 +193,6 @@ class Stack:
         arch = self.architecture
         empty: Array = self.engine.xp.empty((*below.shape[:2], arch.output_size), arch.dtype)
         return empty
-
-    def _part(self, array: Array, direction: int) -> Array:
-        if not self.architecture.bidirectional:
-            return array
-        hidden = self.architecture.hidden_size
-        return array[..., direction * hidden : (direction + 1) * hidden]
 
     def _drop(self, values: Array, mask: Array) -> Array:
         """Inverted dropout: what is kept is scaled so that its expectation is unchanged."""

@@ -19,6 +19,7 @@ class Tape:
     stack: Stack
     layout: Layout
     layers: tuple[LayerTape, ...]
+    return_sequence: bool
 
     def __copy__(self) -> Tape:
         return self

@@ -34,7 +34,7 @@ PTX = ["ptx"] if importlib.util.find_spec("numba_cuda") else []
 PTX_EVERY = ("test_dense", "test_deep_bidirectional_ragged")
 """Tests whose launches run under every schedule and for every architecture, and not for one in turn."""
 
-PTX_MODULES = ("test_against_oracle", "test_inference", "test_recorded", "test_training")
+PTX_MODULES = ("test_against_oracle", "test_inference", "test_many_to_one", "test_recorded", "test_training")
 """Tests of what engines compute."""
 
 settings.register_profile("rnncore", deadline=None, derandomize=True, print_blob=True)

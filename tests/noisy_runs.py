@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from records import made_up_record, workloads
 
+from rnncore.bench.grid import PRESETS
 from rnncore.bench.limits import Limits
 from rnncore.bench.measure import Settings
 from rnncore.bench.record import Record
@@ -40,7 +41,7 @@ BUSY = Noise(run=0.2, passes=0.15, rows=0.3, spikes=0.7)
 
 SHOWN = 0.5
 """Part of the machine's slowness that the yardstick shows."""
-QUICK, DEFAULT = Settings(repeats=6, passes=3, min_time=0.1), Settings(repeats=9, passes=3)
+QUICK, DEFAULT = PRESETS["quick"].settings, PRESETS["default"].settings
 GRIDS = {QUICK: 1, DEFAULT: 2}
 """Sizes of the presets' rows: as many as batches here times two hidden sizes."""
 

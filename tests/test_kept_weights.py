@@ -224,19 +224,27 @@ def test_bits_are_compared() -> None:
     assert len(packs) == 4
 
 
-def test_many_bytes_that_are_held_are_not_compared_where_packing_is_cheaper() -> None:
-    rnn = Recurrent("lstm", 3, 300, backend="numpy", seed=0)
-    x, held = np.ones((2, 1, 3), np.float32), dict(rnn.parameters)
+def test_many_bytes_that_are_held_are_not_compared(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rnn = make(backend)
+    monkeypatch.setattr(rnn._engine, "compared_bytes", 100)
+    held = dict(rnn.parameters)
     packs = count_packs(rnn)
     for _ in range(2):
-        before, _ = rnn(x)
+        before, _ = rnn(X)
     assert packs == [False, False]
     held["weight_hh_l0"] += 1
-    assert not np.array_equal(rnn(x)[0], before)
+    assert not np.array_equal(rnn(X)[0], before)
+    assert_current(rnn)
+    for name in list(held)[1:]:
+        del held[name]
+    packs.clear()
+    rnn(X)
+    rnn(X)
+    assert packs == [False, False]
     held.clear()
-    rnn(x)
-    rnn(x)
-    assert packs == [False, False, False, True]
+    rnn(X)
+    rnn(X)
+    assert packs == [False, False, True]
 
 
 def test_where_references_are_not_counted_all_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:

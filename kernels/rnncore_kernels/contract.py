@@ -15,7 +15,6 @@ residuals, but no array that is written.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
@@ -142,7 +141,7 @@ class Engine(Protocol, Generic[Packed, Residuals]):
     min_block_steps: int
     """Fewest steps of a run that are worth a call, where a deep network is computed in blocks of steps."""
 
-    compared_bytes: int = sys.maxsize
+    compared_bytes: int = 4 << 20
     """Most bytes of weights that are compared with a copy in less time than packing with copy=False takes."""
 
     def pack(self, cell: Cell, weights: LayerWeights, *, copy: bool, backward: bool) -> Packed:

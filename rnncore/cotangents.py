@@ -1,0 +1,52 @@
+"""The cotangents that `Recurrent.backward` is given, as the layers want them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from rnncore_kernels.contract import Array
+
+from .arguments import Layout, read_grad_last, read_grad_output, read_states, refuse_grad_output
+from .tape import Tape
+
+
+def read_cotangents(
+    tape: Tape, grad_output: Any, grad_state: Any, grad_last: Any
+) -> tuple[list[Array | None], tuple[Array, ...]]:
+    """Check the cotangents; those of each direction's output, (T, B, H) or None for 0, and new ones of the states."""
+    layout = tape.layout
+    if not tape.return_sequence:
+        refuse_grad_output(layout, grad_output)
+    outputs = tape.stack.parts(read_grad_output(layout, grad_output))
+    last = read_grad_last(layout, grad_last)
+    states = layout.new_states(read_states(layout, grad_state, "grad_state"))
+    if last is not None:
+        _add_last(layout, last, outputs, states[0])
+    return outputs, states
+
+
+@np.errstate(all="ignore")
+def _add_last(layout: Layout, grad_last: Array, grad_output: list[Array | None], grad_h: Array) -> None:
+    """Add `grad_last`, (B, D*H), to the cotangents of what else these outputs are, but in rows without steps.
+
+    `grad_h`, (L*D, B, H), is written; `grad_output` is replaced where it is added to.
+    """
+    if layout.steps == 0:
+        return
+    architecture, xp = layout.architecture, layout.xp
+    rows: Any = slice(None)
+    ends: Any = layout.steps - 1
+    if layout.lengths is not None:
+        some = np.flatnonzero(layout.lengths)
+        rows, ends = xp.asarray(some), xp.asarray(layout.lengths[some] - 1)
+    hidden, top = architecture.hidden_size, architecture.num_layers - 1
+    # Forward, it is the final h, which takes no cotangent of T steps; in reverse, it is the first output.
+    grad_h[architecture.state_index(top, 0)][rows] += grad_last[rows, :hidden]
+    if architecture.bidirectional:
+        reverse = grad_output[1]
+        shape = (layout.steps, layout.batch, hidden)
+        reverse = xp.zeros(shape, architecture.dtype) if reverse is None else reverse.copy()
+        reverse[ends, rows] += grad_last[rows, hidden:]
+        grad_output[1] = reverse
