@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from rnncore_kernels.contract import Array
+from rnncore_kernels.quiet import quiet
 
 from .errors import describe
 
@@ -32,6 +33,7 @@ class Gradients:
         return f"Gradients(x {self.x.shape}, {len(self.parameters)} parameters)"
 
 
+@quiet
 def clip_grad_norm(grads: Gradients | Mapping[str, Array], max_norm: float) -> float:
     """Scale the parameters' gradients in place so that their Euclidean norm, taken together, is at most `max_norm`.
 
@@ -58,16 +60,15 @@ def clip_grad_norm(grads: Gradients | Mapping[str, Array], max_norm: float) -> f
     for name, array in named.items():
         _check_scalable(name, array)
     arrays = list({id(array): array for array in named.values()}.values())
-    with np.errstate(all="ignore"):
-        magnitudes = [float(abs(array).max()) for array in arrays if array.size]
-        largest = math.nan if any(map(math.isnan, magnitudes)) else max(magnitudes, default=0.0)
-        if not math.isfinite(largest) or largest == 0:
-            return largest
-        # By the largest magnitude, so that no square overflows.
-        ratio = math.sqrt(sum(_sum_of_squares(array, largest) for array in arrays))
-        norm = largest * ratio
-        if norm > max_norm:
-            _scale(arrays, max_norm, largest, ratio)
+    magnitudes = [float(abs(array).max()) for array in arrays if array.size]
+    largest = math.nan if any(map(math.isnan, magnitudes)) else max(magnitudes, default=0.0)
+    if not math.isfinite(largest) or largest == 0:
+        return largest
+    # By the largest magnitude, so that no square overflows.
+    ratio = math.sqrt(sum(_sum_of_squares(array, largest) for array in arrays))
+    norm = largest * ratio
+    if norm > max_norm:
+        _scale(arrays, max_norm, largest, ratio)
     return norm
 
 

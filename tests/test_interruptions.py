@@ -21,7 +21,7 @@ import processes
 import pytest
 import threadpoolctl
 
-from rnncore import Recurrent, backends
+from rnncore import Recurrent, backends, clip_grad_norm
 from rnncore.states import as_tuple
 from rnncore_kernels import cache
 from rnncore_kernels.cuda.front_end import with_remembered_operators
@@ -63,6 +63,7 @@ class Subject:
             "generate": lambda: bits(self.frozen.generate(self.x[0], 3, self.state)),
             "freeze": lambda: bits(self.rnn.freeze().step(self.x[0], self.state)),
             "load": self.load,
+            "clip": self.clip,
         }
 
     def forward(self) -> bytes:
@@ -80,6 +81,11 @@ class Subject:
         for values in self.values[::-1]:
             self.deep.load_state_dict(values)
         return b""
+
+    def clip(self) -> bytes:
+        grads = {"x": self.x.copy()}
+        clip_grad_norm(grads, 1.0)
+        return bits((grads["x"],))
 
     def check(self) -> None:
         """Everything is as before an interruption, and seen from outside."""

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
+from ..quiet import call_quietly
 from .code.ir import call_external
 from .target import Target
 
@@ -97,8 +98,7 @@ class Vector:
 
     def constant(self, number: float) -> Vector:
         """A vector of this one's type with all lanes equal to a number, rounded to the dtype."""
-        with np.errstate(over="ignore"):
-            rounded = float(self.dtype.type(number))
+        rounded = float(call_quietly(self.dtype.type, number))
         return self._new(ir.Constant(self.value.type, [self.value.type.element(rounded)] * self.lanes))
 
     def bits(self) -> Any:

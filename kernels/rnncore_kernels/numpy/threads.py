@@ -55,9 +55,7 @@ def run_in_threads(
                 failures[number] = error
                 waiting.clear()
 
-    adopt_mode = current_mode()
-
-    def help_out(done: _thread.LockType) -> None:
+    def help_out(done: _thread.LockType, adopt_mode: Callable[[], None]) -> None:
         try:
             adopt_mode()
             call_quietly(compute)
@@ -72,7 +70,7 @@ def run_in_threads(
             done = _thread.allocate_lock()
             done.acquire()
             try:
-                _thread.start_new_thread(help_out, (done,))
+                _thread.start_new_thread(help_out, (done, current_mode()))
             except RuntimeError:
                 break
             helpers.append(done)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
+from ...quiet import call_quietly
 from .emitted import ELEMENTS
 
 FLAGS = ("contract",)
@@ -25,8 +26,7 @@ class Scalar:
         self.dtype: np.dtype[Any] = next(dtype for dtype, kind in ELEMENTS.items() if kind == value.type)
 
     def constant(self, number: float) -> Scalar:
-        with np.errstate(over="ignore"):
-            return self._new(self.value.type(float(self.dtype.type(number))))
+        return self._new(self.value.type(float(call_quietly(self.dtype.type, number))))
 
     def fma(self, factor: Scalar | float, summand: Scalar | float) -> Scalar:
         return self._new(fma(self.builder, self.value, self._operand(factor).value, self._operand(summand).value))
