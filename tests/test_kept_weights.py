@@ -81,7 +81,7 @@ def test_a_loop_over_the_parameters_leaves_one_of_them_held(backend: str) -> Non
     for _ in range(3):
         call_all(rnn)
     assert len(packs) == 1
-    values -= 0.25
+    values -= 0.25  # pyright: ignore[reportPossiblyUnboundVariable]
     assert_current(rnn)
 
 
@@ -180,8 +180,9 @@ def test_who_has_a_parameter_from_long_ago(backend: str, way: str, name: str, re
     rnn = make(backend)
     call_all(rnn)
     write = HOLDERS[way](rnn.parameters[name])
-    for _ in range(3):
-        before, _ = rnn(X)
+    before, _ = rnn(X)
+    for _ in range(2):
+        rnn(X)
     write()
     assert not np.array_equal(rnn(X)[0], before)
     assert_current(rnn)
@@ -229,8 +230,8 @@ def test_many_bytes_that_are_held_are_not_compared(backend: str, monkeypatch: py
     monkeypatch.setattr(rnn._engine, "compared_bytes", 100)
     held = dict(rnn.parameters)
     packs = count_packs(rnn)
-    for _ in range(2):
-        before, _ = rnn(X)
+    before, _ = rnn(X)
+    rnn(X)
     assert packs == [False, False]
     held["weight_hh_l0"] += 1
     assert not np.array_equal(rnn(X)[0], before)
@@ -365,7 +366,7 @@ def test_between_any_two_lines(call: Meanwhile, meanwhile: Meanwhile, names: lis
         assert_current(rnn)
         write_and_let_go(rnn, held)
         assert_current(rnn)
-    assert number > 9
+    assert number > 9  # pyright: ignore[reportPossiblyUnboundVariable]
 
 
 def test_a_write_during_a_call_that_is_taken_back() -> None:

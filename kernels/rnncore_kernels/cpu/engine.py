@@ -105,9 +105,9 @@ class NumbaEngine(Engine[CpuPacked, Residuals]):
         return results
 
 
-def _work(runs: Sequence[_Run] | Sequence[_BackwardRun]) -> tuple[int, int]:
+def _work(runs: Sequence[_Run | _BackwardRun]) -> tuple[int, int]:
     """Operations of all products of some runs, about, and the batch."""
-    flops = 0
+    flops = batch = 0
     for run in runs:
         steps, batch, _ = run.x.shape if isinstance(run, Run) else run.residuals.x.shape
         flops += (2 if isinstance(run, Run) else 4) * steps * batch * run.packed.layer.weights

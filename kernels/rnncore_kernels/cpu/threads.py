@@ -101,12 +101,17 @@ class Pool:
             self._waited_for = before
             return
         self._waited_for = job, keep
+
+        def is_done() -> bool:
+            return job[RESULT] == FINISHED
+
+        # Not `while`: what is raised between its turns is outside `try` in Python 3.13.
         try:
-            while job[RESULT] != FINISHED:
+            for _ in iter(is_done, True):
                 functions["await"](address, 0)
         except BaseException:
             cancel()
-            while job[RESULT] != FINISHED:
+            for _ in iter(is_done, True):
                 functions["await"](address, 0)
             raise
         finally:
