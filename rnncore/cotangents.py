@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from rnncore_kernels.contract import Array
+from rnncore_kernels.quiet import quiet
 
 from .arguments import Layout, read_grad_last, read_grad_output, read_states, refuse_grad_output
 from .tape import Tape
@@ -27,7 +28,7 @@ def read_cotangents(
     return outputs, states
 
 
-@np.errstate(all="ignore")
+@quiet
 def _add_last(layout: Layout, grad_last: Array, grad_output: list[Array | None], grad_h: Array) -> None:
     """Add `grad_last`, (B, D*H), to the cotangents of what else these outputs are, but in rows without steps.
 
