@@ -55,8 +55,9 @@ class Recurrent(Described):
             that is "numpy".
         dtype: "float32" or "float64", of parameters and all arrays.
         seed: of the initial parameters and of dropout; None for a fresh one.
-        num_threads: most threads of the processor that a call computes with; None for NUMBA_NUM_THREADS, or as many as
-            there are cores. Results have the same bits for any number. Without effect with backend="cuda".
+        num_threads: most threads of the processor that a call computes with, never more than the cores that the process
+            may use; None for as many, with the Numba engine for NUMBA_NUM_THREADS if that is set. Results have the
+            same bits for any number. Without effect with backend="cuda".
 
     Raises:
         ValueError, TypeError: an argument is wrong; the message says which.
@@ -394,7 +395,7 @@ class Recurrent(Described):
 
     @property
     def num_threads(self) -> int | None:
-        """Most threads that a call uses; None for NUMBA_NUM_THREADS, or one per core."""
+        """Most threads that a call uses, as asked for; None if nothing was."""
         return self._num_threads
 
     def impl(self, steps: int, batch: int, *, training: bool = False) -> str:

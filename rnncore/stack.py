@@ -165,7 +165,7 @@ class Stack:
         """Steps that a layer computes in one call.
 
         The blocks of a deep network rise through its layers together, so that what is between them need not be a whole
-        sequence. A call that takes long cannot be interrupted, so a single layer has blocks too, if large ones.
+        sequence. Not every engine's call can be interrupted, so a single layer has blocks too, if large ones.
         """
         arch = self.architecture
         steps, batch = max(1, int(x.shape[0])), max(1, int(x.shape[1]))

@@ -104,3 +104,23 @@ def test_smaller_calls_are_not_limited() -> None:
     machine.run(8, lambda threads: 0.95 * threads if threads <= 3 else 1.0, until=10)
     assert machine.limit.threads(1) == 1
     assert machine.limit.threads(2) <= 2
+
+
+def test_calls_of_several_numbers_in_turns_are_judged_too() -> None:
+    """As in the layers of a deep network, which begin and end one after the other."""
+    machine, at_once = Machine(), [8, 8, 6, 6, 6, 6, 8, 8]
+    for turn in range(400):
+        machine.limit.note(at_once[turn % 8], 0.0015, 0.0015)
+        machine.now += 0.0015
+    assert machine.limit.limit == 1
+
+
+def test_calls_that_take_fewer_threads_than_they_may_tell_nothing_of_these() -> None:
+    machine = Machine()
+    machine.run(8, lambda threads: 0.95 * threads if threads <= 4 else 2.0, until=30)
+    assert machine.limit.limit == 4
+    for _ in range(100):
+        machine.limit.note(1, 0.001, 0.0009)
+    # Eight have a rate of 2, more than one thread's, and less than four's.
+    used = machine.run(8, lambda threads: 0.95 * threads if threads <= 4 else 2.0, until=60)
+    assert used.count(4) / len(used) > 0.8

@@ -88,7 +88,7 @@ class NumbaEngine(Engine[CpuPacked, Residuals]):
         at_once = len(runs) if layer.recurrent_bytes <= ROWS_BYTES or batch >= TOGETHER_ROWS else 1
         jobs = [make(run, max(1, available // at_once)) for run in runs]
         if flops >= LONG_FLOPS and threading.current_thread() is threading.main_thread():
-            run_batch: Callable[[Sequence[Job]], bool] = partial(_run_interruptibly, code)
+            run_batch: Callable[[Sequence[Job]], bool] = partial(_run_interruptibly, code, watch=most > 1)
         elif available > 1:
             run_batch = partial(_run_at_once, code)
         else:
@@ -135,14 +135,14 @@ def _run_at_once(code: int, jobs: Sequence[Job]) -> bool:
     return _note(jobs, POOL.try_run(_tasks(code, jobs), watch=LIMIT.wants_to_know()))
 
 
-def _run_interruptibly(code: int, jobs: Sequence[Job]) -> bool:
+def _run_interruptibly(code: int, jobs: Sequence[Job], *, watch: bool) -> bool:
     """The same on the pool alone, while this thread waits for it and for signals."""
 
     def cancel() -> None:
         for job in jobs:
             job.cancel()
 
-    return _note(jobs, POOL.try_run(_tasks(code, jobs), watch=True, cancel=cancel, keep=jobs))
+    return _note(jobs, POOL.try_run(_tasks(code, jobs), watch=watch, cancel=cancel, keep=jobs))
 
 
 def _note(jobs: Sequence[Job], times: Times | None) -> bool:

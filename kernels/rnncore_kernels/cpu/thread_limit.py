@@ -30,9 +30,6 @@ TRIAL_SHARE = 0.05
 MEMORY = 5.0
 """Seconds for which the rate of fewer threads counts, when that of more is judged."""
 
-NOTHING = 0, 0.0, 0.0, 0.0
-"""No calls: their threads, seconds, seconds busy, and when the first began."""
-
 
 class ThreadLimit:
     """The number of threads of the next call, from the rates of the last ones. Time is in seconds, of any clock.
@@ -44,9 +41,9 @@ class ThreadLimit:
         self._clock = clock
         self._limit: int | None = None
         self._known: tuple[float, float] | None = None
-        self._seen = NOTHING
+        self._seen: dict[int, tuple[float, float, float]] = {}
         self._pause, self._again = FIRST_PAUSE, 0.0
-        self._ceiling = 0
+        self._ceiling = self._most = 0
         self._watch_at = 0.0
 
     @property
@@ -57,6 +54,8 @@ class ThreadLimit:
     def threads(self, most: int) -> int:
         """The number of threads for a call that could use `most`."""
         limit = self._limit
+        if most > self._most:
+            self._most = most
         if limit is None or most <= limit:
             return most
         if self._clock() < self._again:
@@ -74,25 +73,29 @@ class ThreadLimit:
         """
         now = self._clock()
         self._watch_at = now + WATCH_EVERY
-        seen_threads, seen_seconds, seen_busy, since = self._seen
-        if seen_threads != threads:
-            seen_seconds, seen_busy, since = 0.0, 0.0, now - seconds
+        limit = self._limit
+        if limit is not None and threads < limit:
+            return
+        # By number: networks of several layers have calls of several numbers, in turns.
+        seen_seconds, seen_busy, since = self._seen.get(threads, (0.0, 0.0, now - seconds))
         seconds, busy = seen_seconds + seconds, seen_busy + busy
         if seconds < LOOK:
-            self._seen = threads, seconds, busy, since
+            self._seen[threads] = seconds, busy, since
             return
-        self._seen = NOTHING
-        rate, limit = busy / seconds, self._limit
-        if limit is not None and threads <= limit:
+        self._seen = {}
+        rate = busy / seconds
+        if threads == limit:
             self._known = now, rate
             return
         if rate >= self._needed(threads, now):
             if limit is not None:
                 self._pause = FIRST_PAUSE
-                if threads < self._ceiling:
-                    self._limit, self._known = threads, (now, rate)
-                else:
+                if threads >= self._most:
                     self._limit = None
+                else:
+                    self._limit, self._known = threads, (now, rate)
+                    if threads >= self._ceiling:
+                        self._again = now + self._pause
             return
         pause = self._pause
         if limit is None:

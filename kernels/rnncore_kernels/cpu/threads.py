@@ -17,7 +17,18 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from . import kernels, toolchain
-from .fields.mailbox import CORE_TIME, CYCLES, FINISHED, MAILBOX_WORDS, NUMBER, POOL_WORDS, REFUSED, RESULT, WALL_TIME
+from .fields.mailbox import (
+    CORE_TIME,
+    CYCLES,
+    FINISHED,
+    MAILBOX_WORDS,
+    NUMBER,
+    POOL_WORDS,
+    REFUSED,
+    RESULT,
+    STARTED,
+    WALL_TIME,
+)
 from .memory import Words, make_words, words_address
 from .target import host_target
 
@@ -42,7 +53,7 @@ class Times(NamedTuple):
     Attributes:
         seconds: of all of them together, on a clock on the wall.
         core_seconds: for which their threads had cores, added up.
-        cycles: what `seconds` is in the cycles of `code.balance`.
+        cycles: what `seconds` is in `code.system.cycles`.
     """
 
     seconds: float
@@ -55,6 +66,7 @@ class Pool:
 
     def __init__(self) -> None:
         self._mailboxes: list[int] = []
+        self._spare = 0
         self._running = _lasting_words(POOL_WORDS)
         self._library: toolchain.Library | None = None
         self._waited_for: Any = None
@@ -96,17 +108,13 @@ class Pool:
         # theirs too, if the pool is not free.
         before, self._waited_for = self._waited_for, (self._waited_for, job, keep)
         address = words_address(job)
-        functions["start"](address, 0)
-        if job[RESULT] == REFUSED:
-            self._waited_for = before
-            return
-        self._waited_for = job, keep
 
         def is_done() -> bool:
-            return job[RESULT] == FINISHED
+            return job[RESULT] != STARTED
 
         # Not `while`: what is raised between its turns is outside `try` in Python 3.13.
         try:
+            functions["start"](address, 0)
             for _ in iter(is_done, True):
                 functions["await"](address, 0)
         except BaseException:
@@ -117,13 +125,23 @@ class Pool:
         finally:
             if job[RESULT] == FINISHED:
                 self._waited_for = None
+            elif job[RESULT] == REFUSED:
+                self._waited_for = before
+            else:
+                # A second interruption: workers compute on, perhaps longer than the interpreter lives.
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._waited_for))
 
     def _require(self, workers: int) -> toolchain.Library:
         """Have at least so many workers; returns their code. OSError if the system does not give them."""
         library = self._library = self._library or kernels.thread_kernels(host_target())
         while len(self._mailboxes) < workers:
-            mailbox = _lasting_words(MAILBOX_WORDS)
-            _start_thread(library.functions["serve"], library.addresses["serve"], mailbox)
+            # An interruption loses it: no two workers have one mailbox.
+            mailbox, self._spare = self._spare or _lasting_words(MAILBOX_WORDS), 0
+            try:
+                _start_thread(library.functions["serve"], library.addresses["serve"], mailbox)
+            except OSError:
+                self._spare = mailbox
+                raise
             self._mailboxes.append(mailbox)
             _wait_for_number(mailbox)
         return library

@@ -25,7 +25,7 @@ KERNEL_TYPE = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64)
 
 EXTERNAL = frozenset(
     {
-        *("memcpy", "memset", "clock_gettime", "sched_yield", "SwitchToThread"),
+        *("memcpy", "memset", "clock_gettime", "sched_yield", "SwitchToThread", "usleep", "Sleep"),
         *("syscall", "sched_getcpu", "sched_getaffinity", "sched_setaffinity", "__ulock_wait", "__ulock_wake"),
     }
 )

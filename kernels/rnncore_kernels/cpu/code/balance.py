@@ -65,7 +65,7 @@ def edge(parts: int, number: int, part: int) -> int:
         # Where no time was measured yet, or none can be, parts stay as they are.
         at += width + ((wanted - width) // INERTIA if most > 1 else 0)
     # Whatever words another call left, nobody computes what there is not.
-    return min(at, WHOLE)
+    return max(0, min(at, WHOLE))
 
 
 @compiled("speed")

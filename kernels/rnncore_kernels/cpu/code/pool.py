@@ -16,6 +16,7 @@ from ..fields.mailbox import (
     JOB_WORDS,
     KERNEL,
     MODE,
+    MOVED,
     NUMBER,
     POOL,
     POSTED,
@@ -31,8 +32,9 @@ from ..fields.mailbox import (
     WORKERS,
 )
 from .emitted import compiled
-from .memory import add_word, call_kernel, set_word, swap_word_if, word
+from .memory import add_word, call_kernel, copy, set_word, swap_word_if, word
 from .system import (
+    MASK_BYTES,
     MASK_WORDS,
     current_core,
     cycles,
@@ -81,31 +83,40 @@ def _spread(job: int) -> None:
     Linux wakes a thread where it last was. On a machine of few cores it often leaves it there, though another thread
     has that core, and others are idle.
     """
-    workers, allowed = word(job, WORKERS), word(job, POOL) + 64
-    get_cores(allowed)
+    workers, free = word(job, WORKERS), word(job, POOL) + 64
+    allowed = free + MASK_BYTES
+    get_cores(free)
+    copy(allowed, free, MASK_BYTES)
     if word(_task(job, 0), 0) != 0:
-        _take(allowed, current_core())
+        _take_core(free, current_core())
     for w in range(workers):
         mailbox = word(_mailboxes(job), w)
-        core = word(mailbox, CORE) - 1
-        if (core >= 0 and _take(allowed, core) == 0) or workers == 1:
+        number, core = word(mailbox, NUMBER), word(mailbox, CORE) - 1
+        # A worker that has just been made has no number yet: 0 would be the caller.
+        if number <= 0 or core < 0:
+            continue
+        if _take_core(free, core) == 0:
             left = 0
             for k in range(MASK_WORDS):
-                left |= word(allowed, k)
-            # A worker that has just been made has no number yet: 0 would be the caller.
-            if left != 0 and word(mailbox, NUMBER) > 0:
-                set_cores(word(mailbox, NUMBER), allowed)
+                left |= word(free, k)
+            if left != 0:
+                set_cores(number, free)
+                set_word(mailbox, MOVED, 1)
+        elif word(mailbox, MOVED) != 0:
+            # It is where nobody else is, and may go wherever the caller may.
+            set_cores(number, allowed)
+            set_word(mailbox, MOVED, 0)
 
 
-@compiled("take")
-def _take(allowed: int, core: int) -> int:
+@compiled("take_core")
+def _take_core(free: int, core: int) -> int:
     """Take a core out of a set; 0 if it was not there."""
     if core < 0 or core >= 64 * MASK_WORDS:
         return 1
     bit = 1 << (core & 63)
-    if word(allowed, core >> 6) & bit == 0:
+    if word(free, core >> 6) & bit == 0:
         return 0
-    set_word(allowed, core >> 6, word(allowed, core >> 6) & ~bit)
+    set_word(free, core >> 6, word(free, core >> 6) & ~bit)
     return 1
 
 

@@ -1,7 +1,7 @@
 """Calls of the operating system and registers of the processor: clocks, sleep, and the floating-point mode.
 
-Each is written out for the systems that have it; elsewhere a clock stands still, and a thread that should sleep offers
-its core instead.
+Each is written out for the systems that have it; elsewhere a clock stands still, and a thread that should sleep
+until it is woken sleeps for a moment.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ GETTID = {"x86_64": 186, "i386": 224, "i686": 224, "aarch64": 178, "arm64": 178,
 """Linux's number of the call that tells a thread's number."""
 ULOCK_WAIT, ULOCK_WAKE_ALL = 1, 0x101
 """What FUTEX_WAIT and FUTEX_WAKE are on macOS."""
+
+NAP_MICROSECONDS = 100
+"""Sleep of a thread that nobody can wake, where the system is neither Linux nor macOS nor Windows."""
 
 MASK_WORDS = 16
 MASK_BYTES = 8 * MASK_WORDS
@@ -78,9 +81,12 @@ def _sleep_on(b: Any, address: Any, value: Any, nanoseconds: Any) -> None:
         call_external(b, "syscall", I64, arguments)
     elif _is_macos(b):
         microseconds = b.trunc(b.sdiv(nanoseconds, I64(1000)), I32)
-        call_external(b, "__ulock_wait", I32, [I32(ULOCK_WAIT), pointer(b, address), value, microseconds])
+        low_half = b.and_(value, I64(0xFFFFFFFF))
+        call_external(b, "__ulock_wait", I32, [I32(ULOCK_WAIT), pointer(b, address), low_half, microseconds])
+    elif "windows" in b.module.triple:
+        call_external(b, "Sleep", ir.VoidType(), [I32(1)])
     else:
-        _yield_core(b)
+        call_external(b, "usleep", I32, [I32(NAP_MICROSECONDS)])
 
 
 def _wake(b: Any, address: Any) -> None:

@@ -99,5 +99,6 @@ def meet(barrier: int, arrivals: int, threads: int, part: int) -> int:
 @compiled("open_barrier")
 def open_barrier(barrier: int) -> None:
     """Let all who wait at a barrier go on, now and later: the call is cancelled, and its results are nobody's."""
-    if or_word(barrier, OPEN) >= SLEEPER:
-        wake(barrier)
+    or_word(barrier, OPEN)
+    # Whoever is about to sleep compares the low half of the word alone: it has to change, too.
+    arrive(barrier)

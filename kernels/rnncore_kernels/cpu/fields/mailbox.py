@@ -4,7 +4,7 @@ from __future__ import annotations
 
 MAILBOX_WORDS = 32
 POSTED, DONE = 0, 8
-KERNEL, ARGS, THREAD, MODE, RUNNING, WATCHED, TIME, NUMBER, CORE = range(16, 25)
+KERNEL, ARGS, THREAD, MODE, RUNNING, WATCHED, TIME, NUMBER, CORE, MOVED = range(16, 26)
 """Of a worker's mailbox.
 
     POSTED, DONE          number of the last call posted, of the last one done, see `code.waiting`
@@ -14,10 +14,11 @@ KERNEL, ARGS, THREAD, MODE, RUNNING, WATCHED, TIME, NUMBER, CORE = range(16, 25)
     WATCHED               not 0 if TIME is wanted: to ask for it takes a microsecond
     TIME                  nanoseconds for which the last call that was watched had a core
     NUMBER, CORE          the system's number of the worker, and that of the core it was last on, plus 1
+    MOVED                 not 0 while the worker is kept away from the cores of others
 """
 
-POOL_WORDS = 8 + 16
-"""Words of a pool: the number of workers that run, in a cache line, and a set of cores."""
+POOL_WORDS = 8 + 2 * 16
+"""Words of a pool: the number of workers that run, in a cache line, and two sets of cores."""
 
 JOB_WORDS = 7
 WORKERS, POOL, RESULT, WATCH, WALL_TIME, CORE_TIME, CYCLES = range(JOB_WORDS)
@@ -29,7 +30,7 @@ worker's, then the address of each worker's mailbox, and the number of each one'
     RESULT                REFUSED if others have the pool, and nothing was run; STARTED; or FINISHED
     WATCH                 not 0 if the following are wanted
     WALL_TIME, CORE_TIME  nanoseconds that the call took, and for which its threads had a core, all together
-    CYCLES                what the clock of `code.balance` showed before, then how long the call took on it
+    CYCLES                what `code.system.cycles` showed before, then how long the call took on it
 """
 
 REFUSED, STARTED, FINISHED = range(3)
