@@ -121,7 +121,10 @@ def _cell_of(origin: dict[str, Any] | None, convention: str | None, gates: int) 
         return find_cell("state_dict", origin, None)
     if convention == "torch" and gates in (3, 4):
         return LSTM() if gates == 4 else CARRY
+    expected = "cell: expected 'rnn', 'lstm', 'gru' or an instance of Cell, got None, and the values do not say it"
+    if convention == "rnncore":
+        raise ValueError(f"{expected}: name the cell of the network that they are of")
     raise ValueError(
-        "cell: expected 'rnn', 'lstm', 'gru' or an instance of Cell, got None, and the values do not say it: with "
-        "convention='torch' three gates are a GRU and four an LSTM, and state_dict of a Recurrent has its cell"
+        f"{expected}: with convention='torch', for weights of PyTorch's, three gates are a GRU and four an LSTM; "
+        f"state_dict of a Recurrent has its cell"
     )
