@@ -18,6 +18,9 @@ from .threads import POOL
 SECONDS = 0.01
 REPEATS = 4
 
+FMA_TURNS = 1 << 12
+"""Least turns of multiply-adds, some 30 microseconds, in a call: fewer cost nothing beside waking threads."""
+
 ATTEMPTS = 2000
 """Milliseconds to wait for threads that another call has."""
 
@@ -29,7 +32,7 @@ def fma_peak(dtype: str, num_threads: int) -> float:
     """FLOP/s of this machine's vectors at most: the best of some repeats of 2.5 ms. A multiply-add is two."""
     shape = host_shape(np.dtype(dtype))
     flops = 2 * _chains(shape) * shape.lanes * num_threads
-    return flops * _turns_per_second(shape, "peak", lambda turns, places: [turns, places], num_threads)
+    return flops * _turns_per_second(shape, "peak", lambda turns, places: [turns, places], num_threads, FMA_TURNS)
 
 
 def read_bandwidth(size: int, num_threads: int) -> float:
@@ -55,8 +58,10 @@ def _chains(shape: Shape) -> int:
     return 24 if shape.target.registers >= 32 else 12
 
 
-def _turns_per_second(shape: Shape, kernel: str, words: Callable[[int, int], Sequence[int]], threads: int) -> float:
-    """Of a kernel, whose words follow from the number of turns and the address of 64 bytes for each thread."""
+def _turns_per_second(
+    shape: Shape, kernel: str, words: Callable[[int, int], Sequence[int]], threads: int, least: int = 1
+) -> float:
+    """Turns of a kernel, whose words follow from their number and the address of 64 bytes for each thread."""
     places = aligned(64 * threads)
     places[:] = 0
     code = _library(shape).addresses[kernel]
@@ -71,11 +76,15 @@ def _turns_per_second(shape: Shape, kernel: str, words: Callable[[int, int], Seq
             time.sleep(0.001)
         raise RuntimeError("the peak cannot be measured: other calls use the threads, or the system gives no more")
 
-    turns = 1
+    turns, before = least, float("inf")
     seconds(turns)  # wakes the threads
-    # The shortest of some: each alone may be long because something else ran meanwhile.
-    while (shortest := min(seconds(turns) for _ in range(REPEATS))) < SECONDS / REPEATS:
-        turns *= 2
+    while True:
+        # The shortest of some: each alone may be long because something else ran meanwhile.
+        shortest = min(seconds(turns) for _ in range(REPEATS))
+        # Twice the work takes longer, but where a wait for a core is all that was timed.
+        if shortest >= SECONDS / REPEATS and shortest > 1.5 * before:
+            break
+        turns, before = 2 * turns, shortest
     return turns / shortest
 
 
