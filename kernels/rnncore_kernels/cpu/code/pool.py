@@ -87,6 +87,7 @@ def _spread(job: int) -> None:
     allowed = free + MASK_BYTES
     get_cores(free)
     copy(allowed, free, MASK_BYTES)
+    alone = workers == 1 and word(_task(job, 0), 0) == 0
     if word(_task(job, 0), 0) != 0:
         _take_core(free, current_core())
     for w in range(workers):
@@ -102,8 +103,8 @@ def _spread(job: int) -> None:
             if left != 0:
                 set_cores(number, free)
                 set_word(mailbox, MOVED, 1)
-        elif word(mailbox, MOVED) != 0:
-            # It is where nobody else is, and may go wherever the caller may.
+        elif alone and word(mailbox, MOVED) != 0:
+            # Beside others it stays away from them: it would be woken on the caller's core again.
             set_cores(number, allowed)
             set_word(mailbox, MOVED, 0)
 
