@@ -319,13 +319,14 @@ def at_line(number: int, call: Callable[[], object], meanwhile: Callable[[], obj
                 meanwhile()
         return trace
 
+    before = sys.gettrace()  # that of a measurement of coverage, say
     sys.settrace(trace)
     try:
         call()
     except Interruption:
         pass
     finally:
-        sys.settrace(None)
+        sys.settrace(before)
     return seen >= number
 
 
