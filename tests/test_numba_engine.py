@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from numba_networks import CELLS, everything
 
 from rnncore import Recurrent
 from rnncore.states import as_tuple
-from rnncore_kernels.cpu import peak, plan
+from rnncore_kernels.cpu import kernels, peak, plan
 from rnncore_kernels.cpu.division import Division, divide, is_separate
 from rnncore_kernels.cpu.layer import make_layer
 
@@ -147,6 +148,14 @@ def test_peaks_of_the_machine() -> None:
         assert 1e8 < peak.fma_peak(dtype, 2) < 1e14
     for size in (1, 1000, 1 << 20):
         assert 1e7 < peak.read_bandwidth(size, 2) < 1e14
+
+
+def test_kernels_that_measure_peaks_are_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where another process has left their code on disk."""
+    monkeypatch.setenv("RNNCORE_CACHE_DIR", str(tmp_path))
+    library = peak._library.__wrapped__(kernels.host_shape(np.dtype(np.float32)))
+    assert {*library.addresses} == {"peak", "read"}
+    assert list(tmp_path.iterdir())
 
 
 def test_impl_says_how_threads_divide_the_work() -> None:
