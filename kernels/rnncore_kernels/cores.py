@@ -43,17 +43,18 @@ class Quota:
             return
         for _, controllers, path in groups:
             if not controllers:
-                for folder in self._folders(self._root, path) + self._folders(self._root / "unified", path):
+                for folder in _folders(self._root, path) + _folders(self._root / "unified", path):
                     yield from _parse(_read(folder / "cpu.max").split())
             elif "cpu" in controllers.split(","):
                 for name in {controllers, "cpu"}:
-                    for folder in self._folders(self._root / name, path):
+                    for folder in _folders(self._root / name, path):
                         yield from _parse([_read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")])
 
-    def _folders(self, root: Path, path: str) -> list[Path]:
-        """The group's folder and all above it; in a container the path may be the host's, and only the root there."""
-        folder = root / path.strip("/")
-        return [folder, *(parent for parent in folder.parents if parent.is_relative_to(root))]
+
+def _folders(root: Path, path: str) -> list[Path]:
+    """The group's folder and all above it; in a container the path may be the host's, and only the root there."""
+    folder = root / path.strip("/")
+    return [folder, *(parent for parent in folder.parents if parent.is_relative_to(root))]
 
 
 def _read(path: Path) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 from ..cells import Cell, CellError, Stage, Values, functions
 from ..cells.check import call, check_cell
 from ..cells.symbol import Symbol
-from .expression import Node, numbered
+from .expression import OPERATIONS, Node, numbered
 
 OPERATORS = {"add": "({} + {})", "sub": "({} - {})", "mul": "({} * {})", "div": "({} / {})", "neg": "(-{})"}
 """Operations of expressions in Python; the others are functions."""
@@ -25,13 +25,7 @@ OPERATORS = {"add": "({} + {})", "sub": "({} - {})", "mul": "({} * {})", "div": 
 NAMES = {
     "inf": math.inf,
     "nan": math.nan,
-    "exp": functions.exp,
-    "tanh": functions.tanh,
-    "sigmoid": functions.sigmoid,
-    "relu": functions.relu,
-    "heaviside": functions.heaviside,
-    "clamp": functions.clamp,
-    "where_positive": functions.where_positive,
+    **{name: getattr(functions, name) for name in OPERATIONS if name not in OPERATORS},
 }
 """What a replayed function may name."""
 

@@ -64,6 +64,6 @@ def check_names(triple: str, cpu: str, features: str) -> None:
 
 
 def _lists(text: str) -> tuple[str, str]:
-    """Of what LLVM wrote, the processors and the features."""
+    """The processors and the features in what LLVM wrote."""
     processors, _, rest = text.partition("Available features for this target:")
     return processors, rest.partition("Use +feature")[0]

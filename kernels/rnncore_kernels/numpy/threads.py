@@ -37,8 +37,9 @@ def run_in_threads(
     Uses up to `num_threads` threads, this one among them and one per core at most, if the `step_flops` of a time step,
     all together, are worth it, and as many as the system gives: none more in a process that ends, say.
     """
-    cores = usable_cores()
-    threads = min(len(arguments), num_threads or cores, cores, max(1, step_flops // MIN_FLOPS))
+    threads = min(len(arguments), num_threads or sys.maxsize, max(1, step_flops // MIN_FLOPS))
+    if threads > 1:
+        threads = min(threads, usable_cores())
     waiting = deque(enumerate(arguments))
     results: dict[int, Result] = {}
     failures: dict[int, Exception] = {}

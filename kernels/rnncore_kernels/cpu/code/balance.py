@@ -35,8 +35,8 @@ pieces: Callable[[int, int], int] = compiled("pieces")(piece_count)
 def worked(part: int) -> int:
     """A clock that stands still while the part's thread waits for others; `part` is the address of its words."""
     waited: int = word(part, WAITED)
-    worked_until: int = cycles() - waited
-    return worked_until
+    time: int = cycles() - waited
+    return time
 
 
 @compiled("publish")

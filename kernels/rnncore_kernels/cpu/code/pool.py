@@ -7,14 +7,12 @@ can leave the pool held. The words are named in `fields.mailbox`.
 from __future__ import annotations
 
 from ..fields.mailbox import (
-    ARGS,
     CORE,
     CORE_TIME,
     CYCLES,
     DONE,
     FINISHED,
     JOB_WORDS,
-    KERNEL,
     MODE,
     MOVED,
     NUMBER,
@@ -24,7 +22,8 @@ from ..fields.mailbox import (
     RESULT,
     RUNNING,
     STARTED,
-    THREAD,
+    TASK,
+    TASK_WORDS,
     TIME,
     WALL_TIME,
     WATCH,
@@ -65,15 +64,22 @@ def serve(mailbox: int, _: int) -> None:
         call += 1
         wait_for(mailbox + 8 * POSTED, call, SPINS, IDLE_YIELDS)
         set_float_mode(word(mailbox, MODE))
-        watched, before = word(mailbox, WATCHED), 0
-        if watched != 0:
+        if word(mailbox, WATCHED) != 0:
             set_word(mailbox, CORE, current_core() + 1)
-            before = thread_time()
-        call_kernel(word(mailbox, KERNEL), word(mailbox, ARGS), word(mailbox, THREAD))
-        if watched != 0:
-            set_word(mailbox, TIME, thread_time() - before)
+        _run_task(mailbox + 8 * TASK, word(mailbox, WATCHED), mailbox + 8 * TIME)
         add_word(word(mailbox, RUNNING), -1)
         arrive(mailbox + 8 * DONE)
+
+
+@compiled("run_task")
+def _run_task(task: int, watched: int, time: int) -> None:
+    """Call a task's kernel, and write at the address `time` for how long it had a core, if that is wanted."""
+    before = 0
+    if watched != 0:
+        before = thread_time()
+    call_kernel(word(task, 0), word(task, 1), word(task, 2))
+    if watched != 0:
+        set_word(time, 0, thread_time() - before)
 
 
 @compiled("spread")
@@ -135,9 +141,7 @@ def start(job: int, _: int) -> None:
             _spread(job)
         for w in range(workers):
             mailbox, task = word(_mailboxes(job), w), _task(job, w + 1)
-            set_word(mailbox, KERNEL, word(task, 0))
-            set_word(mailbox, ARGS, word(task, 1))
-            set_word(mailbox, THREAD, word(task, 2))
+            copy(mailbox + 8 * TASK, task, 8 * TASK_WORDS)
             set_word(mailbox, MODE, mode)
             set_word(mailbox, RUNNING, word(job, POOL))
             set_word(mailbox, WATCHED, word(job, WATCH))
@@ -151,12 +155,7 @@ def dispatch(job: int, _: int) -> None:
     """Run a job's tasks, one of them on this thread, and return when all are done, unless others have the pool."""
     start(job, 0)
     if word(job, RESULT) == STARTED:
-        watched, before = word(job, WATCH), 0
-        if watched != 0:
-            before = thread_time()
-        call_kernel(word(_task(job, 0), 0), word(_task(job, 0), 1), word(_task(job, 0), 2))
-        if watched != 0:
-            set_word(job, CORE_TIME, thread_time() - before)
+        _run_task(_task(job, 0), word(job, WATCH), job + 8 * CORE_TIME)
         workers = word(job, WORKERS)
         for w in range(workers):
             wait_for(word(_mailboxes(job), w) + 8 * DONE, word(_mailboxes(job), workers + w), SPINS, YIELDS)
@@ -193,11 +192,11 @@ def _finish(job: int) -> None:
 @compiled("task")
 def _task(job: int, number: int) -> int:
     """The caller's task, 0, or a worker's."""
-    return job + 8 * (JOB_WORDS + 3 * number)
+    return job + 8 * (JOB_WORDS + TASK_WORDS * number)
 
 
 @compiled("mailboxes")
 def _mailboxes(job: int) -> int:
     """Addresses of the workers' mailboxes, then the numbers of their calls."""
     workers: int = word(job, WORKERS)
-    return job + 8 * (JOB_WORDS + 3 * (1 + workers))
+    return job + 8 * (JOB_WORDS + TASK_WORDS * (1 + workers))

@@ -27,6 +27,9 @@ ULOCK_WAIT, ULOCK_WAKE_ALL = 1, 0x101
 NAP_MICROSECONDS = 100
 """Sleep of a thread that nobody can wake, where the system is neither Linux nor macOS nor Windows."""
 
+MONOTONIC, THREAD_TIME = (1, 6), (3, 16)
+"""Clocks of `clock_gettime`: Linux's and macOS's numbers of each."""
+
 MASK_WORDS = 16
 MASK_BYTES = 8 * MASK_WORDS
 """Words of a set of cores, a bit for each of 1,024."""
@@ -97,7 +100,7 @@ def _wake(b: Any, address: Any) -> None:
         call_external(b, "__ulock_wake", I32, [I32(ULOCK_WAKE_ALL), pointer(b, address), I64(0)])
 
 
-def _nanoseconds(b: Any, macos: int, linux: int) -> Any:
+def _nanoseconds(b: Any, linux: int, macos: int) -> Any:
     if not _is_linux(b) and not _is_macos(b):
         return I64(0)
     time = b.alloca(I64, 2)
@@ -153,8 +156,8 @@ Returns early for a signal, after so many nanoseconds unless these are 0, and at
 """
 wake = emitted("wake", ("address",), _wake)
 """`wake(address)`: wake all who sleep on it. The memory need not be there any more."""
-wall_time = emitted("wall_time", (), lambda b: _nanoseconds(b, 6, 1), returns=True)
-thread_time = emitted("thread_time", (), lambda b: _nanoseconds(b, 16, 3), returns=True)
+wall_time = emitted("wall_time", (), lambda b: _nanoseconds(b, *MONOTONIC), returns=True)
+thread_time = emitted("thread_time", (), lambda b: _nanoseconds(b, *THREAD_TIME), returns=True)
 """`thread_time()`: nanoseconds for which the calling thread has had a core."""
 float_mode = emitted("float_mode", (), _float_mode, returns=True)
 set_float_mode = emitted("set_float_mode", ("mode",), _set_float_mode)

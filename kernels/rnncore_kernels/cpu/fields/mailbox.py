@@ -4,11 +4,13 @@ from __future__ import annotations
 
 MAILBOX_WORDS = 32
 POSTED, DONE = 0, 8
-KERNEL, ARGS, THREAD, MODE, RUNNING, WATCHED, TIME, NUMBER, CORE, MOVED = range(16, 26)
-"""Of a worker's mailbox.
+TASK_WORDS = 3
+TASK = 16
+MODE, RUNNING, WATCHED, TIME, NUMBER, CORE, MOVED = range(TASK + TASK_WORDS, 26)
+"""A task is a kernel, the address of its words and the number of its thread. A worker's mailbox has these words.
 
     POSTED, DONE          number of the last call posted, of the last one done, see `code.waiting`
-    KERNEL, ARGS, THREAD  what the call runs
+    TASK                  what the call runs
     MODE                  the caller's floating-point mode
     RUNNING               address of the number of workers that run
     WATCHED               not 0 if TIME is wanted: to ask for it takes a microsecond
@@ -22,8 +24,8 @@ POOL_WORDS = 8 + 2 * 16
 
 JOB_WORDS = 7
 WORKERS, POOL, RESULT, WATCH, WALL_TIME, CORE_TIME, CYCLES = range(JOB_WORDS)
-"""Of a job. Behind these stand the kernel, words and number of the caller's task (0 if it only waits) and of each
-worker's, then the address of each worker's mailbox, and the number of each one's call.
+"""The words of a job. Behind these stand the caller's task (zeros if it only waits) and each worker's, then the address
+of each worker's mailbox, and the number of each one's call.
 
     WORKERS               how many
     POOL                  address of the pool's words
