@@ -24,7 +24,7 @@ from rnncore.cli import main
 from rnncore.cli.status import FAILED_CHECK, OK, UNDECIDED
 
 SAMPLES = [1.000, 1.004, 0.998, 1.003, 1.000, 1.006, 0.997, 1.002, 1.001]
-"""Of three passes, which are as far apart as on an idle machine."""
+"""Factors of three passes, which are as far apart as on an idle machine."""
 
 
 @pytest.fixture

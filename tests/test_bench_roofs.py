@@ -20,7 +20,7 @@ from rnncore.bench.result import Result
 from rnncore.bench.table import caption, of_limit, table
 
 SECONDS = SMALL.flops() / 100e9
-"""Of a row that reaches two thirds of LIMITS, by its multiply-adds."""
+"""Seconds of a row that reaches two thirds of LIMITS, by its multiply-adds."""
 COMPUTING = Limits(LIMITS.gemm, LIMITS.fma, 1e30)
 
 

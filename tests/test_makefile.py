@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FAKE = """#!/bin/sh
-# Of version {version}: pip writes down what it is asked for, and refuses to install where the version is too old.
+# A Python of version {version}: pip writes down what it is asked for, and refuses to install where the version is too old.
 case "$*" in
   -V*) echo "Python {version}" ;;
   "-m venv "*) for folder; do :; done; rm -rf "$folder"; mkdir -p "$folder/bin"; cp "$0" "$folder/bin/python"; {venv} ;;

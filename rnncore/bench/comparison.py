@@ -96,7 +96,7 @@ class Comparison:
 
     @property
     def doubt(self) -> float:
-        """Of a bound that holds for all rows and groups together (Bonferroni)."""
+        """The doubt that one bound may leave, so that DOUBT is that of all rows and groups together (Bonferroni)."""
         return DOUBT / len(self.parts)
 
     def verdict(self, part: Change | Group, share: float) -> Verdict:

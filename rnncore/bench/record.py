@@ -20,8 +20,8 @@ from .result import Result
 from .workload import FROZEN_STEP, STEP, Workload
 
 SCHEMA_VERSION, FROZEN_ALONE = 2, 1
-"""Of the JSON. It changes when a reader of the old one would be wrong about the new one. In 1, a step is a frozen
-one."""
+"""The JSON's version, which changes when a reader of the old one would be wrong about the new one, and the version in
+which a step is a frozen one."""
 
 FIGURES = {
     "seconds": "seconds",

@@ -81,12 +81,12 @@ class Result:
 
     @property
     def p50_microseconds(self) -> float | None:
-        """Of a step that half of all calls exceed; None of sequences."""
+        """Microseconds of a step that half of all calls exceed; None for sequences."""
         return self.percentiles and self.percentiles[0]
 
     @property
     def p99_microseconds(self) -> float | None:
-        """Of a step that one of a hundred calls exceeds; None of sequences."""
+        """Microseconds of a step that one of a hundred calls exceeds; None for sequences."""
         return self.percentiles and self.percentiles[1]
 
     @property

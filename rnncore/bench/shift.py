@@ -102,7 +102,7 @@ def _variances(before: Numbers, after: Numbers) -> tuple[Numbers, int]:
 
 @functools.lru_cache(maxsize=1000)
 def quantile(probability: float, freedom: float) -> float:
-    """Of Student's distribution."""
+    """The quantile of Student's distribution."""
     # With t = sqrt(freedom) tan(angle), the density of the angle is cos(angle) ** (freedom - 1).
     angles = np.pi * ((np.arange(4_000) + 0.5) / 4_000 - 0.5)
     density = np.cos(angles) ** (freedom - 1)

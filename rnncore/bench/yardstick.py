@@ -17,7 +17,8 @@ from . import clock
 SECONDS = 0.015
 """For which it is timed, after one time that does not count: longer than others are given a core at a time."""
 SIZE, LENGTH, PARTS = 192, 20_000, 3
-"""Of the matrices that are multiplied and the vector that tanh is taken of, so many times: half a millisecond."""
+"""Rows of the matrices that are multiplied, elements of the vector that tanh is taken of, and how often in a task of
+half a millisecond."""
 
 
 def measure_yardstick(num_threads: int) -> float:

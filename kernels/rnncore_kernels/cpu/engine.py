@@ -14,7 +14,7 @@ import numpy as np
 from ..cells import Cell
 from ..contract import BackwardRun, Engine, LayerGradients, LayerWeights, Run
 from ..cores import usable_cores
-from .division import ROWS_BYTES
+from .division import MIN_FLOPS, ROWS_BYTES
 from .jobs import Job, Residuals, StepJob, backward_job, forward_job
 from .layer import make_layer
 from .memory import words_address
@@ -82,9 +82,10 @@ class NumbaEngine(Engine[CpuPacked, Residuals]):
         layer = runs[0].packed.layer
         library = layer.forward_kernels if kernel == "forward" else layer.backward_kernels
         code, compute = library.addresses[kernel], library.functions[kernel]
-        most = self._most_threads()
-        available = LIMIT.threads(most)
         flops, batch = _work(runs)
+        # One small run has one thread: to ask for the cores would take a tenth of its time.
+        most = self._most_threads() if flops >= MIN_FLOPS or len(runs) > 1 else 1
+        available = LIMIT.threads(most)
         at_once = len(runs) if layer.recurrent_bytes <= ROWS_BYTES or batch >= TOGETHER_ROWS else 1
         jobs = [make(run, max(1, available // at_once)) for run in runs]
         if flops >= LONG_FLOPS and threading.current_thread() is threading.main_thread():

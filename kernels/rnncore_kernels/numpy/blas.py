@@ -28,7 +28,7 @@ SETTERS = {
 """Functions that set the number of threads, by threadpoolctl's name of a library."""
 
 AFFIXES = tuple(itertools.product(("", "scipy_"), ("", "64_", "_64")))
-"""Of the names of OpenBLAS's functions."""
+"""Prefixes and suffixes of the names of OpenBLAS's functions."""
 
 
 @dataclass(frozen=True, eq=False)
