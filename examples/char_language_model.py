@@ -1,123 +1,37 @@
-"""A character language model with nothing but rnncore and NumPy, on English text from the standard library.
+"""A character language model: an LSTM reads Python's documentation, then writes (one-to-many).
 
-Many-to-many in training: an LSTM reads the documentation of Python (`pydoc_data.topics`) and predicts each next
-character, with truncated back-propagation through time, gradient clipping and Adam. One-to-many afterwards: it writes.
+It predicts each next character, with truncated back-propagation through time, gradient clipping and Adam. Afterwards it
+writes: by drawing characters at several temperatures, and by beam search for the likeliest text.
+
+Data: the documentation topics of Python (`pydoc_data.topics`, in the standard library; PSF licence).
+Result: 1.32 nats per character of held-out text, against 1.44 for counts of up to 6 characters (interpolated).
 
     python examples/char_language_model.py             about a minute on two cores
-    python examples/char_language_model.py --short     a quarter of a minute
 """
 
 from __future__ import annotations
 
-import argparse
-import math
 import time
 from typing import Any
 
 import numpy as np
+from baselines import n_gram_loss
 from numpy.typing import NDArray
+from shared import figure, options
 
 from rnncore import Recurrent, clip_grad_norm
+from rnncore.training import Adam, Linear, collect, cross_entropy, log_softmax
 
 Array = NDArray[Any]
 
 HIDDEN, BATCH, WINDOW = 256, 32, 25
+ITERATIONS, QUICK = 2400, 100
 RATE = 8e-3
 PROMPT = "The "
 
 
-class Adam:
-    """D. Kingma and J. Ba, Adam: A Method for Stochastic Optimization, ICLR 2015, arXiv:1412.6980."""
-
-    def __init__(self, parameters: dict[str, Array], rate: float) -> None:
-        self.parameters, self.rate, self.steps = parameters, rate, 0
-        self.mean = {name: np.zeros_like(values) for name, values in parameters.items()}
-        self.square = {name: np.zeros_like(values) for name, values in parameters.items()}
-
-    def step(self, grads: dict[str, Array]) -> None:
-        """Update the parameters in place."""
-        self.steps += 1
-        rate = self.rate * math.sqrt(1 - 0.999**self.steps) / (1 - 0.9**self.steps)
-        for name, grad in grads.items():
-            self.mean[name] += 0.1 * (grad - self.mean[name])
-            self.square[name] += 0.001 * (grad * grad - self.square[name])
-            self.parameters[name] -= rate * self.mean[name] / (np.sqrt(self.square[name]) + 1e-8)
-
-
-class CharacterModel:
-    """An LSTM over one-hot characters, and a linear layer to the logits of the next one."""
-
-    def __init__(self, characters: str, seed: int, backend: str) -> None:
-        size = len(characters)
-        self.characters = characters
-        self.rng = np.random.default_rng(seed)
-        self.rnn = Recurrent("lstm", input_size=size, hidden_size=HIDDEN, seed=seed, backend=backend)
-        # Units that remember from the first iteration on: R. Jozefowicz et al., ICML 2015.
-        self.rnn.parameters["bias_ih_l0"][HIDDEN : 2 * HIDDEN] = 1
-        bound = 1 / math.sqrt(HIDDEN)
-        self.decoder = {
-            "decoder_weight": self.rng.uniform(-bound, bound, (size, HIDDEN)).astype(np.float32),
-            "decoder_bias": np.zeros(size, np.float32),
-        }
-        self.adam = Adam({**self.rnn.parameters, **self.decoder}, RATE)
-
-    def one_hot(self, codes: Array) -> Array:
-        """(...,) character codes as (..., V)."""
-        return np.eye(len(self.characters), dtype=np.float32)[codes]
-
-    def probabilities(self, output: Array) -> Array:
-        """Softmax of the logits, (..., V)."""
-        logits = output @ self.decoder["decoder_weight"].T + self.decoder["decoder_bias"]
-        exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
-        normalised: Array = exponentials / exponentials.sum(axis=-1, keepdims=True)
-        return normalised
-
-    def train(self, inputs: Array, targets: Array, state: Any) -> tuple[float, Any]:
-        """One update on a window of (T, B) codes; the mean cross-entropy in nats, and the state to go on from."""
-        output, state, tape = self.rnn.forward(self.one_hot(inputs), state)
-        grad_logits = self.probabilities(output)
-        loss = cross_entropy(grad_logits, targets)
-        rows = np.indices(targets.shape)
-        grad_logits[(*rows, targets)] -= 1
-        grad_logits /= targets.size
-        grads = self.rnn.backward(tape, grad_logits @ self.decoder["decoder_weight"]).parameters
-        flat = grad_logits.reshape(-1, len(self.characters))
-        grads["decoder_weight"] = flat.T @ output.reshape(-1, HIDDEN)
-        grads["decoder_bias"] = flat.sum(axis=0)
-        clip_grad_norm(grads, 1.0)
-        self.adam.step(grads)
-        return loss, state
-
-    def evaluate(self, codes: Array) -> float:
-        """Mean cross-entropy of a text, in nats per character."""
-        output, _ = self.rnn(self.one_hot(codes[:-1]))
-        return cross_entropy(self.probabilities(output), codes[1:])
-
-    def write(self, prompt: str, length: int, temperature: float = 0.5) -> str:
-        """The prompt, and `length` characters drawn from the model one after the other."""
-        codes = [self.characters.index(character) for character in prompt]
-        _, state = self.rnn(self.one_hot(np.array(codes[:-1])))
-
-        def sample(output: Array) -> Array:
-            weights = self.probabilities(output) ** (1 / temperature)
-            codes.append(int(self.rng.choice(len(weights), p=weights / weights.sum())))
-            return self.one_hot(np.array(codes[-1]))
-
-        self.rnn.generate(self.one_hot(np.array(codes[-1])), length + 1, state, feedback=sample)
-        return "".join(self.characters[code] for code in codes)
-
-
-def cross_entropy(probabilities: Array, targets: Array) -> float:
-    """Mean of -log p(target) in nats."""
-    rows = np.indices(targets.shape)
-    return float(-np.log(probabilities[(*rows, targets)] + 1e-30).mean())
-
-
 def read_text() -> str:
-    """The prose of this Python's documentation topics, a paragraph on each line and none twice.
-
-    Half of the topics is code, grammar and tables, and their rules of dashes would be learnt first.
-    """
+    """The prose of the topics, a paragraph on each line and none twice; half of the topics is code and tables."""
     from pydoc_data.topics import topics
 
     paragraphs = (" ".join(text.split()) for name in sorted(topics) for text in topics[name].split("\n\n"))
@@ -125,52 +39,102 @@ def read_text() -> str:
 
 
 def is_prose(paragraph: str) -> bool:
-    """Whether a paragraph is a sentence or more: begins and ends like one, and is made of words."""
+    """Whether a paragraph is a sentence or more: it begins and ends like one, and is made of words."""
     words = sum(character.isalpha() or character in " ,." for character in paragraph)
     return len(paragraph) >= 60 and paragraph[0].isupper() and paragraph[-1] in ".:" and words >= 0.85 * len(paragraph)
 
 
-def main() -> None:
-    """Train, evaluate on text that was held out, and write some."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--short", action="store_true", help="a quarter of a minute instead of a whole one")
-    parser.add_argument("--backend", default="numba", help="one with NumPy's arrays")
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    iterations = 400 if arguments.short else 2400
+class CharacterModel:
+    """An LSTM over one-hot characters, and a linear layer to the logits of the next one."""
 
+    def __init__(self, characters: str, seed: int, backend: str) -> None:
+        self.characters, self.rng = characters, np.random.default_rng(seed)
+        self.rnn = Recurrent("lstm", len(characters), HIDDEN, seed=seed, backend=backend)
+        # Units that remember from the first iteration on: R. Jozefowicz et al., ICML 2015.
+        self.rnn.parameters["bias_ih_l0"][HIDDEN : 2 * HIDDEN] = 1
+        self.head = Linear(HIDDEN, len(characters), seed=seed)
+        self.adam = Adam(collect(rnn=self.rnn, head=self.head), RATE)
+
+    def one_hot(self, codes: Array) -> Array:
+        """(...) codes of characters as (..., V)."""
+        return np.eye(len(self.characters), dtype=np.float32)[codes]
+
+    def train(self, inputs: Array, targets: Array, state: Any) -> tuple[float, Any]:
+        """One update on a window of (T, B) codes; the loss, and the state to go on from."""
+        output, state, tape = self.rnn.forward(self.one_hot(inputs), state)
+        loss, grad_logits = cross_entropy(self.head(output), targets)
+        grad_output, head_grads = self.head.backward(output, grad_logits)
+        grads = collect(rnn=self.rnn.backward(tape, grad_output), head=head_grads)
+        clip_grad_norm(grads, 1.0)
+        self.adam.step(grads)
+        return loss, state
+
+    def evaluate(self, codes: Array) -> float:
+        """Mean cross-entropy of a text, in nats per character."""
+        return cross_entropy(self.head(self.rnn(self.one_hot(codes[:-1]))[0]), codes[1:])[0]
+
+    def write(self, prompt: str, length: int, temperature: float) -> str:
+        """The prompt, and characters drawn one after the other; a low temperature prefers the likely ones."""
+        codes = [self.characters.index(character) for character in prompt]
+        _, state = self.rnn(self.one_hot(np.array(codes[:-1])))
+        for _ in range(length):
+            output, state = self.rnn.step(self.one_hot(np.array(codes[-1])), state)
+            p = np.exp(log_softmax(self.head(output).astype("float64") / temperature))
+            codes.append(int(self.rng.choice(len(p), p=p)))
+        return "".join(self.characters[code] for code in codes)
+
+    def beam(self, prompt: str, length: int, width: int = 8) -> str:
+        """The prompt, and the likeliest text after it that a search finds which keeps the `width` best at each step."""
+        codes = np.array([[self.characters.index(character) for character in prompt]])  # (beams, characters)
+        _, (h, c) = self.rnn(self.one_hot(codes[:, :-1].T))
+        totals = np.zeros(1)
+        for _ in range(length):
+            output, (h, c) = self.rnn.step(self.one_hot(codes[:, -1]), (h, c))
+            scores = totals[:, None] + log_softmax(self.head(output))  # (beams, V)
+            best = np.argsort(scores, axis=None)[-width:]
+            beams, following = np.unravel_index(best, scores.shape)
+            totals, h, c = scores[beams, following], h[:, beams], c[:, beams]
+            codes = np.column_stack([codes[beams], following])
+        return "".join(self.characters[code] for code in codes[totals.argmax()])
+
+
+def main() -> None:
+    """Train, evaluate on text that was held out, and write."""
+    arguments = options(__doc__)
+    iterations = QUICK if arguments.quick else ITERATIONS
     text = read_text()
     characters = "".join(sorted(set(text)))
-    code_of = {character: code for code, character in enumerate(characters)}
-    codes = np.array([code_of[character] for character in text])
-    held_out, codes = codes[-20_000:], codes[:-20_000]
-    frequencies = np.bincount(codes) / len(codes)
-    entropy = -float((frequencies[frequencies > 0] * np.log(frequencies[frequencies > 0])).sum())
+    codes = np.array([characters.index(character) for character in text])
+    codes, held_out = codes[:-20_000], codes[-20_000:]
     model = CharacterModel(characters, arguments.seed, arguments.backend)
-    print(f"{len(text):,} characters, {len(characters)} different; unigram entropy {entropy:.2f} nats per character")
-    print(model.rnn)
+    print(f"{len(text):,} characters, {len(characters)} different\n{model.rnn}")
 
     # Each row of the batch reads its own part of the text from end to end, so the state can be passed on.
     length = (len(codes) - 1) // BATCH
     streams = codes[: BATCH * length].reshape(BATCH, length).T
     following = codes[1 : BATCH * length + 1].reshape(BATCH, length).T
-    windows = length // WINDOW
-    start, state = time.perf_counter(), None
-    for iteration in range(1, iterations + 1):
-        window = (iteration - 1) % windows
+    start, state, losses = time.perf_counter(), None, []
+    for iteration in range(iterations):
+        window = iteration % (length // WINDOW)
         span = slice(window * WINDOW, (window + 1) * WINDOW)
-        if window == 0:
-            state = None
-        model.adam.rate = RATE * (1 - (iteration - 1) / iterations)
-        loss, state = model.train(streams[span], following[span], state)
-        if iteration == 1 or iteration % (iterations // 10) == 0:
-            seconds = time.perf_counter() - start
-            speed = iteration * BATCH * WINDOW / seconds
-            print(f"iteration {iteration:5}  loss {loss:.3f}  {seconds:5.1f} s  {speed:,.0f} characters/s")
-    print(
-        f"held-out text: {model.evaluate(held_out):.3f} nats per character, against {entropy:.2f} by frequencies alone"
-    )
-    print(f"\n{model.write(PROMPT, 400)}")
+        model.adam.rate = RATE * (1 - iteration / iterations)
+        loss, state = model.train(streams[span], following[span], state if window else None)
+        losses.append(loss)
+        if (iteration + 1) % (iterations // 10) == 0:
+            print(f"iteration {iteration + 1:5}  loss {loss:.3f}  {time.perf_counter() - start:5.1f} s")
+    loss, n_gram = model.evaluate(held_out), n_gram_loss(text[:-20_000], text[-20_000:])
+    for temperature in (0.3, 0.6, 1.0):
+        print(f"\ntemperature {temperature}: {model.write(PROMPT, 200, temperature)}")
+    print(f"\nbeam search: {model.beam(PROMPT, 100)}")
+    print(f"\nheld-out text: {loss:.3f} nats per character, against {n_gram:.3f} by counts of up to 6 characters")
+    if arguments.plot:
+        fig, axes = figure(5, 2.6)
+        axes.plot(np.convolve(losses, np.ones(20) / 20, "valid"), label="training, mean of 20")
+        axes.axhline(loss, color="C1", label="held out")
+        axes.axhline(n_gram, color="0.5", linestyle="--", label="held out, counts")
+        axes.set(xlabel="iteration", ylabel="nats per character", ylim=(0.8, 3))
+        axes.legend(frameon=False)
+        fig.savefig(arguments.plot)
 
 
 if __name__ == "__main__":
