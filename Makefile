@@ -11,10 +11,10 @@ MEASURED = env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE
 report: $(VENV)/.installed   ## how fast is this machine, and a model trained on it
 	$(MEASURED) $(BIN)/rnncore info
 	$(MEASURED) $(BIN)/rnncore bench --preset quick -o table
-	$(MEASURED) $(BIN)/python examples/char_language_model.py --short
+	$(MEASURED) $(BIN)/python examples/char_language_model.py --quick
 
 gpu-report: $(VENV)/.installed   ## the CUDA backend beside cuDNN, which is PyTorch's where that is installed in .venv
-	$(BIN)/python benchmarks/gpu.py
+	$(BIN)/rnncore bench --preset gpu
 
 dashboard: $(VENV)/.installed-dev   ## asv's site of the project's history, on http://127.0.0.1:8080/
 	$(BIN)/python benchmarks/dashboard.py

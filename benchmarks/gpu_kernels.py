@@ -3,7 +3,7 @@
     python benchmarks/gpu_kernels.py
 
 Registers and spills are the assembler's, of machine code for each architecture; blocks and shared memory are what the
-engine would launch; times are those of the model by which it chooses (`rnncore_kernels.cuda.division`). It fails where
+engine would launch; times are those of the model by which it chooses (`rnncore_kernels.cuda.plan`). It fails where
 a kernel of any of the library's cells has something that is in `UNWANTED`.
 """
 
@@ -16,23 +16,27 @@ from typing import Any
 import numpy as np
 
 from rnncore.cells import GRU, LSTM, Cell, Elman
-from rnncore.warmup import variants
-from rnncore_kernels.codegen.program import make_program
-from rnncore_kernels.cuda import toolchain
+from rnncore.verification.networks import VARIANTS
+from rnncore_kernels.contract import Sizes
+from rnncore_kernels.cuda import compiler
+from rnncore_kernels.cuda.compiler import Capability, Source
 from rnncore_kernels.cuda.device import Limits
-from rnncore_kernels.cuda.kernels import backward_source, forward_source
-from rnncore_kernels.cuda.launch import backward_division, forward_division, is_few
+from rnncore_kernels.cuda.launch import backward_plan, forward_plan, is_few
+from rnncore_kernels.cuda.libraries import backward_source, forward_source
 from rnncore_kernels.cuda.tile import LANES
-from rnncore_kernels.cuda.toolchain import Capability, Source
+from rnncore_kernels.program.derive import make_program
 
 CAPABILITIES: tuple[Capability, ...] = ((7, 5), (8, 0), (9, 0), (10, 0), (12, 0))
 CELLS: dict[str, list[Cell]] = {
-    "Elman": variants(Elman),
-    "LSTM": variants(LSTM),
+    "Elman": [Elman(name) for name in ("tanh", "relu", "sigmoid", "identity")],
+    "LSTM": [LSTM()],
     "GRU, reset after": [GRU("candidate", "after"), GRU("carry", "after")],
     "GRU, reset before": [GRU("candidate", "before"), GRU("carry", "before")],
 }
-"""All that the library has."""
+"""The cells of the register table, in all variants."""
+
+OTHERS = {name: cell for name, cell in VARIANTS.items() if not isinstance(cell, Elman | GRU)}
+"""The library's other cells, whose kernels are shown in float32 for many rows alone."""
 
 UNWANTED = (r"\.local", r"\b(div|rem)\.[su]64", r"\bcall\b")
 """Memory of a thread, 64-bit division, functions that were not inlined; and in float32 `DOUBLE`."""
@@ -77,18 +81,29 @@ def kernel_table() -> Iterator[str]:
                     yield f"| {name} | {dtype} | {rows} | {kernel} | {registers} | {spilled} |"
 
 
+def other_table() -> Iterator[str]:
+    """Registers of a thread in the kernels of other cells, and bytes spilled."""
+    yield "| cell | forward | backward | spilled bytes |"
+    yield "|---|---:|---:|---:|"
+    capability, dtype = (9, 0), np.dtype(np.float32)
+    for name, cell in OTHERS.items():
+        used = [usage(make(make_program(cell), dtype, False), dtype, capability) for make in SOURCES.values()]
+        registers = " | ".join(str(count) for count, _ in used)
+        yield f"| {name} | {registers} | {max(spilled for _, spilled in used)} |"
+
+
 def usage(source: Source, dtype: np.dtype[Any], capability: Capability) -> tuple[int, int]:
     """Registers of a thread, and bytes of spilled ones.
 
     Raises:
         ValueError: the kernel has what is unwanted.
     """
-    text = toolchain.ptx(source, capability)
+    text = compiler.ptx(source, capability)
     for pattern in (*UNWANTED, DOUBLE) if dtype == np.float32 else UNWANTED:
         if found := re.search(pattern, text):
             raise ValueError(f"{source.name} {source.key} for {capability}: {found[0]}")
-    _, report = toolchain.link(text, capability)
-    return toolchain.usage(report)
+    _, report = compiler.link(text, capability)
+    return compiler.usage(report)
 
 
 def resident_blocks(capability: Capability, registers: int, warps: int, shared_bytes: int) -> int:
@@ -101,37 +116,37 @@ def resident_blocks(capability: Capability, registers: int, warps: int, shared_b
 
 
 def launch_table() -> Iterator[str]:
-    """The LSTM on each GPU: sizes of a launch, how many blocks fit; of a step FLOPs, bytes, meetings, times."""
-    figures = "threads | registers | shared bytes | blocks | fit | MFLOP | KB | meetings | bound | model |"
+    """The LSTM on each GPU: sizes of a launch, how many blocks fit; of a step FLOPs, bytes, barriers, times."""
+    figures = "threads | registers | shared bytes | blocks | fit | MFLOP | KB | barriers | bound | model |"
     yield f"| GPU | T, B, H | pass | impl | {figures}"
     yield f"|---|---|---|---|{'---:|' * figures.count('|')}"
     for gpu, (limits, clock) in GPUS.items():
         for steps, batch, hidden in POINTS:
             program, dtype = make_program(LSTM()), np.dtype(np.float32)
-            columns = program.columns
-            for name, make in (("forward", forward_division), ("backward", backward_division)):
-                division = make(limits, program, dtype, batch, hidden)
+            columns = len(program.blocks)
+            for name, make in (("forward", forward_plan), ("backward", backward_plan)):
+                plan = make(limits, program, Sizes(hidden, hidden, dtype), batch)
                 flops = 2 * batch * columns * hidden * hidden
-                tile = division.tiles[0]
-                row_slices = -(-batch // (tile.rows << division.log_rows))
-                unit_slices = -(-hidden // (tile.units << division.log_units))
+                tile = plan.work.tile
+                row_slices = -(-batch // (tile.rows << plan.log_rows))
+                unit_slices = -(-hidden // (tile.units << plan.log_units))
                 # Each slice of units needs the whole operand, each of rows all weights that do not stay.
                 brought = batch * hidden * 4 * (columns if name == "backward" else 1) * unit_slices
-                if not division.resident:
+                if not plan.resident:
                     brought += columns * hidden * hidden * 4 * row_slices
                 bound = flops / (2 * MULTIPLY_ADDS * limits.multiprocessors * clock * 1e3)
                 registers, _ = usage(SOURCES[name](program, dtype, is_few(batch)), dtype, limits.capability)
-                fit = resident_blocks(limits.capability, registers, division.warps, division.shared_bytes)
+                fit = resident_blocks(limits.capability, registers, plan.warps, plan.shared_bytes)
                 yield (
-                    f"| {gpu} | {steps}, {batch}, {hidden} | {name} | {division.impl} | {LANES * division.warps} "
-                    f"| {registers} | {division.shared_bytes:,} | {division.blocks} | {fit * limits.multiprocessors} "
+                    f"| {gpu} | {steps}, {batch}, {hidden} | {name} | {plan.impl} | {LANES * plan.warps} "
+                    f"| {registers} | {plan.shared_bytes:,} | {plan.blocks} | {fit * limits.multiprocessors} "
                     f"| {flops / 1e6:.1f} | {brought / 1e3:,.0f} "
-                    f"| {int(division.unit_groups > 1)} | {bound:.2f} | {division.cycles / clock / 1e3:.1f} |"
+                    f"| {int(plan.unit_groups > 1)} | {bound:.2f} | {plan.cycles / clock / 1e3:.1f} |"
                 )
 
 
 if __name__ == "__main__":
-    for table in (launch_table, kernel_table):
+    for table in (launch_table, kernel_table, other_table):
         for line in table():
             print(line, flush=True)
         print()

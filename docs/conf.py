@@ -27,10 +27,12 @@ myst_heading_anchors = 3
 default_role = "code"
 smartquotes_action = "De"
 highlight_language = "text"
+# PyTorch is not installed where the site is made.
+autodoc_mock_imports = ["torch"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 # The name instead of what it stands for, numpy.ndarray with two parameters.
-autodoc_type_aliases = {"Array": "Array", "DTypeLike": "DTypeLike", "Values": "Values"}
+autodoc_type_aliases = {"Array": "Array", "DTypeLike": "DTypeLike"}
 autodoc_default_options = {"exclude-members": "__init__, __new__"}
 python_maximum_signature_line_length = 88
 napoleon_use_rtype = False

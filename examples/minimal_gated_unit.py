@@ -10,53 +10,28 @@ Run it to see it trained:  python examples/minimal_gated_unit.py
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from rnncore import Recurrent, clip_grad_norm
-from rnncore.cells import Cell, Stage, Values, check_gradients, sigmoid, tanh
-
-
-def forget_forward(pre: Values, state: Values) -> tuple[Values, Values]:
-    (h,) = state
-    f = sigmoid(pre[0])
-    return (f * h, f, h), (f,)  # the operand of the next product, and what the next stage needs
-
-
-def forget_backward(grad: Values, kept: Values, state: Values, new_state: Values) -> tuple[Values, Values]:
-    d_operand, df, dh = grad
-    f, _ = kept
-    (h,) = state
-    df = df + d_operand * h
-    return (df * f * (1 - f),), (dh + d_operand * f,)
-
-
-def candidate_forward(pre: Values, carry: Values) -> tuple[Values, Values]:
-    _, f, h = carry
-    n = tanh(pre[0])
-    return ((1 - f) * h + f * n,), (n,)
-
-
-def candidate_backward(grad: Values, kept: Values, state: Values, new_state: Values) -> tuple[Values, Values]:
-    (dh,) = grad
-    f, n = kept
-    (h,) = state
-    return (dh * f * (1 - n * n),), (None, dh * (n - h), dh * (1 - f))
+from rnncore.cells import Cell, sigmoid, tanh
 
 
 class MinimalGatedUnit(Cell):
-    """Two stages, because the product with U_n waits for f."""
+    """The product with U_n waits for f: `n.of` multiplies f h in the place of h."""
 
-    name = "mgu"
-    states = ("h",)
-    stages = (
-        Stage(gates=("f",), forward=forget_forward, backward=forget_backward, kept=("f",)),
-        Stage(gates=("n",), forward=candidate_forward, backward=candidate_backward, kept=("n",)),
-    )
+    name = "minimal_gated_unit"
+    states, gates = "h", "f n"
+
+    def step(self, h: Any, f: Any, n: Any) -> Any:
+        f = sigmoid(f)
+        n = tanh(n.of(f * h))
+        return (1 - f) * h + f * n
 
 
 def main() -> None:
     """Learn to say, at the end of a sequence of random bits, whether the last eight held more ones than zeros."""
-    check_gradients(MinimalGatedUnit())
     rng = np.random.default_rng(0)
     rnn = Recurrent(MinimalGatedUnit(), input_size=1, hidden_size=32, backend="numba", seed=0)
     decoder = rng.standard_normal(32).astype("float32") / 6

@@ -2,32 +2,47 @@
 
 from __future__ import annotations
 
+import functools
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from rnncore_kernels.cells import CELLS, Cell
-from rnncore_kernels.codegen.recorded import record
-from rnncore_kernels.contract import Array, LayerWeights
+from rnncore_kernels.cells import Cell
+from rnncore_kernels.cells.symbol import HIDDEN, Width
+from rnncore_kernels.contract import Array, LayerWeights, Sizes
+from rnncore_kernels.program.program import Program, units_of
+
+from .definition import Definition, define
 
 OPTIONS = {"num_layers": 1, "bidirectional": False, "bias": True, "batch_first": False, "dropout": 0.0}
 """The options that a network shares with PyTorch's modules, by name, and their defaults."""
 
 
-@dataclass(frozen=True)
-class Architecture:
-    """What a network is, apart from its parameters and the backend that runs it.
+class Parameter(NamedTuple):
+    """A parameter of one layer and direction.
 
-    `recorded` is the cell as engines compute it: the library's own, or what was recorded of another; for the other
-    fields see `Recurrent`.
+    Attributes:
+        name: without its ending, which says of which layer and direction it is.
+        shape: of the array.
+        axes: the shape in words, for messages.
+        initial: the number that it begins with; None where its values are drawn.
     """
 
-    cell: Cell
-    recorded: Cell
+    name: str
+    shape: tuple[int, ...]
+    axes: str
+    initial: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Architecture:
+    """What a network is, apart from its parameters and the backend that runs it; for the fields see `Recurrent`."""
+
+    definition: Definition
     input_size: int
     hidden_size: int
     num_layers: int
@@ -38,22 +53,46 @@ class Architecture:
     dtype: np.dtype[Any]
 
     @property
+    def cell(self) -> Cell:
+        """The cell, an instance of Cell also where its name was given."""
+        return self.definition.cell
+
+    @property
+    def program(self) -> Program:
+        """The cell, as engines run it."""
+        return self.definition.program
+
+    @property
     def num_directions(self) -> int:
         """D, 1 or 2."""
         return 2 if self.bidirectional else 1
 
-    @property
+    @functools.cached_property
+    def output_width(self) -> int:
+        """P, the width of the output of one direction: that of the first state."""
+        return self.units(self.program.output_width)
+
+    @functools.cached_property
     def output_size(self) -> int:
-        """Width of the output, D*H."""
-        return self.num_directions * self.hidden_size
+        """D*P, the width of the output."""
+        return self.num_directions * self.output_width
+
+    def units(self, width: Width) -> int:
+        """The number of units of a width."""
+        return units_of(width, self.hidden_size)
 
     def layer_input_size(self, layer: int) -> int:
         """Width of what a layer reads: the input's, then the output of the layer below."""
         return self.input_size if layer == 0 else self.output_size
 
-    def state_shape(self, batch: int) -> tuple[int, int, int]:
-        """(L*D, B, H), in the order of `state_index`."""
-        return self.num_layers * self.num_directions, batch, self.hidden_size
+    def sizes(self, layer: int) -> Sizes:
+        """A layer's sizes, for an engine."""
+        return Sizes(self.hidden_size, self.layer_input_size(layer), self.dtype)
+
+    def state_shapes(self, batch: int) -> list[tuple[int, int, int]]:
+        """(L*D, B, width) of each state, in the order of `state_index`."""
+        depth = self.num_layers * self.num_directions
+        return [(depth, batch, self.units(width)) for width in self.program.states]
 
     def state_index(self, layer: int, direction: int) -> int:
         """Place of a layer and direction in a state, and in all lists of layers and directions."""
@@ -64,33 +103,81 @@ class Architecture:
         ends = ("", "_reverse")[: self.num_directions]
         return [f"l{layer}{end}" for layer in range(self.num_layers) for end in ends]
 
-    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Name and shape of each parameter, named and ordered as in PyTorch."""
-        rows = len(self.cell.gates) * self.hidden_size
-        shapes: dict[str, tuple[int, ...]] = {}
-        for index, suffix in enumerate(self.parameter_suffixes()):
-            shapes[f"weight_ih_{suffix}"] = (rows, self.layer_input_size(index // self.num_directions))
-            shapes[f"weight_hh_{suffix}"] = (rows, self.hidden_size)
-            if self.bias:
-                shapes[f"bias_ih_{suffix}"] = (rows,)
-                shapes[f"bias_hh_{suffix}"] = (rows,)
-        return shapes
+    def layer_parameters(self, layer: int) -> Iterator[Parameter]:
+        """The parameters of each direction of a layer, in PyTorch's order, and then the cell's own."""
+        cell, program, hidden = self.definition, self.program, self.hidden_size
+        gates = {"ih": len(program.x_gates), "hh": len(program.h_gates)}
+        sides = {side: count for side, count in gates.items() if count}
+        widths = {"ih": self.layer_input_size(layer), "hh": self.output_width}
+        words = {"ih": "input_size of the layer", "hh": self.width_name(program.output_width)}
+        for side, count in sides.items():
+            yield Parameter(f"weight_{side}", (count * hidden, widths[side]), f"({count}*hidden_size, {words[side]})")
+        for side, count in sides.items() if self.bias else ():
+            yield Parameter(f"bias_{side}", (count * hidden,), f"({count}*hidden_size,)")
+        for name, (result, operand) in zip(cell.projections, program.projections, strict=True):
+            axes = f"({self.width_name(result)}, {self.width_name(operand)})"
+            yield Parameter(f"weight_{name}", (self.units(result), self.units(operand)), axes)
+        for name in cell.units:
+            yield Parameter(name, (hidden,), "(hidden_size,)", cell.initial.get(name))
+        for name in cell.scalars:
+            yield Parameter(name, (), "no axes", cell.initial.get(name))
+
+    def parameters(self) -> dict[str, Parameter]:
+        """All parameters by their whole names, in the order of layers and directions."""
+        return {
+            f"{parameter.name}_{suffix}": parameter
+            for index, suffix in enumerate(self.parameter_suffixes())
+            for parameter in self.layer_parameters(index // self.num_directions)
+        }
 
     def by_layer(self, named: Mapping[str, Array]) -> list[LayerWeights]:
         """Parameters, or their gradients, of each layer and direction in the order of the state, from those by name."""
+        layers = []
+        for gates, groups in self._names_by_layer:
+            weight_ih, weight_hh, bias_ih, bias_hh = map(named.get, gates)
+            others = (tuple([named[name] for name in group]) for group in groups)
+            layers.append(LayerWeights(weight_ih, weight_hh, bias_ih, bias_hh, *others))
+        return layers
+
+    @functools.cached_property
+    def _names_by_layer(self) -> list[tuple[list[str], list[list[str]]]]:
+        """Names of the parameters of each layer and direction: those of gates, then of matrices, units and scalars."""
+        cell = self.definition
+        groups = ([f"weight_{name}" for name in cell.projections], cell.units, cell.scalars)
         return [
-            LayerWeights._make(named.get(f"{kind}_{suffix}") for kind in LayerWeights._fields)
+            (
+                [f"{n}_{suffix}" for n in LayerWeights._fields[:4]],
+                [[f"{n}_{suffix}" for n in names] for names in groups],
+            )
             for suffix in self.parameter_suffixes()
         ]
 
+    @functools.cached_property
+    def _parameter_names(self) -> tuple[str, ...]:
+        """All names, in the order of `parameters`."""
+        return tuple(self.parameters())
+
     def by_name(self, layers: Sequence[LayerWeights]) -> dict[str, Array]:
-        """The inverse of `by_layer`."""
-        return {
-            f"{kind}_{suffix}": values
-            for suffix, layer in zip(self.parameter_suffixes(), layers, strict=True)
-            for kind, values in layer._asdict().items()
-            if values is not None
-        }
+        """The inverse of `by_layer`, in the order of `parameters`."""
+        arrays: list[Array] = []
+        for layer in layers:
+            arrays += [array for array in layer[:4] if array is not None]
+            arrays += [*layer.projections, *layer.units, *layer.scalars]
+        return dict(zip(self._parameter_names, arrays, strict=True))
+
+    def width_name(self, width: Width) -> str:
+        """A width in words, for messages."""
+        return "hidden_size" if width == HIDDEN else str(self.units(width))
+
+    def axis(self, width: Width) -> str:
+        """An axis of a width and its length, for messages."""
+        return f"{'hidden_size' if width == HIDDEN else 'width'}={self.units(width)}"
+
+    @property
+    def output_axis(self) -> str:
+        """The last axis of the output and its length, for messages."""
+        name = "hidden_size" if self.program.output_width == HIDDEN else "width"
+        return f"{'2*' if self.bidirectional else ''}{name}={self.output_size}"
 
     def describe(self) -> str:
         """The constructor's arguments, those that differ from their defaults."""
@@ -117,10 +204,8 @@ def make_architecture(
     dtype: DTypeLike,
 ) -> Architecture:
     """Check every argument and return the architecture; ValueError or TypeError names the one that is wrong."""
-    cell = _resolve_cell(cell)
-    return Architecture(
-        cell=cell,
-        recorded=cell if type(cell) in CELLS.values() else record(cell),
+    architecture = Architecture(
+        definition=define(cell),
         input_size=check_integer("input_size", input_size, 0),
         hidden_size=check_integer("hidden_size", hidden_size, 1),
         num_layers=check_integer("num_layers", num_layers, 1),
@@ -130,16 +215,18 @@ def make_architecture(
         dropout=_probability("dropout", dropout),
         dtype=_float_dtype(dtype),
     )
+    _check_projections(architecture)
+    return architecture
 
 
-def _resolve_cell(cell: str | Cell) -> Cell:
-    if isinstance(cell, str):
-        if cell not in CELLS:
+def _check_projections(architecture: Architecture) -> None:
+    cell, hidden = architecture.definition, architecture.hidden_size
+    for name, (width, _) in zip(cell.projections, cell.program.projections, strict=True):
+        if width > hidden:
             raise ValueError(
-                f"cell: expected one of {', '.join(map(repr, CELLS))} or an instance of Cell, got {cell!r}"
+                f"cell: {cell.cell!r}: expected projections of at most hidden_size={hidden} units, got {name!r} of "
+                f"{width}: make it narrower, or hidden_size larger"
             )
-        return CELLS[cell]()
-    return cell
 
 
 def check_integer(name: str, value: Any, least: int) -> int:

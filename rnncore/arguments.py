@@ -3,90 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnncore_kernels.contract import Array, Rows
+from rnncore_kernels.cells.symbol import Width
+from rnncore_kernels.contract import Array
 
 from .architecture import Architecture
 from .devices import as_array, check_current, is_anothers, is_on_gpu, shared
 from .errors import describe
+from .layout import Layout, engine_ready
 from .rows import DENSE, arrange
-from .states import as_given
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How the caller's arrays lie: makes the engine's (T, B, ...) of them, and the caller's of results."""
-
-    architecture: Architecture
-    xp: ModuleType
-    steps: int
-    batch: int
-    unbatched: bool
-    lengths: NDArray[np.int64] | None
-    rows: Rows
-
-    @property
-    def _swap(self) -> bool:
-        return self.architecture.batch_first and not self.unbatched
-
-    def sequence_in(self, array: Array) -> Array:
-        """A checked sequence as engines want it: (T, B, ...), aligned, the last axis contiguous; a view if possible."""
-        if self.unbatched:
-            array = array[:, None]
-        elif self._swap:
-            array = array.swapaxes(0, 1)
-        return _engine_ready(self.xp, array)
-
-    def sequence_out(self, array: Array) -> Array:
-        """(T, B, ...) as the caller wants it."""
-        if self.unbatched:
-            return array[:, 0]
-        return array.swapaxes(0, 1) if self._swap else array
-
-    def empty_sequence(self, width: int) -> Array:
-        """A new (T, B, width) array that lies in memory as the caller will see it."""
-        shape = (self.batch, self.steps, width) if self._swap else (self.steps, self.batch, width)
-        empty: Array = self.xp.empty(shape, self.architecture.dtype)
-        return empty.swapaxes(0, 1) if self._swap else empty
-
-    def new_states(self, states: tuple[Array, ...] | None) -> tuple[Array, ...]:
-        """New (L*D, B, H) arrays with the values of checked states, zeros for None."""
-        shape, dtype = self.architecture.state_shape(self.batch), self.architecture.dtype
-        if states is None:
-            return tuple(self.xp.zeros(shape, dtype) for _ in self.architecture.cell.states)
-        return tuple(self.xp.array(s.reshape(shape), order="C") for s in states)
-
-    def states_out(self, states: tuple[Array, ...]) -> Any:
-        """States as the caller wants them."""
-        return as_given(tuple(s[:, 0] for s in states) if self.unbatched else states)
-
-    def step_out(self, output: Array) -> Array:
-        """(B, D*H) as the caller wants it."""
-        return output[0] if self.unbatched else output
-
-    def clear_padding(self, x: Array) -> None:
-        """Set (T, B, ...) to 0 past each row's end."""
-        if self.lengths is None:
-            return
-        ended = self.xp.arange(self.steps)[:, None] >= self.xp.asarray(self.lengths)
-        if self.xp is np:
-            x[ended] = 0
-        else:
-            # An assignment by a mask waits for the GPU in CuPy.
-            self.xp.copyto(x, 0, where=ended[..., None])
 
 
 def read_sequence(architecture: Architecture, xp: ModuleType, x: Any, lengths: Any) -> tuple[Layout, Array]:
     """Check `x` and `lengths`; their layout, and x as (T, B, I)."""
     width = f"input_size={architecture.input_size}"
     axes = f"({'B, T' if architecture.batch_first else 'T, B'}, {width})"
-    x = _read_array("x", x, lambda: axes, architecture, xp)
+    x = read_array("x", x, lambda: axes, architecture, xp)
     if x.ndim not in (2, 3):
         raise ValueError(f"x: expected {axes}, or (T, {width}) for one sequence without a batch, got {x.shape}")
     if x.shape[-1] != architecture.input_size:
@@ -107,13 +45,13 @@ def read_step(architecture: Architecture, xp: ModuleType, x: Any, name: str = "x
         raise ValueError(
             f"{name}: expected a network in one direction, got bidirectional=True, which needs whole sequences"
         )
-    x = _read_array(name, x, lambda: f"(B, input_size={architecture.input_size})", architecture, xp)
+    x = read_array(name, x, lambda: f"(B, input_size={architecture.input_size})", architecture, xp)
     if x.ndim not in (1, 2) or x.shape[-1] != architecture.input_size:
         width = f"input_size={architecture.input_size}"
         raise ValueError(f"{name}: expected (B, {width}), or ({width},) without a batch, got {x.shape}")
     batch = 1 if x.ndim == 1 else len(x)
     layout = Layout(architecture, xp, 1, batch, x.ndim == 1, None, DENSE)
-    return layout, _engine_ready(xp, x.reshape(1, batch, architecture.input_size))
+    return layout, engine_ready(xp, x.reshape(1, batch, architecture.input_size))
 
 
 def read_states(layout: Layout, state: Any, name: str = "state") -> tuple[Array, ...] | None:
@@ -121,7 +59,7 @@ def read_states(layout: Layout, state: Any, name: str = "state") -> tuple[Array,
     if state is None:
         return None
     architecture = layout.architecture
-    names = architecture.cell.states
+    names = architecture.definition.states
     if len(names) == 1:
         arrays, labels = (state,), [name]
     elif isinstance(state, (tuple, list)) and len(state) == len(names):
@@ -129,34 +67,53 @@ def read_states(layout: Layout, state: Any, name: str = "state") -> tuple[Array,
     else:
         got = f"{len(state)} values" if isinstance(state, (tuple, list)) else describe(state)
         raise TypeError(f"{name}: expected a tuple ({', '.join(names)}) of arrays, got {got}")
-    depth, batch, hidden = architecture.state_shape(layout.batch)
-    shape = (depth, hidden) if layout.unbatched else (depth, batch, hidden)
-
-    def axes() -> str:
-        first = f"num_layers{'*2' if architecture.bidirectional else ''}={depth}"
-        return f"({first}, {'' if layout.unbatched else f'B={batch}, '}hidden_size={hidden})"
-
-    checked = tuple(
-        _read_array(label, array, axes, architecture, layout.xp) for label, array in zip(labels, arrays, strict=True)
-    )
-    for label, array in zip(labels, checked, strict=True):
+    checked = []
+    for label, array, width, shape in zip(
+        labels, arrays, architecture.program.states, layout.state_shapes, strict=True
+    ):
+        axes = partial(_state_axes, layout, width)
+        array = read_array(label, array, axes, architecture, layout.xp)
         if array.shape != shape:
             came = array.shape[1] if array.ndim == 3 and not layout.unbatched else None
             hint = _swap_hint(architecture, layout.steps, layout.batch, came)
             raise ValueError(f"{label}: expected {axes()}, got {array.shape}{hint}")
-    return checked
+        checked.append(array)
+    return tuple(checked)
+
+
+def new_states(layout: Layout, state: Any) -> tuple[Array, ...]:
+    """Check a state; new arrays with its values, of the caller's shapes, zeros for None."""
+    shapes = layout.state_shapes
+    states = state if len(shapes) > 1 else (state,)
+    if layout.xp is np and type(states) is tuple and len(states) == len(shapes):
+        # What a step returned is given to the next: to look at it takes a tenth of the time that a check does.
+        dtype = layout.architecture.dtype
+        copies = []
+        for array, shape in zip(states, shapes, strict=True):
+            if type(array) is not np.ndarray or array.shape != shape or array.dtype != dtype:
+                break
+            copies.append(array.copy())
+        if len(copies) == len(states):
+            return tuple(copies)
+    return layout.new_states(read_states(layout, state))
+
+
+def _state_axes(layout: Layout, width: Width) -> str:
+    architecture = layout.architecture
+    both = "*2" if architecture.bidirectional else ""
+    first = f"num_layers{both}={architecture.num_layers * architecture.num_directions}"
+    return f"({first}, {'' if layout.unbatched else f'B={layout.batch}, '}{architecture.axis(width)})"
 
 
 def read_grad_output(layout: Layout, grad_output: Any) -> Array | None:
-    """Check the cotangent of the output of `forward`; as (T, B, D*H)."""
+    """Check the cotangent of the output of `forward`; as (T, B, D*P)."""
     if grad_output is None:
         return None
     architecture = layout.architecture
     sizes = {"T": layout.steps, "B": layout.batch}
     order = ["T"] if layout.unbatched else ["B", "T"] if architecture.batch_first else ["T", "B"]
-    width = f"{'2*' if architecture.bidirectional else ''}hidden_size={architecture.output_size}"
-    axes = f"({', '.join(f'{axis}={sizes[axis]}' for axis in order)}, {width})"
-    grad = _read_array("grad_output", grad_output, lambda: axes, architecture, layout.xp)
+    axes = f"({', '.join(f'{axis}={sizes[axis]}' for axis in order)}, {architecture.output_axis})"
+    grad = read_array("grad_output", grad_output, lambda: axes, architecture, layout.xp)
     shape = (*(sizes[axis] for axis in order), architecture.output_size)
     if grad.shape != shape:
         swapped = grad.ndim == 3 and (*grad.shape[1::-1], grad.shape[2]) == shape
@@ -168,11 +125,11 @@ def read_grad_output(layout: Layout, grad_output: Any) -> Array | None:
 
 
 def read_grad_last(layout: Layout, grad_last: Any) -> Array | None:
-    """Check the cotangent of the output of each row's last step; as (B, D*H)."""
+    """Check the cotangent of the output of each row's last step; as (B, D*P)."""
     if grad_last is None:
         return None
     axes, shape = _last_axes(layout)
-    grad = _read_array("grad_last", grad_last, lambda: axes, layout.architecture, layout.xp)
+    grad = read_array("grad_last", grad_last, lambda: axes, layout.architecture, layout.xp)
     if grad.shape != shape:
         hint = ": the cotangent of the whole output is grad_output" if grad.ndim == len(shape) + 1 else ""
         raise ValueError(f"grad_last: expected {axes}, got {grad.shape}{hint}")
@@ -191,22 +148,13 @@ def refuse_grad_output(layout: Layout, grad_output: Any) -> None:
 def _last_axes(layout: Layout) -> tuple[str, tuple[int, ...]]:
     """Axes and shape of the output of each row's last step."""
     architecture = layout.architecture
-    width = f"{'2*' if architecture.bidirectional else ''}hidden_size={architecture.output_size}"
+    width = architecture.output_axis
     if layout.unbatched:
         return f"({width},)", (architecture.output_size,)
     return f"(B={layout.batch}, {width})", (layout.batch, architecture.output_size)
 
 
-def _engine_ready(xp: ModuleType, array: Array) -> Array:
-    """`array`, or a copy, with what the contract promises an engine of an array that it reads."""
-    whole = all(stride % array.itemsize == 0 for stride in array.strides)
-    if array.strides[-1] == array.itemsize and whole and getattr(array.flags, "aligned", True):
-        return array
-    contiguous: Array = xp.array(array, order="C")
-    return contiguous
-
-
-def _read_array(name: str, value: Any, axes: Callable[[], str], architecture: Architecture, xp: ModuleType) -> Array:
+def read_array(name: str, value: Any, axes: Callable[[], str], architecture: Architecture, xp: ModuleType) -> Array:
     """`value`, if it is an array of the network's kind and dtype; `axes()` says in a message what it should be."""
     given = value
     if type(value) is not xp.ndarray:

@@ -9,14 +9,18 @@ import numpy as np
 from rnncore_kernels.contract import Array
 from rnncore_kernels.quiet import quiet
 
-from .arguments import Layout, read_grad_last, read_grad_output, read_states, refuse_grad_output
+from .arguments import read_grad_last, read_grad_output, read_states, refuse_grad_output
+from .layout import Layout
 from .tape import Tape
 
 
 def read_cotangents(
     tape: Tape, grad_output: Any, grad_state: Any, grad_last: Any
 ) -> tuple[list[Array | None], tuple[Array, ...]]:
-    """Check the cotangents; those of each direction's output, (T, B, H) or None for 0, and new ones of the states."""
+    """Check the cotangents; those of each direction's output, (T, B, P) or None for 0, and new ones of the states.
+
+    The latter have the shapes that the caller's states have.
+    """
     layout = tape.layout
     if not tape.return_sequence:
         refuse_grad_output(layout, grad_output)
@@ -24,15 +28,15 @@ def read_cotangents(
     last = read_grad_last(layout, grad_last)
     states = layout.new_states(read_states(layout, grad_state, "grad_state"))
     if last is not None:
-        _add_last(layout, last, outputs, states[0])
+        _add_last(layout, last, outputs, layout.engine_states(states)[0])
     return outputs, states
 
 
 @quiet
 def _add_last(layout: Layout, grad_last: Array, grad_output: list[Array | None], grad_h: Array) -> None:
-    """Add `grad_last`, (B, D*H), to the cotangents of what else these outputs are, but in rows without steps.
+    """Add `grad_last`, (B, D*P), to the cotangents of what else these outputs are, but in rows without steps.
 
-    `grad_h`, (L*D, B, H), is written; `grad_output` is replaced where it is added to.
+    `grad_h`, (L*D, B, P), is written; `grad_output` is replaced where it is added to.
     """
     if layout.steps == 0:
         return
@@ -42,12 +46,12 @@ def _add_last(layout: Layout, grad_last: Array, grad_output: list[Array | None],
     if layout.lengths is not None:
         some = np.flatnonzero(layout.lengths)
         rows, ends = xp.asarray(some), xp.asarray(layout.lengths[some] - 1)
-    hidden, top = architecture.hidden_size, architecture.num_layers - 1
+    width, top = architecture.output_width, architecture.num_layers - 1
     # Forward, it is the final h, which takes no cotangent of T steps; in reverse, it is the first output.
-    grad_h[architecture.state_index(top, 0)][rows] += grad_last[rows, :hidden]
+    grad_h[architecture.state_index(top, 0)][rows] += grad_last[rows, :width]
     if architecture.bidirectional:
         reverse = grad_output[1]
-        shape = (layout.steps, layout.batch, hidden)
+        shape = (layout.steps, layout.batch, width)
         reverse = xp.zeros(shape, architecture.dtype) if reverse is None else reverse.copy()
-        reverse[ends, rows] += grad_last[rows, hidden:]
+        reverse[ends, rows] += grad_last[rows, width:]
         grad_output[1] = reverse

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rnncore_kernels.cells import CELLS, Cell
+from rnncore_kernels.cells import Cell
 
 from .architecture import Architecture
 
@@ -60,26 +60,3 @@ class Described:
     def dtype(self) -> np.dtype[Any]:
         """float32 or float64."""
         return self._architecture.dtype
-
-
-def describe_cell(cell: Cell) -> dict[str, Any]:
-    """A cell in data that any file can hold: its name, its options, and whether it is a user's own."""
-    return {"name": cell.name, "options": cell.options, "own": _is_own(cell)}
-
-
-def find_cell(where: str, described: dict[str, Any], given: Cell | None) -> Cell:
-    """The cell of a description; `given` where it is a user's own. ValueError begins with `where`."""
-    name, options, own = described["name"], described["options"], described["own"]
-    if given is not None:
-        if (given.name, given.options, _is_own(given)) != (name, options, own):
-            whose = "one's own" if own else "the library's"
-            raise ValueError(f"{where}: expected {whose} cell {name!r} with {options}, got {given!r}")
-        return given
-    if own:
-        raise ValueError(f"{where}: holds a network of the cell {name!r}, which is not the library's: pass it as cell=")
-    return CELLS[name](**options)
-
-
-def _is_own(cell: Cell) -> bool:
-    """Whether the cell is the user's, whatever it calls itself."""
-    return type(cell) is not CELLS.get(cell.name)

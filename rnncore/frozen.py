@@ -2,21 +2,46 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnncore_kernels.contract import Array
+from rnncore_kernels.contract import Array, Inputs, Stepper
 
 from .architecture import check_integer
-from .arguments import read_sequence, read_states, read_step
+from .arguments import new_states, read_sequence, read_step
 from .devices import is_anothers, shared
 from .errors import describe
-from .plain import Plain
+from .inputs import NO_INPUTS, at_steps, read_inputs
+from .layout import Layout
 from .stack import Stack
+from .states import as_given
+
+
+class _Known(NamedTuple):
+    """The shape of an x that was checked: the same again takes a look, where checking takes as long as a small step.
+
+    Attributes:
+        shape: as the caller gave it, time first if there is time.
+        layout: what follows from it.
+        stepper: what computes a step; None for a sequence, and where nothing is faster than `Stack.infer`.
+    """
+
+    shape: tuple[int, ...]
+    layout: Layout
+    stepper: Stepper | None = None
+
+    def is_of(self, x: Any) -> bool:
+        """Whether x is of this shape, an array of NumPy's that engines can read as it is."""
+        return (
+            type(x) is np.ndarray
+            and x.shape == self.shape
+            and x.dtype == self.layout.architecture.dtype
+            and x.flags.carray
+            and self.layout.xp is np
+        )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -24,70 +49,103 @@ class Frozen:
     """An immutable network for inference, from `Recurrent.freeze`. Calls from several threads at once are safe."""
 
     _stack: Stack
+    _known: dict[str, _Known] = field(default_factory=dict, init=False)
 
     def __call__(
-        self, x: Array, state: Any = None, lengths: Any = None, return_sequence: bool = True
+        self,
+        x: Array,
+        state: Any = None,
+        lengths: Any = None,
+        return_sequence: bool = True,
+        inputs: Mapping[str, Any] | None = None,
     ) -> tuple[Array, Any]:
         """Compute a sequence: arguments, results and errors as in `Recurrent.__call__`."""
-        if return_sequence and lengths is None and (plain := self._plain) is not None:
-            result = plain.sequence(x, state)
-            if result is not None:
-                return result
-        stack = self._stack
-        layout, x = read_sequence(stack.architecture, stack.engine.xp, x, lengths)
-        states = layout.new_states(read_states(layout, state))
+        stack, known = self._stack, self._known.get("sequence")
+        arch = stack.architecture
+        if known is not None and lengths is None and known.is_of(x):
+            layout = known.layout
+        else:
+            layout, x = read_sequence(arch, stack.engine.xp, x, lengths)
+            if lengths is None and layout.is_time_first:
+                self._known["sequence"] = _Known(x.shape, layout)
+        states, given = new_states(layout, state), self._read_inputs(layout, inputs)
         if return_sequence:
-            output = layout.empty_sequence(stack.architecture.output_size)
-            stack.infer(x, states, layout.rows, output, None)
-            return layout.sequence_out(output), layout.states_out(states)
-        last = stack.engine.xp.zeros((layout.batch, stack.architecture.output_size), stack.architecture.dtype)
-        stack.infer(x, states, layout.rows, None, last)
-        return layout.step_out(last), layout.states_out(states)
+            output = layout.empty_sequence(arch.output_size)
+            stack.infer(x, layout.engine_states(states), layout.rows, output, None, given)
+            return layout.sequence_out(output), as_given(states)
+        last = stack.engine.xp.zeros((layout.batch, arch.output_size), arch.dtype)
+        stack.infer(x, layout.engine_states(states), layout.rows, None, last, given)
+        return layout.step_out(last), as_given(states)
 
-    def step(self, x_t: Array, state: Any = None) -> tuple[Array, Any]:
+    def step(self, x_t: Array, state: Any = None, inputs: Mapping[str, Any] | None = None) -> tuple[Array, Any]:
         """Compute one step: arguments, results and errors as in `Recurrent.step`."""
-        if (plain := self._plain) is not None and (result := plain.step(x_t, state)) is not None:
-            return result
-        stack = self._stack
-        layout, x = read_step(stack.architecture, stack.engine.xp, x_t)
-        states = layout.new_states(read_states(layout, state))
-        output = layout.empty_sequence(stack.architecture.output_size)
-        stack.infer(x, states, layout.rows, output, None)
-        return layout.step_out(output[0]), layout.states_out(states)
-
-    @functools.cached_property
-    def _plain(self) -> Plain | None:
-        """None unless the network is of one layer, in one direction, on the host."""
-        arch, engine = self._stack.architecture, self._stack.engine
-        if arch.num_layers > 1 or arch.bidirectional or engine.xp is not np:
-            return None
-        return Plain(arch, engine, self._stack.packed[0], self._stack.most_rows)
+        known, x = self._read_step(x_t)
+        layout, stepper = known.layout, known.stepper
+        states = new_states(layout, state)
+        output = layout.empty_step()
+        if stepper is not None and inputs is None:
+            stepper(x, states, output)
+        else:
+            self._compute_step(known, x, states, output, self._read_inputs(layout, inputs, steps=False))
+        return output, as_given(states)
 
     def generate(
-        self, x_0: Array, steps: int, state: Any = None, feedback: Callable[[Array], Array] | None = None
+        self,
+        x_0: Array,
+        steps: int,
+        state: Any = None,
+        feedback: Callable[[Array], Array] | None = None,
+        inputs: Mapping[str, Any] | None = None,
     ) -> tuple[Array, Any]:
         """Compute a sequence from its first input: arguments, results and errors as in `Recurrent.generate`."""
         arch, xp = self._stack.architecture, self._stack.engine.xp
         steps = check_integer("steps", steps, 0)
         layout, first = read_step(arch, xp, x_0, "x_0")
-        x_0 = layout.step_out(first[0])
+        x_t = x_0 = layout.step_out(first[0])
         if feedback is not None and not callable(feedback):
             raise TypeError(f"feedback: expected a function from an output to the next input, got {describe(feedback)}")
-        if feedback is None and arch.input_size != arch.hidden_size:
+        if feedback is None and arch.input_size != arch.output_size:
             raise ValueError(
-                f"feedback: expected a function from an output (B, hidden_size={arch.hidden_size}) to the next input "
+                f"feedback: expected a function from an output (B, {arch.output_axis}) to the next input "
                 f"(B, input_size={arch.input_size}), got None, which needs equal sizes"
             )
-        state = layout.states_out(layout.new_states(read_states(layout, state)))
-        outputs = xp.empty((steps, *x_0.shape[:-1], arch.hidden_size), arch.dtype)
-        x_t = x_0
+        states = new_states(layout, state)
+        given, _ = read_inputs(replace(layout, steps=steps), inputs, copy=True)
+        outputs = xp.empty((steps, *x_0.shape[:-1], arch.output_size), arch.dtype)
         for t in range(steps):
             if t > 0:
                 x_t = outputs[t - 1] if feedback is None else self._fed_back(feedback(outputs[t - 1].copy()))
                 if not isinstance(x_t, xp.ndarray) or (x_t.shape, x_t.dtype) != (x_0.shape, x_0.dtype):
                     raise ValueError(f"feedback: expected to return {describe(x_0)}, like x_0, got {describe(x_t)}")
-            outputs[t], state = self.step(x_t, state)
-        return outputs.swapaxes(0, 1) if arch.batch_first and outputs.ndim == 3 else outputs, state
+            known, x = self._read_step(x_t)
+            self._compute_step(known, x, states, outputs[t], at_steps(given, slice(t, t + 1)))
+        return outputs.swapaxes(0, 1) if arch.batch_first and outputs.ndim == 3 else outputs, as_given(states)
+
+    def _read_step(self, x_t: Any) -> tuple[_Known, Array]:
+        """What is known of a step's input, and the input, contiguous: as it is, or (1, B, I)."""
+        known = self._known.get("step")
+        if known is not None and known.is_of(x_t):
+            return known, x_t
+        stack = self._stack
+        layout, x = read_step(stack.architecture, stack.engine.xp, x_t)
+        shape = x.shape[2:] if layout.unbatched else x.shape[1:]
+        if known is None or known.shape != shape:
+            known = self._known["step"] = _Known(shape, layout, stack.stepper(layout.batch))
+        return known, x if x.flags.c_contiguous else x.copy()
+
+    def _compute_step(self, known: _Known, x: Array, states: tuple[Array, ...], output: Array, inputs: Inputs) -> None:
+        """One step; `states` are overwritten, and `output` is written."""
+        if known.stepper is not None:
+            known.stepper(x, states, output)
+            return
+        layout, arch = known.layout, self._stack.architecture
+        whole, above = x.reshape(1, layout.batch, arch.input_size), output.reshape(1, layout.batch, arch.output_size)
+        self._stack.infer(whole, layout.engine_states(states), layout.rows, above, None, inputs)
+
+    def _read_inputs(self, layout: Layout, inputs: Mapping[str, Any] | None, *, steps: bool = True) -> Inputs:
+        if inputs is None and not self._stack.architecture.definition.inputs:
+            return NO_INPUTS
+        return read_inputs(layout, inputs, steps=steps)[0]
 
     def _fed_back(self, value: Any) -> Any:
         """What `feedback` returned, as an array of ours where it is another library's in the same memory."""

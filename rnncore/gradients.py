@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,11 +23,13 @@ class Gradients:
         x: of the input.
         state: of the initial state; an array, or a tuple where the cell has several states.
         parameters: of each parameter, by name.
+        inputs: of each input of the cell, by name; empty where it takes none.
     """
 
     x: Array
     state: Any
     parameters: dict[str, Array]
+    inputs: dict[str, Array] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"Gradients(x {self.x.shape}, {len(self.parameters)} parameters)"

@@ -11,9 +11,9 @@ from typing import Any
 
 from rnncore_kernels.contract import Probe
 from rnncore_kernels.cores import usable_cores
-from rnncore_kernels.host import cache_folders, memory_bytes, processor_name
+from rnncore_kernels.host import memory_bytes, processor_name
 
-from .registry import backends
+from .registry import backends, described
 from .version import __version__
 
 PACKAGES = ("numpy", "numba", "llvmlite", "numba-cuda", "cupy", "cupy-cuda12x", "cupy-cuda13x")
@@ -37,13 +37,12 @@ def configuration() -> dict[str, dict[str, Any]]:
         "source": source(),
         "machine": {
             "processor": processor_name(),
-            "instruction_set": instruction_set(),
+            "instruction_set": platform.machine(),
             "cores": f"{usable_cores()} usable of {os.cpu_count()}",
             "memory": "unknown" if (memory := memory_bytes()) is None else f"{memory / 2**30:.0f} GiB",
             "system": f"{platform.system()} {platform.machine()}",
-            "gpu": backends()["cuda"].device or "none that the CUDA backend can use",
-            "blas": blas_name(),
-            "threads": thread_layers(),
+            "gpu": "none that a backend can use",
+            **described(),
         },
         "backends": {name: dataclasses.asdict(probe) for name, probe in backends().items()},
         **({"environment": environment} if environment else {}),
@@ -52,7 +51,7 @@ def configuration() -> dict[str, dict[str, Any]]:
 
 def cache_configuration() -> dict[str, str]:
     """Where compiled code is kept, and why it is not; `rnncore cache` says what is there."""
-    from rnncore_kernels.cache import refusal
+    from rnncore_kernels.cache import cache_folders, refusal
 
     folder = next(iter(cache_folders()), None)
     if folder is None:
@@ -66,49 +65,16 @@ def cache_configuration() -> dict[str, str]:
 def show_config() -> None:
     """Print versions, source, machine, backends and the folder of compiled code, one line each."""
     sections = configuration() | {"cache": cache_configuration()}
-    sections["backends"] = {name: _spoken(probe) for name, probe in backends().items()}
+    sections["backends"] = {name: format_probe(probe) for name, probe in backends().items()}
     for section, values in sections.items():
         print(f"{section}:")
         for name, value in values.items():
             print(f"  {name}: {value}")
 
 
-def _spoken(probe: Probe) -> str:
+def format_probe(probe: Probe) -> str:
+    """Whether a backend can run, on what, and if not why not."""
     return f"available on {probe.device}" if probe.available else f"not available: {probe.reason}. {probe.fix}"
-
-
-def blas_name() -> str:
-    """The BLAS that NumPy calls, with its kernel and threads."""
-    import threadpoolctl
-
-    names = []
-    for library in threadpoolctl.threadpool_info():
-        if library["user_api"] == "blas":
-            kernel = library.get("architecture", "unknown kernel")
-            names.append(f"{library['internal_api']} {library['version']} ({kernel}, {library['num_threads']} threads)")
-    return "; ".join(names) or "unknown"
-
-
-def thread_layers() -> str:
-    """What runs the threads of each engine."""
-    import threadpoolctl
-
-    layers = {library.get("threading_layer") or library["internal_api"] for library in threadpoolctl.threadpool_info()}
-    return (
-        f"numba: the engine's own pool; numpy: one for each tile of rows, BLAS ({', '.join(sorted(layers))}) held to 1"
-    )
-
-
-def instruction_set() -> str:
-    """Vectors that the Numba engine compiles for, NUMBA_CPU_NAME and NUMBA_CPU_FEATURES included."""
-    if not backends()["numba"].available:
-        return platform.machine()
-    from rnncore_kernels.cpu.target import host_target
-
-    target = host_target()
-    return (
-        f"{target.cpu}: {target.registers} registers of {8 * target.vector_bytes} bits{', fma' if target.fma else ''}"
-    )
 
 
 def source() -> dict[str, str]:

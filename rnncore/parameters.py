@@ -82,7 +82,8 @@ class Parameters(Mapping[str, Array]):
         if not getattr(current.flags, "writeable", True):
             raise ValueError(f"{name}: the parameter is read-only: call parameters[{name!r}].setflags(write=True)")
         if value.shape != current.shape:
-            raise ValueError(f"{name}: expected {self._axes(name)} = {current.shape}, got {value.shape}")
+            axes = self._architecture.parameters()[name].axes
+            raise ValueError(f"{name}: expected {axes} = {current.shape}, got {value.shape}")
         if value.dtype != current.dtype:
             raise TypeError(
                 f"{name}: expected {current.dtype}, got {value.dtype}: convert it with .astype({current.dtype.name!r})"
@@ -90,23 +91,21 @@ class Parameters(Mapping[str, Array]):
         checked: Array = value
         return checked
 
-    def _axes(self, name: str) -> str:
-        gates = len(self._architecture.cell.gates)
-        rows = f"{gates}*hidden_size"
-        if name.startswith("bias"):
-            return f"({rows},)"
-        return f"({rows}, {'hidden_size' if '_hh_' in name else 'input_size of the layer'})"
-
     def layers(self) -> list[LayerWeights]:
         """The arrays of each layer and direction, in the order of the state."""
         return self._architecture.by_layer(self)
 
 
 def initial_values(architecture: Architecture, seed: np.random.SeedSequence) -> dict[str, Array]:
-    """Values from U(-1/sqrt(H), 1/sqrt(H)), PyTorch's distribution; the same for a seed on every backend."""
+    """The number that the cell says, else values from U(-1/sqrt(H), 1/sqrt(H)), PyTorch's distribution.
+
+    They are the same for a seed on every backend.
+    """
     rng = np.random.default_rng(seed)
     bound = 1 / math.sqrt(architecture.hidden_size)
     return {
-        name: rng.uniform(-bound, bound, shape).astype(architecture.dtype)
-        for name, shape in architecture.parameter_shapes().items()
+        name: np.asarray(rng.uniform(-bound, bound, parameter.shape), architecture.dtype)
+        if parameter.initial is None
+        else np.full(parameter.shape, parameter.initial, architecture.dtype)
+        for name, parameter in architecture.parameters().items()
     }

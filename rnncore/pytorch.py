@@ -53,16 +53,14 @@ def from_torch(
 ) -> Recurrent:
     """See `Recurrent.from_torch`."""
     mode = getattr(module, "mode", None)
-    cells: dict[str, Cell] = {
+    cells: dict[Any, Cell] = {
         "RNN_TANH": Elman("tanh"),
         "RNN_RELU": Elman("relu"),
-        "LSTM": LSTM(),
+        "LSTM": LSTM(projection=getattr(module, "proj_size", 0) or None),
         "GRU": CARRY,
     }
     if mode not in cells or not hasattr(module, "state_dict"):
         raise TypeError(f"module: expected a torch.nn.RNN, LSTM or GRU, got {describe(module)}")
-    if getattr(module, "proj_size", 0):
-        raise ValueError(f"module: expected proj_size=0, got {module.proj_size}: projections have no counterpart here")
     values = {name: to_numpy(name, value) for name, value in module.state_dict().items()}
     if "weight_ih_l0" not in values or "weight_hh_l0" not in values:
         raise ValueError(f"module: expected parameters weight_ih_l0, weight_hh_l0, ..., got {', '.join(values)}")
@@ -83,6 +81,11 @@ def from_torch(
 def to_torch(rnn: Recurrent) -> Any:
     """See `Recurrent.to_torch`."""
     name, options = _counterpart(rnn.cell, "to_torch")
+    if options.get("proj_size", 0) >= rnn.hidden_size:
+        raise ValueError(
+            f"to_torch: expected a projection narrower than hidden_size={rnn.hidden_size}, as PyTorch's are, got "
+            f"{options['proj_size']}"
+        )
     try:
         import torch  # pyright: ignore[reportMissingImports]
     except ImportError as error:
@@ -100,16 +103,26 @@ def to_torch(rnn: Recurrent) -> Any:
     return module
 
 
-def _counterpart(cell: Cell, where: str) -> tuple[str, dict[str, str]]:
+def has_counterpart(cell: Cell) -> bool:
+    """Whether PyTorch has a module that computes the same."""
+    try:
+        _counterpart(cell, "")
+    except ValueError:
+        return False
+    return True
+
+
+def _counterpart(cell: Cell, where: str) -> tuple[str, dict[str, Any]]:
     """Name and options of PyTorch's module of a cell; ValueError begins with `where`."""
-    if type(cell) is LSTM:
-        return "LSTM", {}
+    if type(cell) is LSTM and cell == LSTM(projection=cell.projection):
+        return "LSTM", {"proj_size": cell.projection or 0}
     if type(cell) is GRU and cell.reset == "after":
         return "GRU", {}
     if type(cell) is Elman and cell.activation in ("tanh", "relu"):
         return "RNN", {"nonlinearity": cell.activation}
     raise ValueError(
-        f"{where}: {cell!r} has no counterpart in PyTorch, which has RNN (tanh, relu), LSTM, and GRU with reset='after'"
+        f"{where}: {cell!r} has no counterpart in PyTorch, which has RNN (tanh, relu), LSTM with projection at most, "
+        f"and GRU with reset='after'"
     )
 
 

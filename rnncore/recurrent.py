@@ -13,17 +13,20 @@ from rnncore_kernels.cells import Cell
 from rnncore_kernels.contract import Array
 
 from .architecture import check_integer, check_seed, check_threads, make_architecture
-from .arguments import read_sequence, read_states
+from .arguments import new_states, read_sequence
+from .cells_by_name import describe_cell
 from .cotangents import read_cotangents
-from .described import Described, describe_cell
+from .described import Described
 from .errors import describe
 from .frozen import Frozen
 from .gradients import Gradients
+from .inputs import gradients_as_given, read_inputs
 from .live import Kept, Live
 from .parameters import Parameters, initial_values
 from .registry import make_engine, resolve
 from .stack import Stack
 from .state_dict import StateDict, from_state_dict, read_state_dict
+from .states import as_given
 from .tape import Tape
 
 
@@ -31,8 +34,9 @@ class Recurrent(Described):
     """A recurrent network: one or more layers of one cell, in one or both directions, with its parameters.
 
     Shapes: T steps, B rows (the batch), I = input_size, H = hidden_size, L = num_layers, D = 2 if bidirectional else 1.
-    A sequence is (T, B, I), with batch_first (B, T, I), or (T, I) for one sequence without a batch. A state is
-    (L*D, B, H), without a batch (L*D, H); for the LSTM a pair (h, c) of them. NaN and infinite values propagate to all
+    P is the width of the output: H, or that of the cell's projection. A sequence is (T, B, I), with batch_first
+    (B, T, I), or (T, I) for one sequence without a batch. A state is (L*D, B, H), or (L*D, B, P) where it is the
+    projection, without a batch (L*D, H); for the LSTM a pair (h, c) of them. NaN and infinite values propagate to all
     that depends on them, without a warning; where the Numba engine multiplies on tile registers (see `impl`), infinity
     counts as the largest bfloat16, 3.39e38.
 
@@ -42,7 +46,7 @@ class Recurrent(Described):
     GPU by itself. On a GPU, work is queued on CuPy's current stream, and not waited for.
 
     Args:
-        cell: "rnn" (or "elman"), "lstm", "gru", or an instance of `Elman`, `LSTM`, `GRU` or a `Cell` of your own.
+        cell: the name of a cell of the library, "lstm" say, or an instance of one, or of a `Cell` of your own.
         input_size: I, the width of x.
         hidden_size: H, at least 1.
         num_layers: L; layer k reads the output of layer k-1.
@@ -63,7 +67,7 @@ class Recurrent(Described):
         ValueError, TypeError: an argument is wrong; the message says which.
         BackendUnavailableError: the named backend cannot run here; the message says why and what to do.
 
-    Initial parameters are drawn from U(-1/sqrt(H), 1/sqrt(H)).
+    Initial parameters are drawn from U(-1/sqrt(H), 1/sqrt(H)), but for those whose initial number the cell says.
     """
 
     def __init__(
@@ -107,7 +111,12 @@ class Recurrent(Described):
     # Inference ---------------------------------------------------------------------------------------------------
 
     def __call__(
-        self, x: Array, state: Any = None, lengths: Any = None, return_sequence: bool = True
+        self,
+        x: Array,
+        state: Any = None,
+        lengths: Any = None,
+        return_sequence: bool = True,
+        inputs: Mapping[str, Any] | None = None,
     ) -> tuple[Array, Any]:
         """Compute a sequence, without keeping anything for a backward pass.
 
@@ -119,16 +128,19 @@ class Recurrent(Described):
                 direction starts there. None: every row has T steps.
             return_sequence: False returns the output of each row's last step alone (0 for a row without steps). Memory
                 does not grow with T then, except between the layers of a bidirectional network.
+            inputs: arrays of the inputs that the cell declares, by name; all layers and directions get them. Row inputs
+                are (T, B), with batch_first (B, T), or (B,) for all steps, or a number for all rows and steps; unit
+                inputs (T, B, H), (B, T, H) or (B, H). Without a batch there is no B.
 
         Returns:
-            (output, state): output (T, B, D*H), (B, T, D*H) or (T, D*H); with return_sequence=False (B, D*H) or (D*H,).
+            (output, state): output (T, B, D*P), (B, T, D*P) or (T, D*P); with return_sequence=False (B, D*P) or (D*P,).
 
         Raises:
             ValueError, TypeError: an argument is wrong; the message gives the axes that were expected.
         """
-        return self._inference()(x, state, lengths, return_sequence)
+        return self._inference()(x, state, lengths, return_sequence, inputs)
 
-    def step(self, x_t: Array, state: Any = None) -> tuple[Array, Any]:
+    def step(self, x_t: Array, state: Any = None, inputs: Mapping[str, Any] | None = None) -> tuple[Array, Any]:
         """Compute one step of a stream: `y_t, state = rnn.step(x_t, state)`.
 
         Weights stay packed from call to call until a parameter may have been written to (see `parameters`), so that a
@@ -137,17 +149,23 @@ class Recurrent(Described):
         Args:
             x_t: (B, I), or (I,) without a batch.
             state: as returned by the step before; None is zeros.
+            inputs: as in `__call__`, of this step: (B,) or a number, and (B, H).
 
         Returns:
-            (y_t, state): y_t (B, H) or (H,).
+            (y_t, state): y_t (B, P) or (P,).
 
         Raises:
             ValueError, TypeError: an argument is wrong, or the network is bidirectional.
         """
-        return self._inference().step(x_t, state)
+        return self._inference().step(x_t, state, inputs)
 
     def generate(
-        self, x_0: Array, steps: int, state: Any = None, feedback: Callable[[Array], Array] | None = None
+        self,
+        x_0: Array,
+        steps: int,
+        state: Any = None,
+        feedback: Callable[[Array], Array] | None = None,
+        inputs: Mapping[str, Any] | None = None,
     ) -> tuple[Array, Any]:
         """Compute a sequence from its first input alone (one-to-many): each output makes the next input.
 
@@ -156,15 +174,16 @@ class Recurrent(Described):
             steps: number of outputs, at least 0.
             state: the initial state; None is zeros.
             feedback: next input from an output, called between steps, e.g. to sample from it; None feeds the output
-                back as it is, which takes input_size == hidden_size.
+                back as it is, which takes an input as wide as the output.
+            inputs: as in `__call__`, with `steps` for T.
 
         Returns:
-            (outputs, state): outputs (steps, B, H), with batch_first (B, steps, H), or (steps, H).
+            (outputs, state): outputs (steps, B, P), with batch_first (B, steps, P), or (steps, P).
 
         Raises:
             ValueError, TypeError: an argument is wrong, or what `feedback` returned.
         """
-        return self._inference(copy=True).generate(x_0, steps, state, feedback)
+        return self._inference(copy=True).generate(x_0, steps, state, feedback, inputs)
 
     def freeze(self) -> Frozen:
         """An immutable copy for inference: `f(x, state, lengths, return_sequence)`, `f.step`, `f.generate`.
@@ -177,7 +196,12 @@ class Recurrent(Described):
     # Training ----------------------------------------------------------------------------------------------------
 
     def forward(
-        self, x: Array, state: Any = None, lengths: Any = None, return_sequence: bool = True
+        self,
+        x: Array,
+        state: Any = None,
+        lengths: Any = None,
+        return_sequence: bool = True,
+        inputs: Mapping[str, Any] | None = None,
     ) -> tuple[Array, Any, Tape]:
         """Compute a sequence and keep what `backward` needs; dropout is active. Arguments as in `__call__`.
 
@@ -193,7 +217,8 @@ class Recurrent(Described):
         """
         arch, xp = self._architecture, self._engine.xp
         layout, x = read_sequence(arch, xp, x, lengths)
-        states = layout.new_states(read_states(layout, state))
+        states = new_states(layout, state)
+        kept, given = read_inputs(layout, inputs, copy=True)
         x_kept = xp.array(x, order="C")
         layout.clear_padding(x_kept)
         output = layout.empty_sequence(arch.output_size) if return_sequence else None
@@ -201,9 +226,10 @@ class Recurrent(Described):
         stack = self._pack(self._live.arrays, copy=True, backward=True)
         drawn = self._rng.bit_generator.state if arch.dropout else None
         try:
-            tapes = stack.forward(x_kept, states, layout.rows, output, last, self._rng)
+            draw = self._draw if arch.dropout else None
+            tapes = stack.forward(x_kept, layout.engine_states(states), layout.rows, output, last, kept, draw)
             result = layout.step_out(last) if output is None else layout.sequence_out(output)
-            return result, layout.states_out(states), Tape(stack, layout, tapes, output is not None)
+            return result, as_given(states), Tape(stack, layout, tapes, output is not None, given)
         except BaseException:
             if drawn is not None:
                 # Tried again, after an interruption or with more memory, it drops the same elements.
@@ -220,11 +246,12 @@ class Recurrent(Described):
             grad_output: cotangent of the output, in its shape (what it holds past a row's end affects nothing); None
                 is 0, as it must be where `forward` had return_sequence=False.
             grad_state: cotangent of the final state, shaped like the state; None is 0.
-            grad_last: cotangent of the output of each row's last step, (B, D*H) or (D*H,); None is 0. Rows without
+            grad_last: cotangent of the output of each row's last step, (B, D*P) or (D*P,); None is 0. Rows without
                 steps have no such output, and what it holds for them affects nothing.
 
         Returns:
-            Cotangents of x, of the initial state and of each parameter, for the parameters as they were in `forward`.
+            Cotangents of x, of the initial state, of each parameter and of each input, for the parameters as they were
+            in `forward`.
 
         Raises:
             ValueError, TypeError: an argument is wrong, or the tape is another network's.
@@ -235,10 +262,15 @@ class Recurrent(Described):
             raise ValueError(
                 f"tape: expected one of this network, got one of Recurrent({tape.stack.architecture.describe()})"
             )
-        outputs, states = read_cotangents(tape, grad_output, grad_state, grad_last)
-        grad_x, layers = tape.stack.backward(tape.layers, outputs, states)
         layout = tape.layout
-        return Gradients(layout.sequence_out(grad_x), layout.states_out(states), self._architecture.by_name(layers))
+        outputs, states = read_cotangents(tape, grad_output, grad_state, grad_last)
+        grad_x, layers, of_inputs = tape.stack.backward(tape.layers, outputs, layout.engine_states(states))
+        return Gradients(
+            layout.sequence_out(grad_x),
+            as_given(states),
+            self._architecture.by_name(layers),
+            gradients_as_given(layout, of_inputs, tape.given),
+        )
 
     def reseed(self, seed: int | None) -> None:
         """Let dropout draw as in a network made with this seed; None for a fresh one. Parameters stay as they are.
@@ -415,8 +447,8 @@ class Recurrent(Described):
             ValueError, TypeError: `steps` or `batch` is not such an integer.
         """
         steps, batch = check_integer("steps", steps, 1), check_integer("batch", batch, 1)
-        weights = self._architecture.by_layer(self._live.arrays)[0]
-        return self._engine.impl(self._architecture.recorded, weights, steps, batch, training=training)
+        arch = self._architecture
+        return self._engine.impl(arch.program, arch.sizes(0), steps, batch, training=training)
 
     def __repr__(self) -> str:
         return f"Recurrent({self._architecture.describe()}, backend={self._backend!r})"
@@ -428,6 +460,12 @@ class Recurrent(Described):
         self.__dict__.update(state)
         self._engine = make_engine(resolve(self._backend), self._num_threads)
         self._kept = None
+
+    def _draw(self, shape: tuple[int, ...]) -> Array:
+        """A mask of dropout."""
+        kept = self._rng.random(shape, np.float32) >= self._architecture.dropout
+        mask: Array = self._engine.xp.asarray(kept)
+        return mask
 
     def _pack(self, arrays: Mapping[str, Array], *, copy: bool, backward: bool) -> Stack:
         arch = self._architecture

@@ -37,20 +37,30 @@ def resolve(name: str) -> str:
         BackendUnavailableError: a backend asked for by name cannot run here.
     """
     if name == "auto":
-        first = next(candidate for candidate in MODULES if _probe(candidate).available)
-        if first == "numpy":
-            numba = _probe("numba")
-            warn_once(
-                f"backend: 'auto' is 'numpy' here, which is slower, as 'numba' is not available: {numba.reason}. "
-                f"{numba.fix} Or ask for backend='numpy'."
-            )
-        return first
+        return _first_of(MODULES)
     if not isinstance(name, str) or name not in MODULES:
         raise ValueError(f"backend: expected 'auto', {', '.join(map(repr, MODULES))}, got {name!r}")
     probe = _probe(name)
     if not probe.available:
         raise BackendUnavailableError(f"backend {name!r} is not available: {probe.reason}. {probe.fix}")
     return name
+
+
+def resolve_on_host() -> str:
+    """The backend of the processor that "auto" would be without a GPU."""
+    return _first_of([name for name in MODULES if name != "cuda"])
+
+
+def _first_of(names: Iterable[str]) -> str:
+    """The first that can run here."""
+    first = next(name for name in names if _probe(name).available)
+    if first == "numpy":
+        numba = _probe("numba")
+        warn_once(
+            f"backend: 'auto' is 'numpy' here, which is slower, as 'numba' is not available: {numba.reason}. "
+            f"{numba.fix} Or ask for backend='numpy'."
+        )
+    return first
 
 
 def resolve_all(names: Iterable[str]) -> list[str]:
@@ -63,13 +73,25 @@ def resolve_all(names: Iterable[str]) -> list[str]:
 
 def make_engine(name: str, num_threads: int | None) -> Engine[Any, Any]:
     """The engine of an available backend."""
-    return _module(name).make_engine(num_threads)
+    return module(name).make_engine(num_threads)
+
+
+def available(on_gpu: bool | None = None) -> list[EngineModule]:
+    """The modules of the backends that can run here: those on a GPU, those on the processor, or all."""
+    found = [module(name) for name in MODULES if _probe(name).available]
+    return found if on_gpu is None else [each for each in found if each.on_gpu == on_gpu]
+
+
+def described() -> dict[str, str]:
+    """Facts of this machine that the backends know, by name."""
+    return {name: fact for each in available() for name, fact in each.describe().items()}
+
+
+def module(name: str) -> EngineModule:
+    """The module of a backend."""
+    return cast(EngineModule, importlib.import_module(MODULES[name]))
 
 
 @functools.cache
 def _probe(name: str) -> Probe:
-    return _module(name).probe()
-
-
-def _module(name: str) -> EngineModule:
-    return cast(EngineModule, importlib.import_module(MODULES[name]))
+    return module(name).probe()

@@ -1,21 +1,23 @@
 """Layers and directions: which runs a network is made of, what flows between them, and dropout.
 
-Arrays here have the engine's form: sequences (T, B, ...), states (L*D, B, H).
+Arrays here have the engine's form: sequences (T, B, ...), states (L*D, B, width).
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from rnncore_kernels.contract import Array, BackwardRun, Engine, LayerWeights, Rows, Run
+from rnncore_kernels.contract import Array, BackwardRun, Engine, Inputs, LayerWeights, Needs, Rows, Run, Stepper
 from rnncore_kernels.quiet import quiet
 
 from .architecture import Architecture
+from .inputs import at_steps
 from .rows import block
 
 States = tuple[Array, ...]
@@ -57,25 +59,31 @@ class Stack:
         backward: bool,
     ) -> Stack:
         """Pack the weights of each layer and direction; `copy` and `backward` as in `Engine.pack`."""
-        cell = architecture.recorded
-        packed = tuple(engine.pack(cell, w, copy=copy, backward=backward) for w in weights)
-        return Stack(architecture, engine, packed)
+        packed = []
+        for index, layer in enumerate(weights):
+            sizes = architecture.sizes(index // architecture.num_directions)
+            packed.append(engine.pack(architecture.program, sizes, layer, copy=copy, backward=backward))
+        return Stack(architecture, engine, tuple(packed))
 
-    def infer(self, x: Array, states: States, rows: Rows, output: Array | None, last: Array | None) -> None:
+    def infer(
+        self, x: Array, states: States, rows: Rows, output: Array | None, last: Array | None, inputs: Inputs
+    ) -> None:
         """Run all layers.
 
         Args:
             x: (T, B, I).
             states: the initial states, overwritten with the final ones.
             rows: when rows end.
-            output: (T, B, D*H), written; None where nobody wants it.
-            last: (B, D*H), the output at each row's last step, written for rows that have one; None likewise.
+            output: (T, B, D*P), written; None where nobody wants it.
+            last: (B, D*P), the output at each row's last step, written for rows that have one; None likewise.
+            inputs: of every layer and direction.
         """
-        arch, block_steps = self.architecture, self._block_steps(x)
-        if arch.num_layers == 1 and len(x) <= block_steps:
+        if self._is_one_run and x.shape[0] * x.shape[1] <= self._most_rows:
             # The same as below, for which a short call would take a fifth longer.
-            self.engine.infer(self._runs(0, x, states, output, last, rows))
+            state = tuple([s[0] for s in states])
+            self.engine.infer((Run(self.packed[0], x, state, output, last, rows, False, inputs),))
             return
+        arch, block_steps = self.architecture, self._block_steps(x)
         blocks = [slice(first, first + block_steps) for first in range(0, len(x), block_steps)]
         top = arch.num_layers - 1
         outputs: list[Any] = [None] * arch.num_layers
@@ -90,50 +98,70 @@ class Stack:
                     above = self._empty(below)
                 elif output is not None:
                     above = output[span]
-                runs += self._runs(layer, below, states, above, last if layer == top else None, block(rows, span))
+                here = (last if layer == top else None, block(rows, span), at_steps(inputs, span))
+                runs += self._runs(layer, below, states, above, *here)
                 made[layer] = above
             self.engine.infer(runs)
             outputs = made
 
     @quiet
     def forward(
-        self, x: Array, states: States, rows: Rows, output: Array | None, last: Array | None, rng: np.random.Generator
+        self,
+        x: Array,
+        states: States,
+        rows: Rows,
+        output: Array | None,
+        last: Array | None,
+        inputs: Inputs,
+        draw: Callable[[tuple[int, ...]], Array] | None,
     ) -> tuple[LayerTape, ...]:
-        """As `infer`, keeping what `backward` needs; `x` must not change while that lives and be 0 past a row's end."""
+        """As `infer`, keeping what `backward` needs.
+
+        `x` and `inputs` must not change while that lives, and x must be 0 past a row's end. `draw` makes a mask of a
+        shape, True for what dropout keeps; None for no dropout.
+        """
         arch, tapes = self.architecture, []
         below: Any = x
         for layer in range(arch.num_layers):
             mask = None
-            if layer > 0 and arch.dropout > 0:
-                mask = self.engine.xp.asarray(rng.random(below.shape, np.float32) >= arch.dropout)
+            if layer > 0 and draw is not None:
+                mask = draw(below.shape)
                 below = self._drop(below, mask)
             top = layer == arch.num_layers - 1
             above = output if top else self._empty(below)
-            runs = self._runs(layer, below, states, above, last if top else None, rows)
+            runs = self._runs(layer, below, states, above, last if top else None, rows, inputs)
             tapes.append(LayerTape(self.engine.forward(runs), mask))
             below = above
         return tuple(tapes)
 
     @quiet
     def backward(
-        self, tapes: Sequence[LayerTape], grad_output: Sequence[Array | None], grad_states: States
-    ) -> tuple[Array, list[LayerWeights]]:
-        """Gradient of x, and those of the weights of each layer and direction in the order of the states.
+        self,
+        tapes: Sequence[LayerTape],
+        grad_output: Sequence[Array | None],
+        grad_states: States,
+        needs: Sequence[Needs] | None = None,
+    ) -> tuple[Array, list[LayerWeights], Inputs]:
+        """Gradients: of x, of the weights of each layer and direction in the order of the states, and of the inputs.
 
         Args:
             tapes: of the layers, from `forward`.
-            grad_output: (T, B, H) cotangent of each direction's output; None is 0.
+            grad_output: (T, B, P) cotangent of each direction's output; None is 0.
             grad_states: cotangents of the final states, overwritten with those of the initial states.
+            needs: which gradients of each layer and direction are needed; None for all.
         """
         arch = self.architecture
         gradients: list[LayerWeights] = []
+        of_inputs: list[Inputs] = []
         grad: Any = None
         for layer in reversed(range(arch.num_layers)):
             runs = []
             parts = grad_output if layer == arch.num_layers - 1 else self.parts(grad)
             for direction, (residuals, part) in enumerate(zip(tapes[layer].residuals, parts, strict=True)):
                 index = arch.state_index(layer, direction)
-                runs.append(BackwardRun(self.packed[index], residuals, part, tuple(g[index] for g in grad_states)))
+                states = tuple(g[index] for g in grad_states)
+                here_needed = Needs() if needs is None else needs[index]
+                runs.append(BackwardRun(self.packed[index], residuals, part, states, here_needed))
             here = self.engine.backward(runs)
             grad = here[0].x
             for other in here[1:]:
@@ -141,24 +169,38 @@ class Stack:
             if (mask := tapes[layer].mask) is not None:
                 grad = self._drop(grad, mask)
             gradients = [*(g.weights for g in here), *gradients]
-        return grad, gradients
+            of_inputs += [g.inputs for g in here]
+        return grad, gradients, _summed(of_inputs)
+
+    def stepper(self, batch: int) -> Stepper | None:
+        """What computes a step faster than `infer` does; None where nothing does."""
+        if not self._is_one_run or self.engine.xp is not np:
+            return None
+        return self.engine.stepper(self.packed[0], batch)
 
     def parts(self, array: Array | None) -> list[Array | None]:
-        """The part of each direction, (..., H), in (..., D*H); None where there is no array."""
-        hidden, directions = self.architecture.hidden_size, self.architecture.num_directions
+        """The part of each direction, (..., P), in (..., D*P); None where there is no array."""
+        width, directions = self.architecture.output_width, self.architecture.num_directions
         if array is None or directions == 1:
             return [array] * directions
-        return [array[..., :hidden], array[..., hidden:]]
+        return [array[..., :width], array[..., width:]]
 
     def _runs(
-        self, layer: int, below: Array, states: States, above: Array | None, last: Array | None, rows: Rows
+        self,
+        layer: int,
+        below: Array,
+        states: States,
+        above: Array | None,
+        last: Array | None,
+        rows: Rows,
+        inputs: Inputs,
     ) -> list[Run[Any]]:
         """The runs of a layer, one for each direction."""
         runs = []
         for direction, (output, last_here) in enumerate(zip(self.parts(above), self.parts(last), strict=True)):
             index = self.architecture.state_index(layer, direction)
             state = tuple(s[index] for s in states)
-            runs.append(Run(self.packed[index], below, state, output, last_here, rows, direction == 1))
+            runs.append(Run(self.packed[index], below, state, output, last_here, rows, direction == 1, inputs))
         return runs
 
     def _block_steps(self, x: Array) -> int:
@@ -172,22 +214,25 @@ class Stack:
         if arch.bidirectional:
             return steps
         if arch.num_layers == 1:
-            return max(self.engine.min_block_steps, self.most_rows // batch)
+            return max(self.engine.min_block_steps, self._most_rows // batch)
         step_flops = 2 * batch * self._weights
         step_bytes = batch * arch.output_size * arch.dtype.itemsize
         wanted = max(-(-steps // BLOCKS), SHORT_CALL // step_flops)
         return max(self.engine.min_block_steps, min(BLOCK_BYTES // step_bytes, wanted))
 
     @functools.cached_property
-    def most_rows(self) -> int:
+    def _most_rows(self) -> int:
         """Rows of all steps together that a layer computes in one call which can be interrupted soon enough."""
         return LONG_CALL // (2 * self._weights)
 
     @functools.cached_property
+    def _is_one_run(self) -> bool:
+        return len(self.packed) == 1
+
+    @functools.cached_property
     def _weights(self) -> int:
         """Number of weights of the first layer."""
-        arch = self.architecture
-        return len(arch.cell.gates) * arch.hidden_size * (arch.input_size + arch.hidden_size)
+        return max(1, sum(math.prod(parameter.shape) for parameter in self.architecture.layer_parameters(0)))
 
     def _empty(self, below: Array) -> Array:
         arch = self.architecture
@@ -199,3 +244,12 @@ class Stack:
         kept = 1 - self.architecture.dropout
         dropped: Array = values * mask * (1 / kept if kept else 0.0)
         return dropped
+
+
+def _summed(inputs: Sequence[Inputs]) -> Inputs:
+    """The sums of what layers and directions give for each input."""
+    first, *others = inputs
+    for other in others:
+        for total, part in zip((*first.rows, *first.units), (*other.rows, *other.units), strict=True):
+            total += part
+    return first

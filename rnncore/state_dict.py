@@ -13,7 +13,8 @@ from rnncore_kernels.cells import GRU, LSTM, Cell
 from rnncore_kernels.contract import Array
 
 from .architecture import Architecture
-from .described import describe_cell, find_cell
+from .cells_by_name import describe_cell, find_cell
+from .definition import Definition, define
 from .errors import describe
 from .parameters import Parameters
 from .pytorch import CARRY, from_pytorch, is_tensor, to_numpy
@@ -74,25 +75,23 @@ def from_state_dict(
 ) -> Recurrent:
     """See `Recurrent.from_state_dict`."""
     origin = _origin(values, convention)
-    of_x, of_h = (tuple(getattr(values.get(f"weight_{name}_l0"), "shape", ())) for name in ("ih", "hh"))
-    if len(of_x) != 2 or len(of_h) != 2 or not of_h[1]:
-        raise ValueError(
-            f"state_dict: expected weight_ih_l0 (gates*hidden_size, input_size) and weight_hh_l0 (gates*hidden_size, "
-            f"hidden_size) among its arrays, got {', '.join(map(str, values)) or 'none'}"
-        )
-    if cell is None:
-        cell = _cell_of(origin, convention, of_h[0] // of_h[1])
+    shapes = {name: tuple(getattr(value, "shape", ())) for name, value in values.items()}
+    known = define(_cell_of(origin, convention, shapes) if cell is None else cell)
+    inputs, hidden = _sizes(known, shapes)
+    # Every cell has parameters, or there would be no hidden size in them.
+    first = next(name for name in values if name.endswith("_l0"))
+    stem = first.removesuffix("_l0")
     layers = 1
-    while f"weight_ih_l{layers}" in values:
+    while f"{stem}_l{layers}" in values:
         layers += 1
     rnn = kind(
-        cell,
-        int(of_x[1]),
-        int(of_h[1]),
+        known.cell,
+        inputs,
+        hidden,
         num_layers=layers,
-        bidirectional="weight_ih_l0_reverse" in values,
-        bias="bias_ih_l0" in values,
-        dtype=str(getattr(values["weight_ih_l0"], "dtype", "")).removeprefix("torch."),
+        bidirectional=f"{first}_reverse" in values,
+        bias="bias_ih_l0" in values or "bias_hh_l0" in values,
+        dtype=str(getattr(values[first], "dtype", "")).removeprefix("torch."),
         **options,
     )
     rnn.load_state_dict(values, convention)
@@ -116,12 +115,39 @@ def _origin(values: Any, convention: str | None) -> dict[str, Any] | None:
     return origin
 
 
-def _cell_of(origin: dict[str, Any] | None, convention: str | None, gates: int) -> Cell:
+def _sizes(cell: Definition, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, int]:
+    """Input and hidden size of a network of a cell, from the shapes of its parameters."""
+    program = cell.program
+    gates = {"weight_ih_l0": len(program.x_gates), "weight_hh_l0": len(program.h_gates)}
+    hidden = next((shapes[f"{name}_l0"][0] for name in cell.units if len(shapes.get(f"{name}_l0", ())) == 1), 0)
+    for name, count in gates.items():
+        if count and len(shapes.get(name, ())) == 2:
+            hidden = shapes[name][0] // count
+    matrices = [name for name, count in gates.items() if count]
+    if not hidden or not all(len(shapes.get(name, ())) == 2 for name in matrices):
+        raise ValueError(
+            f"state_dict: expected the parameters of {cell.cell!r}, {', '.join(matrices) or 'one for each unit'} among "
+            f"them, whose shapes give the sizes, got {', '.join(f'{n} {s}' for n, s in shapes.items()) or 'none'}"
+        )
+    return shapes["weight_ih_l0"][1] if gates["weight_ih_l0"] else 0, hidden
+
+
+def _cell_of(origin: dict[str, Any] | None, convention: str | None, shapes: Mapping[str, tuple[int, ...]]) -> Cell:
     if origin is not None:
         return find_cell("state_dict", origin, None)
-    if convention == "torch" and gates in (3, 4):
-        return LSTM() if gates == 4 else CARRY
-    expected = "cell: expected 'rnn', 'lstm', 'gru' or an instance of Cell, got None, and the values do not say it"
+    of_x, of_h, of_projection = (shapes.get(f"weight_{name}_l0", ()) for name in ("ih", "hh", "hr"))
+    if len(of_x) != 2 or len(of_h) != 2 or not of_h[1]:
+        raise ValueError(
+            f"state_dict: expected weight_ih_l0 (gates*hidden_size, input_size) and weight_hh_l0 (gates*hidden_size, "
+            f"hidden_size) among its arrays, got {', '.join(shapes) or 'none'}"
+        )
+    hidden = of_projection[1] if len(of_projection) == 2 and of_projection[1] else of_h[1]
+    gates = of_h[0] // hidden
+    if convention == "torch" and gates == 4:
+        return LSTM(projection=of_projection[0] if of_projection else None)
+    if convention == "torch" and gates == 3:
+        return CARRY
+    expected = "cell: expected the name of a cell or an instance of Cell, got None, and the values do not say it"
     if convention == "rnncore":
         raise ValueError(f"{expected}: name the cell of the network that they are of")
     raise ValueError(

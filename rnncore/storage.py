@@ -12,11 +12,11 @@ import safetensors
 import safetensors.numpy
 
 from rnncore_kernels.cells import Cell
-from rnncore_kernels.codegen.recorded import record
 
 from .architecture import OPTIONS, check_seed, check_threads
-from .described import describe_cell, find_cell
+from .cells_by_name import describe_cell, find_cell
 from .devices import on_host
+from .errors import describe
 from .files import replace
 from .registry import resolve
 
@@ -37,7 +37,7 @@ def save(rnn: Recurrent, path: str | os.PathLike[str]) -> None:
         "architecture": json.dumps(architecture, sort_keys=True),
     }
     # safetensors writes the buffer of a non-contiguous array as if it were contiguous, without an error.
-    tensors = {name: np.ascontiguousarray(on_host(array)) for name, array in rnn.parameters.items()}
+    tensors = {name: np.array(on_host(array), order="C") for name, array in rnn.parameters.items()}
     folder = Path(path).resolve().parent
     if not folder.is_dir():
         raise FileNotFoundError(f"{os.fspath(path)}: expected a file in a folder that exists, found no {folder}")
@@ -59,8 +59,8 @@ def load(
     check_threads(num_threads)
     check_seed(seed)
     backend = resolve(backend)
-    if cell is not None:
-        record(cell)
+    if cell is not None and not isinstance(cell, Cell):
+        raise TypeError(f"cell: expected an instance of Cell, got {describe(cell)}")
     if not Path(path).is_file():
         raise FileNotFoundError(f"{where}: expected a file written by Recurrent.save, found none")
     try:

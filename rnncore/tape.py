@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .arguments import Layout
+from .inputs import Given
+from .layout import Layout
 from .stack import LayerTape, Stack
 
 
@@ -20,6 +21,7 @@ class Tape:
     layout: Layout
     layers: tuple[LayerTape, ...]
     return_sequence: bool
+    given: dict[str, Given]
 
     def __copy__(self) -> Tape:
         return self

@@ -1,24 +1,20 @@
-"""`rnncore warmup`: compile the library's cells ahead of their first use, for an image or a read-only installation."""
+"""`rnncore warmup`: compile cells ahead of their first use, for an image or a read-only installation."""
 
 from __future__ import annotations
 
 import os
-import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-
+from rnncore_kernels.cache import cache_folders, refusal
 from rnncore_kernels.cells import CELLS, GRU, Cell, Elman
-from rnncore_kernels.cells import elman as elman_cells
-from rnncore_kernels.cells import gru as gru_cells
-from rnncore_kernels.codegen.program import make_program
-from rnncore_kernels.cpu import kernels
-from rnncore_kernels.cpu.target import host_target
-from rnncore_kernels.host import cache_folders
+from rnncore_kernels.cells.elman import ACTIVATIONS
+
+from .cells_by_name import parse_cell
+from .definition import define
+from .registry import module
 
 
 class CacheError(Exception):
@@ -29,31 +25,42 @@ class Warmed(NamedTuple):
     """A thing that is in the cache now.
 
     Attributes:
-        name: what it is.
-        seconds: what compiling it took; None if it was there already.
+        name: of the thing.
+        seconds: the time of compiling it; None if it was there already.
     """
 
     name: str
     seconds: float | None
 
 
-def warm_up(cells: Sequence[str], dtypes: Sequence[str], modes: Sequence[str]) -> Iterator[Warmed]:
+def warm_up(backend: str, cells: Iterable[Cell], dtypes: Sequence[str], training: bool) -> Iterator[Warmed]:
     """Compile what is not in the cache yet, in this process, which should have computed nothing before.
 
     Args:
-        cells: names in `CELLS`; every variant of each is compiled.
+        backend: an available one.
+        cells: those whose code is compiled.
         dtypes: "float32" or "float64".
-        modes: "inference" or "training"; what training needs includes inference.
+        training: whether gradients will be computed, too.
 
     Raises:
         CacheError: nothing can be kept.
     """
     folder = cache_folder()
-    for name, load in _things(cells, dtypes, modes):
+    programs = {repr(cell): define(cell).program for cell in cells}
+    for name, load in module(backend).warm_up(programs, dtypes, training):
         before = _files(folder)
         start = time.perf_counter()
         load()
         yield Warmed(name, None if _files(folder) == before else time.perf_counter() - start)
+
+
+def variants(spelling: str) -> list[Cell]:
+    """The cells of a spelling: every activation of Elman's and every variant of the GRU, where it is the name alone."""
+    if spelling in CELLS and CELLS[spelling] is Elman:
+        return [Elman(activation) for activation in ACTIVATIONS]
+    if spelling == GRU.name:
+        return [GRU(update, reset) for reset in ("after", "before") for update in ("candidate", "carry")]
+    return [parse_cell(spelling)]
 
 
 def cache_folder() -> Path:
@@ -62,51 +69,15 @@ def cache_folder() -> Path:
     Raises:
         CacheError: there is none that can be written to.
     """
-    folders = cache_folders()
     failures = []
-    for folder in folders:
-        probe = folder / f".{secrets.token_hex(4)}"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            probe.touch()
-            probe.unlink()
-        except OSError as error:
-            failures.append(f"{folder}: {error.strerror}")
-        else:
-            return folder
+    for folder in cache_folders():
+        if reason := refusal(folder):
+            failures.append(f"{folder}: {reason}")
+            continue
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
     tried = "; ".join(failures) or "there is no home"
     raise CacheError(f"no folder for compiled code can be written to ({tried}): name one in RNNCORE_CACHE_DIR")
-
-
-def processor() -> str:
-    """LLVM's name of the processor that code is compiled for."""
-    return host_target().cpu
-
-
-def _things(
-    cells: Sequence[str], dtypes: Sequence[str], modes: Sequence[str]
-) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """The name of each thing, and what loads it."""
-    yield "threads", partial(kernels.thread_kernels, host_target())
-    for dtype in dict.fromkeys(dtypes):
-        shape = kernels.host_shape(np.dtype(dtype))
-        yield f"{dtype} forward", partial(kernels.forward_kernels, shape)
-        if "training" in modes:
-            yield f"{dtype} backward", partial(kernels.backward_kernels, shape)
-        if shape.matrix:
-            yield f"{dtype} weights for tile registers", partial(kernels.conversion_kernels, shape)
-        for kind in dict.fromkeys(CELLS[name] for name in cells):
-            for cell in variants(kind):
-                yield f"{dtype} {cell!r}", partial(kernels.cell_functions, shape, make_program(cell))
-
-
-def variants(kind: type[Cell]) -> list[Cell]:
-    """Every cell that one of the library's classes makes."""
-    if kind is Elman:
-        return [Elman(activation) for activation in elman_cells.STAGES]
-    if kind is GRU:
-        return [GRU(update, reset) for reset, update in gru_cells.STAGES]
-    return [kind()]
 
 
 def _files(folder: Path) -> dict[str, int]:

@@ -70,8 +70,8 @@ class Compiled:
         return result
 
 
-def loop(made_for: Target, dtype: str, function: Callable[[Vector], Vector]) -> Body:
-    """Apply a function to `number` elements, a multiple of the lanes."""
+def loop(made_for: Target, dtype: str, function: Callable[..., Vector], operands: int = 1) -> Body:
+    """Apply a function to `number` elements, a multiple of the lanes, of as many arrays, one behind the other."""
 
     def body(builder: Any, given: Any, result: Any, number: Any) -> None:
         i64 = ir.IntType(64)
@@ -80,10 +80,11 @@ def loop(made_for: Target, dtype: str, function: Callable[[Vector], Vector]) -> 
         builder.position_at_end(inner)
         index = builder.phi(i64)
         index.add_incoming(i64(0), entry)
-        x = Vector.load(builder, made_for, dtype, element(builder, given, index, dtype))
-        function(x).store(element(builder, result, index, dtype))
+        places = [builder.add(index, builder.mul(i64(k), number)) for k in range(operands)]
+        vectors = [Vector.load(builder, made_for, dtype, element(builder, given, p, dtype)) for p in places]
+        function(*vectors).store(element(builder, result, index, dtype))
         following = builder.add(index, i64(made_for.lanes(dtype)))
-        index.add_incoming(following, inner)
+        index.add_incoming(following, builder.block)
         builder.cbranch(builder.icmp_unsigned("<", following, number), inner, end)
         builder.position_at_end(end)
 

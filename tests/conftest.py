@@ -21,7 +21,7 @@ from rnncore.registry import MODULES
 from rnncore.verification.tolerances import TOLERANCES, relative_error
 from rnncore_kernels import cuda
 from rnncore_kernels.cpu import recycling
-from rnncore_kernels.numpy import NumpyEngine, engine, forward
+from rnncore_kernels.numpy import NumpyEngine, engine
 
 Array = NDArray[Any]
 
@@ -34,8 +34,14 @@ PTX = ["ptx"] if importlib.util.find_spec("numba_cuda") else []
 PTX_EVERY = ("test_dense", "test_deep_bidirectional_ragged")
 """Tests whose launches run under every schedule and for every architecture, and not for one in turn."""
 
-PTX_MODULES = ("test_against_oracle", "test_inference", "test_many_to_one", "test_recorded", "test_training")
+PTX_MODULES = (
+    *("test_against_oracle", "test_cells_on_engines", "test_inference", "test_many_to_one", "test_recorded"),
+    "test_training",
+)
 """Tests of what engines compute."""
+
+IN_FLOAT64 = ("elman_tanh", "lstm", "gru_candidate_before", "gru_candidate_after", "lstm_projection", "layernorm_gru")
+"""Cells that the executor runs in float64 too."""
 
 settings.register_profile("rnncore", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("rnncore")
@@ -98,7 +104,7 @@ def _is_costly(callspec: Any) -> bool:
     params = {} if callspec is None else callspec.params
     if params.get("backend") != "ptx" or params.get("dtype") != "float64":
         return False
-    return params.get("name", "lstm") not in ("lstm", "gru_candidate_before")
+    return params.get("name", "lstm") not in IN_FLOAT64
 
 
 def _executes_ptx(item: pytest.Item) -> bool:
@@ -214,8 +220,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything that is done in blocks or tiles is done in several, also where it is small."""
     monkeypatch.setattr(stack, "BLOCK_BYTES", 1)
     monkeypatch.setattr(NumpyEngine, "min_block_steps", 2)
-    monkeypatch.setattr(forward, "PROJECTION_BYTES", 300)
-    monkeypatch.setattr(engine, "tile_count", lambda batch, step_flops: max(1, batch // 2))
+    monkeypatch.setattr(engine, "PROJECTION_BYTES", 300)
 
 
 def required(request: pytest.FixtureRequest, option: str) -> list[str]:

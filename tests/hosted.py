@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from rnncore_kernels.contract import Array, BackwardRun, Engine, LayerGradients, LayerWeights, Run
+from rnncore_kernels.contract import BackwardRun, Engine, LayerGradients, LayerWeights, Run, Sizes
+from rnncore_kernels.program.program import Program
 
 
 class Hosted(Engine[Any, Any]):
@@ -22,11 +23,11 @@ class Hosted(Engine[Any, Any]):
         self._engine = engine
         self.min_block_steps = engine.min_block_steps
 
-    def pack(self, cell: Any, weights: LayerWeights, *, copy: bool, backward: bool) -> Any:
-        return self._engine.pack(cell, LayerWeights(*map(self._up, weights)), copy=copy, backward=backward)
+    def pack(self, program: Program, sizes: Sizes, weights: LayerWeights, *, copy: bool, backward: bool) -> Any:
+        return self._engine.pack(program, sizes, self._up(weights), copy=copy, backward=backward)
 
-    def impl(self, cell: Any, weights: LayerWeights, steps: int, batch: int, *, training: bool) -> str:
-        return self._engine.impl(cell, weights, steps, batch, training=training)
+    def impl(self, program: Program, sizes: Sizes, steps: int, batch: int, *, training: bool) -> str:
+        return self._engine.impl(program, sizes, steps, batch, training=training)
 
     def infer(self, runs: Sequence[Run[Any]]) -> None:
         lifted = [self._lifted(run) for run in runs]
@@ -41,18 +42,17 @@ class Hosted(Engine[Any, Any]):
 
     def backward(self, runs: Sequence[BackwardRun[Any, Any]]) -> list[LayerGradients]:
         lifted = [
-            run._replace(grad_output=self._up(run.grad_output), grad_state=tuple(map(self._up, run.grad_state)))
-            for run in runs
+            run._replace(grad_output=self._up(run.grad_output), grad_state=self._up(run.grad_state)) for run in runs
         ]
         results = self._engine.backward(lifted)
         for there, here in zip(lifted, runs, strict=True):
             for source, target in zip(there.grad_state, here.grad_state, strict=True):
                 target[...] = _down(source)
-        return [LayerGradients(_down(grads.x), LayerWeights(*map(_down, grads.weights))) for grads in results]
+        return [_down(grads) for grads in results]
 
     def _lifted(self, run: Run[Any]) -> Run[Any]:
-        state = tuple(map(self._up, run.state))
-        return run._replace(x=self._up(run.x), state=state, output=self._up(run.output), last=self._up(run.last))
+        names = ("x", "state", "output", "last", "inputs")
+        return run._replace(**{name: self._up(getattr(run, name)) for name in names})
 
     def _bring_back(self, lifted: Sequence[Run[Any]], runs: Sequence[Run[Any]]) -> None:
         for there, here in zip(lifted, runs, strict=True):
@@ -61,9 +61,17 @@ class Hosted(Engine[Any, Any]):
                 if target is not None:
                     target[...] = _down(source)
 
-    def _up(self, array: Array | None) -> Any:
-        return None if array is None else self._engine.xp.asarray(np.ascontiguousarray(array))
+    def _up(self, value: Any) -> Any:
+        return _mapped(value, lambda array: self._engine.xp.asarray(np.array(array, order="C")))
 
 
-def _down(array: Any) -> Any:
-    return None if array is None else array.get()
+def _down(value: Any) -> Any:
+    return _mapped(value, lambda array: array.get())
+
+
+def _mapped(value: Any, function: Callable[[Any], Any]) -> Any:
+    """A function of each array of (named) tuples, and None for None."""
+    if isinstance(value, tuple):
+        parts = [_mapped(part, function) for part in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+    return None if value is None else function(value)

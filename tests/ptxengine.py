@@ -7,7 +7,7 @@ the errors of approximate instructions; the last one's are kept.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from types import ModuleType
 
@@ -15,11 +15,12 @@ import numpy as np
 from ptx.executor import Program
 from ptx.memory import empty
 
+from rnncore_kernels import contract
 from rnncore_kernels.contract import Array, Probe
-from rnncore_kernels.cuda import toolchain
+from rnncore_kernels.cuda import compiler
+from rnncore_kernels.cuda.compiler import Capability, Source
 from rnncore_kernels.cuda.device import Argument, Limits
 from rnncore_kernels.cuda.engine import CudaEngine
-from rnncore_kernels.cuda.toolchain import Capability, Source
 
 CAPABILITIES: tuple[Capability, ...] = ((8, 0), (10, 0))
 COMBINATIONS: list[tuple[Capability, int]] = [(capability, seed) for seed in (1, 2, 3) for capability in CAPABILITIES]
@@ -60,7 +61,7 @@ class PtxDevice:
         for capability, seed in chosen:
             for array, content in zip(arrays, before, strict=True):
                 array[...] = content
-            program(source, capability).run(blocks, threads, arguments, shared_bytes, seed)
+            program(source, capability).run(blocks, threads, as_words(arguments), shared_bytes, seed)
             results.append([a.copy() for a in arrays])
         for other in results[1:]:
             for one, two in zip(results[0], other, strict=True):
@@ -69,6 +70,11 @@ class PtxDevice:
     def multiply(self, a: Array, b: Array, out: Array, *, accumulate: bool = False) -> None:
         with np.errstate(all="ignore"):
             out[...] = a @ b + (out if accumulate else 0)
+
+
+def as_words(arguments: Sequence[Argument]) -> list[Argument]:
+    """Arguments with the bits of an int64 in the place of negative numbers."""
+    return [a & ((1 << 64) - 1) if isinstance(a, int) else a for a in arguments]
 
 
 def assert_same(one: Array, two: Array) -> None:
@@ -93,12 +99,30 @@ def engine_on(device: PtxDevice) -> CudaEngine:
 @cache
 def program(source: Source, capability: Capability) -> Program:
     """A kernel, ready to run."""
-    return Program(toolchain.ptx(source, capability))
+    return Program(compiler.ptx(source, capability))
+
+
+on_gpu = False
 
 
 def probe() -> Probe:
     """See `contract.EngineModule`."""
     return Probe(available=True, device="PTX on the processor")
+
+
+def describe() -> dict[str, str]:
+    """See `contract.EngineModule`."""
+    return {}
+
+
+def limits(*_: object) -> contract.Limits:
+    """See `contract.EngineModule`."""
+    return contract.Limits()
+
+
+def warm_up(*_: object) -> Iterator[contract.Compilation]:
+    """See `contract.EngineModule`."""
+    return iter(())
 
 
 def make_engine(num_threads: int | None) -> CudaEngine:

@@ -15,19 +15,18 @@ import pytest
 from networks import make_call
 from ptx.executor import BUDGET, Program
 from ptx.memory import span_of
-from ptxengine import CAPABILITIES, PtxDevice
+from ptxengine import CAPABILITIES, PtxDevice, as_words
 from ptxmutants import with_counts, with_mutants
 
 from rnncore.registry import MODULES
 from rnncore.states import as_given
 from rnncore.verification.tolerances import TOLERANCES
 from rnncore_kernels.contract import Array
+from rnncore_kernels.cuda import compiler
 from rnncore_kernels.cuda import launch as cuda_launch
-from rnncore_kernels.cuda import toolchain
+from rnncore_kernels.cuda.compiler import Source
 from rnncore_kernels.cuda.device import Argument, Limits
-from rnncore_kernels.cuda.division import Division, _divisions
-from rnncore_kernels.cuda.tile import Tile
-from rnncore_kernels.cuda.toolchain import Source
+from rnncore_kernels.cuda.plan import LaunchPlan, StepWork, _plans
 
 SHARED_BYTES = [*(1 << power for power in range(12, 18)), 166_912]
 """Of small GPUs up to that of compute capability 8.0."""
@@ -71,7 +70,9 @@ class Launch:
     def run(self, program: Program, more: Argument, seed: int, budget: int = BUDGET) -> tuple[list[Array], int]:
         """Run a kernel that takes one argument more: all memory that it may write, and how much it executed."""
         arguments = [_copied(a) if isinstance(a, np.ndarray) else a for a in self.arguments]
-        execution = program.run(self.blocks, self.threads, [*arguments, more], self.shared_bytes, seed, budget=budget)
+        execution = program.run(
+            self.blocks, self.threads, [*as_words(arguments), more], self.shared_bytes, seed, budget=budget
+        )
         written = [a.base for a in arguments if isinstance(a, np.ndarray) and a.flags.writeable]
         return [a for a in written if a is not None], execution.instructions
 
@@ -89,7 +90,7 @@ def _copied(array: Array) -> Array:
 @cache
 def text_of(source: Source) -> str:
     """The kernel that ships."""
-    return toolchain.ptx(source, CAPABILITIES[0])
+    return compiler.ptx(source, CAPABILITIES[0])
 
 
 @cache
@@ -116,7 +117,7 @@ class Recorder(PtxDevice):
     ) -> None:
         before = [_copied(a) if isinstance(a, np.ndarray) else a for a in arguments]
         self.launches.append(Launch(source, blocks, threads, shared_bytes, before))
-        mutated(source).run(blocks, threads, [*arguments, 0], shared_bytes)
+        mutated(source).run(blocks, threads, [*as_words(arguments), 0], shared_bytes)
 
 
 def record(name: str, case: Case) -> list[Launch]:
@@ -147,21 +148,22 @@ def _check(actual: Array, expected: Any, quantity: str) -> None:
 
 @contextmanager
 def _recorded(case: Case) -> Iterator[list[Launch]]:
-    def divide(limits: Limits, tiles: tuple[Tile, ...], widths: tuple[int, ...], batch: int, padded: int) -> Division:
-        def of_case(division: Division) -> bool:
-            parts = division.warps >> division.log_rows >> division.log_units
-            if (division.resident, division.unit_groups, parts) != (case.resident, case.groups, case.parts):
+    def plan(limits: Limits, work: StepWork) -> LaunchPlan:
+        def is_case(plan: LaunchPlan) -> bool:
+            parts = plan.warps >> plan.log_rows >> plan.log_units
+            if (plan.resident, plan.unit_groups, parts) != (case.resident, case.groups, case.parts):
                 return False
-            return division.chunk >= max(widths) * padded if case.whole else division.chunk < min(widths) * padded
+            k = [product.k for product in work.products]
+            return plan.chunk >= max(k) if case.whole else plan.chunk < min(k)
 
-        def preference(division: Division) -> tuple[float, ...]:
+        def preference(plan: LaunchPlan) -> tuple[float, ...]:
             """Blocks that have several slices of rows and of units, then few threads."""
-            slices = -(-batch // (tiles[0].rows << division.log_rows)) // division.row_groups
-            several = (slices > 1) + (division.unit_slices > 1)
-            return -several, division.blocks * division.warps, division.cycles
+            slices = -(-work.batch // (work.tile.rows << plan.log_rows)) // plan.row_groups
+            several = (slices > 1) + (plan.unit_slices > 1)
+            return -several, plan.blocks * plan.warps, plan.cycles
 
         every = [replace(limits, shared_bytes=shared) for shared in SHARED_BYTES]
-        found = [d for each in every for d in _divisions(each, tiles, widths, batch, padded) if of_case(d)]
+        found = [plan for each in every for plan in _plans(each, work) if is_case(plan)]
         if not found:
             raise ValueError(f"{case}: expected one that is possible")
         return min(found, key=preference)
@@ -170,7 +172,7 @@ def _recorded(case: Case) -> Iterator[list[Launch]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(MODULES, "ptx", "ptxengine")
         patch.setattr(ptxengine, "DEVICE", device)
-        # Of few rows, the kernels are others.
+        # For few rows, the kernels are others.
         patch.setattr(cuda_launch, "FEW_ROWS", 0)
-        patch.setattr(cuda_launch, "divide", divide)
+        patch.setattr(cuda_launch, "make_plan", plan)
         yield device.launches

@@ -8,14 +8,25 @@ engine is NumPy's, on the same memory.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from rnncore_kernels.contract import BackwardRun, Engine, LayerGradients, LayerWeights, Probe, Run
+from rnncore_kernels.contract import (
+    BackwardRun,
+    Compilation,
+    Engine,
+    LayerGradients,
+    LayerWeights,
+    Limits,
+    Probe,
+    Run,
+    Sizes,
+)
 from rnncore_kernels.numpy import NumpyEngine
+from rnncore_kernels.program.program import Program
 
 synchronized: list[int] = []
 current = SimpleNamespace(device=0)
@@ -118,11 +129,11 @@ def _wrapped(value: Any) -> Any:
 # The array namespace -------------------------------------------------------------------------------------------------
 
 
-def asarray(value: Any) -> Any:
+def asarray(value: Any, dtype: Any = None) -> Any:
     if hasattr(value, "__cuda_array_interface__"):
         taken.append("interface")
         return value.share()
-    return value if isinstance(value, ndarray) else ndarray(np.array(value))
+    return value if isinstance(value, ndarray) else ndarray(np.array(value, dtype))
 
 
 def from_dlpack(value: Any) -> Any:
@@ -140,6 +151,10 @@ def empty(shape: Any, dtype: Any) -> ndarray:
 
 def zeros(shape: Any, dtype: Any) -> ndarray:
     return ndarray(np.zeros(shape, dtype))
+
+
+def broadcast_to(value: ndarray, shape: Any) -> ndarray:
+    return ndarray(np.broadcast_to(value.host, shape))
 
 
 def arange(stop: int) -> ndarray:
@@ -167,6 +182,21 @@ def make_engine(num_threads: int | None) -> StandInEngine:
     return StandInEngine()
 
 
+on_gpu = True
+
+
+def describe() -> dict[str, str]:
+    return {"gpu": "a stand-in"}
+
+
+def limits(*_: object) -> Limits:
+    return Limits(gemm=1e9, bandwidth=1e9)
+
+
+def warm_up(*_: object) -> Iterator[Compilation]:
+    return iter(())
+
+
 def _down(value: Any) -> Any:
     """Arrays in (named) tuples as NumPy's."""
     if isinstance(value, ndarray):
@@ -180,7 +210,10 @@ def _down(value: Any) -> Any:
 def _up(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return ndarray(value)
-    return type(value)(*(_up(part) for part in value)) if isinstance(value, tuple) else value
+    if isinstance(value, tuple):
+        parts = [_up(part) for part in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+    return value
 
 
 class StandInEngine(Engine[Any, Any]):
@@ -188,13 +221,13 @@ class StandInEngine(Engine[Any, Any]):
     min_block_steps = 2
 
     def __init__(self) -> None:
-        self._engine = NumpyEngine(1)
+        self._engine = NumpyEngine()
 
-    def pack(self, cell: Any, weights: LayerWeights, *, copy: bool, backward: bool) -> Any:
-        return self._engine.pack(cell, _down(weights), copy=copy, backward=backward)
+    def pack(self, program: Program, sizes: Sizes, weights: LayerWeights, *, copy: bool, backward: bool) -> Any:
+        return self._engine.pack(program, sizes, _down(weights), copy=copy, backward=backward)
 
-    def impl(self, cell: Any, weights: LayerWeights, steps: int, batch: int, *, training: bool) -> str:
-        return self._engine.impl(cell, _down(weights), steps, batch, training=training)
+    def impl(self, program: Program, sizes: Sizes, steps: int, batch: int, *, training: bool) -> str:
+        return self._engine.impl(program, sizes, steps, batch, training=training)
 
     def infer(self, runs: Sequence[Run[Any]]) -> None:
         self._engine.infer([self._run(run) for run in runs])
@@ -208,4 +241,5 @@ class StandInEngine(Engine[Any, Any]):
 
     @staticmethod
     def _run(run: Run[Any]) -> Run[Any]:
-        return run._replace(x=_down(run.x), state=_down(run.state), output=_down(run.output), last=_down(run.last))
+        names = ("x", "state", "output", "last", "inputs")
+        return run._replace(**{name: _down(getattr(run, name)) for name in names})

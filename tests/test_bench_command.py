@@ -107,7 +107,7 @@ def test_bench_refuses(capsys: pytest.CaptureFixture[str]) -> None:
         (["-o", "json="], "argument -o/--output: expected a file name after 'json='"),
         (["--ragged", "maybe"], "argument --ragged: expected yes, no, got 'maybe'"),
         (["-H", "8,x"], "argument -H: expected a whole number of at least 1, got 'x'"),
-        (["--cell", "lstn"], "argument --cell: expected rnn, elman, lstm, gru, got 'lstn'"),
+        (["--cell", "lstn"], "argument --cell: expected one of rnn, elman, lstm, gru, mgu, "),
         (["--backend", "tpu"], "argument --backend: expected all, auto, cuda, numba, numpy, got 'tpu'"),
         (["--min-time", "soon"], "argument --min-time: expected a number of seconds, got 'soon'"),
         (["--min-time", "-1"], "argument --min-time: expected a number of seconds, got '-1'"),

@@ -17,7 +17,7 @@ import pytest
 from records import SMALL, made_up, made_up_record
 
 from rnncore.bench import clock, measure, table
-from rnncore.bench.estimate import spoken
+from rnncore.bench.estimate import format_duration
 from rnncore.bench.limits import Limits
 from rnncore.bench.result import Result, joined
 from rnncore.bench.workload import STEPS, Workload
@@ -208,4 +208,4 @@ def test_a_terminal_of_80_columns_gets_one_table(peers: tuple[str, ...]) -> None
 
 
 def test_times_are_spoken() -> None:
-    assert [spoken(seconds) for seconds in (3.4, 89, 600, 7200)] == ["3 s", "89 s", "10 min", "2.0 h"]
+    assert [format_duration(seconds) for seconds in (3.4, 89, 600, 7200)] == ["3 s", "89 s", "10 min", "2.0 h"]

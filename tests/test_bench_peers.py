@@ -7,19 +7,24 @@ import importlib.util
 import itertools
 import sys
 from dataclasses import replace
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 from conftest import require_peer
 
-from rnncore.bench import limits, measure, peers, ratios
+from rnncore import cells
+from rnncore.bench import limits, measure, peers, pytorch_code, ratios
 from rnncore.bench.limits import Limits
 from rnncore.bench.result import Result
 from rnncore.bench.table import caption, table
-from rnncore.bench.workload import Workload, arrays_of
+from rnncore.bench.workload import MODES, STEPS, Workload, arrays_of
+from rnncore.cells import GRU, LSTM, LayerNormLSTM, MinGRU
 from rnncore.cli import main
+from rnncore_kernels.contract import Limits as Measured
+from rnncore_kernels.program.record import record
 
+DTYPES = ("float32", "float64")
 SMALL = Workload("lstm", "inference", 3, 2, 4, 5, "float32")
 QUICK = ["-T", "3", "-B", "2", "-H", "8", "--min-time", "0", "-r", "2", "--backend", "numpy"]
 
@@ -45,10 +50,12 @@ def test_a_peer_that_is_not_installed(capsys: pytest.CaptureFixture[str], monkey
         "rnncore: peer 'openvino' is not available: not installed: onnx, openvino. "
         "Install it, pip install onnx openvino, or leave out --peer openvino.\n"
     )
-    assert "openvino" not in peers.installed_peers()
     with pytest.raises(SystemExit):
         main(["bench", "--peer", "keras"])
-    assert "argument --peer: expected torch, onnxruntime, openvino, got 'keras'" in capsys.readouterr().err
+    assert (
+        "argument --peer: expected torch, torch-loop, cudnn, onnxruntime, openvino, got 'keras'"
+        in capsys.readouterr().err
+    )
 
 
 def test_onnxruntime_beside_ours(capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest) -> None:
@@ -63,7 +70,9 @@ def test_onnxruntime_beside_ours(capsys: pytest.CaptureFixture[str], request: py
         for layers, mode, backend in itertools.product("12", ("inference", "training"), ("numpy", "onnxruntime"))
     ]
     for row in rows:
-        assert row["impl"] == ("1 tile" if row["backend"] == "numpy" else "-" if row["mode"] == "training" else version)
+        assert row["impl"] == (
+            "1 thread" if row["backend"] == "numpy" else "-" if row["mode"] == "training" else version
+        )
         if row["backend"] == "onnxruntime":
             assert row["vs best"] == "-"
             assert (row["µs/step"] == "absent") == (row["mode"] == "training")
@@ -73,15 +82,16 @@ def test_onnxruntime_beside_ours(capsys: pytest.CaptureFixture[str], request: py
         assert part in printed
 
 
-DEEP = {"bidirectional": True, "ragged": True, "num_layers": 2}
-OFFERED = {
+DEEP: dict[str, Any] = {"bidirectional": True, "ragged": True, "num_layers": 2}
+OFFERED: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "torch": [(mode, options) for mode in ("inference", "training") for options in ({}, DEEP)] + [("step", {})],
+    "torch-loop": [(mode, options) for mode in ("inference", "training") for options in ({}, DEEP)] + [("step", {})],
     "onnxruntime": [("inference", {}), ("inference", DEEP)],
     "openvino": [("inference", {}), ("inference", DEEP)],
 }
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "gru:update=carry", "rnn:activation=relu"])
 @pytest.mark.parametrize(("peer", "mode", "options"), [(peer, *work) for peer in OFFERED for work in OFFERED[peer]])
 def test_peers_compute_the_same(
     peer: str, mode: str, options: dict[str, Any], cell: str, request: pytest.FixtureRequest
@@ -94,6 +104,87 @@ def test_peers_compute_the_same(
         task = peers.make_task(peer, workload, lasting)
         for _ in range(2):
             assert measure.largest_error(arrays_of(task()), reference) < measure.CHECK_TOLERANCE["float32"]
+
+
+UNLIKE = (
+    "lstm:peephole=True:projection=3",
+    "gru:reset=before",
+    "layernorm_lstm",
+    "fastgrnn",
+    "slstm",
+    "cfc",
+    "lif",
+    "lem",
+)
+"""Cells that PyTorch lacks, with all that a cell can have."""
+
+
+@pytest.mark.parametrize("options", [{}, DEEP], ids=["plain", "deep"])
+@pytest.mark.parametrize("cell", [*UNLIKE, "test_bench_peers:everything"])
+def test_a_loop_computes_cells_that_pytorch_lacks(
+    cell: str, options: dict[str, Any], request: pytest.FixtureRequest
+) -> None:
+    require_peer(request, "torch")
+    for mode, dtype in itertools.product(("inference", "training") if options else MODES + STEPS, DTYPES):
+        workload = Workload(cell, mode, 1 if mode in STEPS else 4, 3, 5, 7, dtype, threads=1, **options)
+        assert peers.contenders_of(workload, ["numpy", "torch"]) == ["numpy", "torch-loop"]
+        reference = arrays_of(workload.task(workload.network("numpy", dtype="float64"))())
+        with contextlib.ExitStack() as lasting:
+            task = peers.make_task("torch-loop", workload, lasting)
+            for _ in range(2):
+                found = arrays_of(task())
+                assert len(found) == len(reference)
+                assert measure.largest_error(found, reference) < measure.CHECK_TOLERANCE[dtype]
+
+
+def test_pytorch_stands_beside_cells_that_it_has() -> None:
+    for cell in ("lstm", "lstm:projection=3", "gru", "gru:update=carry", "rnn", "rnn:activation=relu"):
+        workload = Workload(cell, "training", 4, 3, 5, 7, "float32")
+        assert peers.contenders_of(workload, ["torch", "torch-loop"]) == ["torch", "torch-loop"]
+    workload = Workload("mgu", "training", 4, 3, 5, 7, "float32")
+    assert peers.contenders_of(workload, ["torch", "numpy", "torch-loop"]) == ["torch-loop", "numpy"]
+
+
+def test_cudnn_where_pytorch_finds_no_gpu(request: pytest.FixtureRequest) -> None:
+    torch = require_peer(request, "torch")
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(peers.NotOfferedError, match="PyTorch is installed without CUDA, or finds no GPU"):
+        peers.make_task("cudnn", SMALL, contextlib.ExitStack())
+
+
+@cells.cell(states="h c", gates="a b", units="p", scalars="s", row_inputs="dt", unit_inputs="u")
+def everything(h: Any, c: Any, a: Any, b: Any, p: Any, s: Any, dt: Any, u: Any) -> Any:
+    """Every function of cells, and every kind of value."""
+    f, t = cells, cells.tanh(a)
+    q = f.sqrt(1 + f.exp(p * c)) + f.log(1 + f.abs(s)) + f.softplus(t) + f.log_sigmoid(t) + f.silu(u) - f.relu(-h)
+    q = q + f.sin(dt) + f.cos(q) + f.clamp(q, -1, 1) + f.maximum(q, 0.1) + f.minimum(0.2, q) + f.maximum(t, u)
+    v = f.where(t > u, q, t) + f.where(q >= 0, u, 1.0) + f.minimum(h, c)
+    n = f.layer_norm(v, p) * f.mean(v) + f.layer_norm(q) / f.total(q * q) + f.heaviside(v) + f.project("m", q)
+    return f.sigmoid(b.of(n) + b.h) * t + n / 9, f.tanh(n - c) + b.x / 9
+
+
+@cells.cell(states="h", gates="a")
+def nearly_normalised(h: Any, a: Any) -> Any:
+    """No layer norm: the mean that is taken off is another value's."""
+    centred = a - cells.mean(h)
+    return centred * (1 / cells.sqrt(cells.mean(centred * centred) + 1e-5))
+
+
+def test_the_code_of_a_loop() -> None:
+    """One product for each operand, with that of x in its sum where all gates are; one operation for a layer norm."""
+    text = pytorch_code.Source(record(LSTM())).text
+    assert text.startswith("def make(w0, b0):\n    def step(x, state_h, state_c):\n")
+    assert "(x + functional.linear(state_h, w0, b0)).chunk(4, 1)" in text
+    assert len(text.splitlines()) == 14
+    text = pytorch_code.Source(record(GRU(reset="before"))).text
+    assert "x_r, x_z, x_n = (x).chunk(3, 1)" in text
+    assert text.count("functional.linear") == 2
+    text = pytorch_code.Source(record(LayerNormLSTM())).text
+    assert text.count("functional.layer_norm") == 5
+    assert "sqrt" not in text
+    assert "layer_norm" not in pytorch_code.Source(record(nearly_normalised)).text
+    assert "functional.linear" not in pytorch_code.Source(record(MinGRU())).text
 
 
 @pytest.mark.parametrize(("mode", "dtype"), [("training", "float32"), ("step", "float32"), ("inference", "float64")])
@@ -171,12 +262,16 @@ def test_versus_the_best_peer() -> None:
 
 
 def test_share_of_the_roof(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = ModuleType(limits.PEAK_MODULE)
-    module.__dict__["fma_peak"] = lambda dtype, num_threads: {"float32": 2e9}[dtype] * num_threads
-    module.__dict__["read_bandwidth"] = lambda size, num_threads: size * num_threads * 1e3
-    monkeypatch.setattr(limits, "has_peak", lambda: True)
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    machine = limits.measure_limits("float32", 3, 4096, 32)
+    def peak(dtype: str, num_threads: int, read_bytes: int, gemm_size: int) -> Measured:
+        return Measured(fma={"float32": 2e9}[dtype] * num_threads, bandwidth=read_bytes * num_threads * 1e3)
+
+    def products(dtype: str, num_threads: int, read_bytes: int, gemm_size: int) -> Measured:
+        return Measured(gemm=1e6 * gemm_size, bandwidth=1.0)
+
+    modules = [SimpleNamespace(limits=peak), SimpleNamespace(limits=products)]
+    monkeypatch.setattr(limits, "available", lambda on_gpu: [] if on_gpu else modules)
+    machine = limits.measure_limits(False, "float32", 3, 4096, 32)
+    assert machine.gemm == 32e6
     assert machine.fma == 6e9
     assert machine.bandwidth is not None
     assert machine.bandwidth == 3 * 4096 * 1e3

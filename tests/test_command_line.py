@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import rnncore
+from rnncore import LSTM
 from rnncore.bench import measure
 from rnncore.cli import main
 from rnncore_kernels.cpu import kernels
@@ -93,15 +94,16 @@ def test_warmup_takes_lists(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("RNNCORE_CACHE_DIR", str(tmp_path))
-    for kind in ("forward_kernels", "backward_kernels", "conversion_kernels", "cell_functions", "thread_kernels"):
+    passes = (f"{name}{kind}_kernels" for name in ("forward", "backward") for kind in ("", "_tile"))
+    for kind in (*passes, "cell_functions", "thread_kernels"):
         monkeypatch.setattr(kernels, kind, lambda *_: None)
     assert main(["warmup", "--cell", "gru,lstm,gru", "--dtype", "float64,float32"]) == 0
     names = [line.removesuffix(": already there") for line in capsys.readouterr().out.splitlines()]
     cells = [f"GRU({update=}, {reset=})" for reset in ("after", "before") for update in ("candidate", "carry")]
     float32 = kernels.host_shape(np.dtype(np.float32))
     for dtype, part, tiles in (("float64", names[1:8], False), ("float32", names[8:-1], float32.matrix)):
-        weights = ["weights for tile registers"] if tiles else []
-        assert part == [f"{dtype} {name}" for name in ("forward", "backward", *weights, *cells, "LSTM()")]
+        on_tiles = [f"{name} on tile registers" for name in ("forward", "backward") if tiles]
+        assert part == [f"{dtype} {name}" for name in ("forward", "backward", *on_tiles, *cells, repr(LSTM()))]
     assert main(["warmup", "--cell", "rnn", "--mode", "inference"]) == 0
     assert "backward" not in capsys.readouterr().out
     with pytest.raises(SystemExit) as caught:

@@ -19,7 +19,7 @@ from test_against_oracle import check
 from rnncore import Recurrent
 from rnncore_kernels.cuda import forward
 from rnncore_kernels.cuda.device import Limits
-from rnncore_kernels.cuda.division import Division, divide
+from rnncore_kernels.cuda.plan import LaunchPlan, make_plan
 
 LIMITS = {
     "resident": Limits((8, 0), 6, 60_000),
@@ -30,17 +30,17 @@ LENGTHS = [4, 1, 0, 3, 4, 2, 2, 4, 1, 3, 4]
 
 
 @pytest.fixture
-def divisions(monkeypatch: pytest.MonkeyPatch) -> list[Division]:
-    """Divisions that were made, for the limits that a test puts on the device."""
-    made: list[Division] = []
+def plans(monkeypatch: pytest.MonkeyPatch) -> list[LaunchPlan]:
+    """Plans that were made, for the limits that a test puts on the device."""
+    made: list[LaunchPlan] = []
 
-    def remember(*arguments: Any) -> Division:
-        made.append(divide.__wrapped__(*arguments))
+    def remember(*arguments: Any) -> LaunchPlan:
+        made.append(make_plan.__wrapped__(*arguments))
         return made[-1]
 
-    monkeypatch.setattr("rnncore_kernels.cuda.launch.divide", remember)
+    monkeypatch.setattr("rnncore_kernels.cuda.launch.make_plan", remember)
     # Such small layers would be divided by rows alone.
-    monkeypatch.setattr("rnncore_kernels.cuda.division.MEETING", 0)
+    monkeypatch.setattr("rnncore_kernels.cuda.plan.BARRIER", 0)
     monkeypatch.setattr(ptxengine, "chosen", ptxengine.COMBINATIONS)
     return made
 
@@ -52,25 +52,25 @@ def limit(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
 @pytest.mark.parametrize("limits", LIMITS)
 @pytest.mark.parametrize("name", ["lstm", "gru_candidate_after", "gru_candidate_before", "elman_tanh"])
 def test_divided(
-    name: str, limits: str, divisions: list[Division], close: Close, monkeypatch: pytest.MonkeyPatch, ptx: None
+    name: str, limits: str, plans: list[LaunchPlan], close: Close, monkeypatch: pytest.MonkeyPatch, ptx: None
 ) -> None:
-    """Several blocks that meet, several slices of rows and units, weights in shared memory or not, k in chunks."""
+    """Several blocks that wait for each other, several slices of rows and units, weights in shared memory or not, k in chunks."""
     limit(monkeypatch, limits)
     options: dict[str, Any] = {"hidden_size": 37, "bidirectional": True, "backend": "ptx", "dtype": "float32"}
     check(make_call(name, 4, len(LENGTHS), lengths=LENGTHS, **options), close, lengths=LENGTHS)
-    assert all(division.resident == (limits == "resident") for division in divisions)
+    assert all(plan.resident == (limits == "resident") for plan in plans)
     if limits == "one block":
-        assert any(division.unit_slices > 1 for division in divisions)
+        assert any(plan.unit_slices > 1 for plan in plans)
     else:
-        assert any(division.unit_groups > 1 for division in divisions)
+        assert any(plan.unit_groups > 1 for plan in plans)
 
 
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("name", ["lstm", "gru_candidate_before"])
-def test_few_rows(name: str, batch: int, divisions: list[Division], close: Close, ptx: None) -> None:
+def test_few_rows(name: str, batch: int, plans: list[LaunchPlan], close: Close, ptx: None) -> None:
     check(make_call(name, 3, batch, hidden_size=70, backend="ptx"), close)
-    assert all(division.tiles[0].thread_rows == 1 for division in divisions)
-    assert any(division.unit_groups > 1 for division in divisions)
+    assert all(plan.work.tile.thread_rows == 1 for plan in plans)
+    assert any(plan.unit_groups > 1 for plan in plans)
 
 
 def test_inference_in_spans(monkeypatch: pytest.MonkeyPatch, close: Close, ptx: None) -> None:

@@ -11,11 +11,12 @@ import pytest
 from fake_cupy import DeviceArray, FakeCupy, OtherDeviceArray, device
 
 from rnncore_kernels.cells import LSTM
-from rnncore_kernels.contract import BackwardRun, LayerWeights, Rows, Run
+from rnncore_kernels.contract import BackwardRun, LayerWeights, Rows, Run, Sizes
+from rnncore_kernels.cuda.compiler import Source
 from rnncore_kernels.cuda.device import Limits
 from rnncore_kernels.cuda.engine import CudaEngine
 from rnncore_kernels.cuda.gemm import gemm_arguments, leading
-from rnncore_kernels.cuda.toolchain import Source
+from rnncore_kernels.program.derive import make_program
 
 FIELDS = ("n", "x", "y")
 SOURCE = Source("kernel", "key", lambda: lambda run, ends: None, FIELDS, 0, 256)
@@ -258,7 +259,7 @@ def test_the_engine_says_what_there_was_no_memory_for() -> None:
     gpu = _SmallGpu()
     engine = CudaEngine(gpu)
     weights = LayerWeights(np.zeros((16, 3)), np.zeros((16, 4)), np.zeros(16), np.zeros(16))
-    packed = engine.pack(LSTM(), weights, copy=True, backward=True)
+    packed = engine.pack(make_program(LSTM()), Sizes(4, 3, np.dtype(np.float64)), weights, copy=True, backward=True)
     state = np.zeros((2, 4)), np.zeros((2, 4))
     run = Run(packed, np.zeros((5, 2, 3)), state, None, None, Rows(), False)
     (residuals,) = engine.forward([run])

@@ -16,10 +16,10 @@ import stand_in_gpu as gpu
 from conftest import Close
 from hosted import Hosted
 from networks import make_call
+from own_cells import driven
 
 from rnncore import Recurrent, clip_grad_norm, registry
 from rnncore.bench.workload import Workload, arrays_of
-from rnncore.cells import check_gradients
 from rnncore.devices import on_host
 from rnncore.states import as_tuple
 
@@ -40,7 +40,7 @@ def sequence(*shape: int, seed: int = 0, dtype: Any = np.float32) -> Any:
     return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
 
 
-def network(cell: str, *sizes: Any, **options: Any) -> Any:
+def network(cell: Any, *sizes: Any, **options: Any) -> Any:
     """A network on the stand-in."""
     return Recurrent(cell, *sizes, **{"seed": 0, "backend": "cuda", **options})
 
@@ -256,8 +256,26 @@ def test_the_hosted_engine_computes_what_the_engine_does(
         np.testing.assert_array_equal(value, reference)
 
 
-def test_gradients_of_a_cell_are_checked() -> None:
-    check_gradients("gru", backend="cuda")
+def test_inputs_stay_there() -> None:
+    """Of both kinds, with and without a time axis, the GPU's own and another library's there."""
+    x, dt, gain = sequence(5, 3, 4), abs(sequence(5, 3)), sequence(3, 6)
+    expected = Recurrent(driven, 4, 6, backend="numpy", seed=0)
+    output, _, tape = expected.forward(x, inputs={"dt": dt, "gain": gain})
+    grads = expected.backward(tape, output)
+    rnn = network(driven, 4, 6)
+    for given in ({"dt": gpu.asarray(dt), "gain": gpu.asarray(gain)}, {"dt": ByDLPack(dt), "gain": ByInterface(gain)}):
+        actual, _, tape = rnn.forward(gpu.asarray(x), inputs=given)
+        np.testing.assert_array_equal(actual.get(), output)
+        for name, values in rnn.backward(tape, actual).inputs.items():
+            np.testing.assert_allclose(values.get(), grads.inputs[name], rtol=1e-6)
+        np.testing.assert_array_equal(rnn(gpu.asarray(x), inputs=given)[0].get(), output)
+    one, _ = rnn.step(gpu.asarray(x[0]), inputs={"dt": 0.5, "gain": gpu.asarray(gain)})
+    np.testing.assert_array_equal(one.get(), expected.step(x[0], inputs={"dt": 0.5, "gain": gain})[0])
+    assert not gpu.synchronized
+    with pytest.raises(
+        TypeError, match=r"inputs\['dt'\]: expected .*, which is in the host's memory: nothing moves between"
+    ):
+        rnn(gpu.asarray(x), inputs={"dt": dt, "gain": gpu.asarray(gain)})
 
 
 @pytest.mark.parametrize("mode", ["inference", "training", "step"])

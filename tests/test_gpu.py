@@ -14,7 +14,6 @@ from conftest import Close, require_peer
 from networks import CELLS, make_call
 
 from rnncore import GRU, Recurrent, clip_grad_norm
-from rnncore.cells import check_gradients
 from rnncore.devices import on_host
 from rnncore.states import as_given, as_tuple
 
@@ -105,10 +104,6 @@ def test_inputs_of_any_strides(cupy: Any) -> None:
     ):
         expected, _ = rnn(cupy.ascontiguousarray(strided))
         np.testing.assert_array_equal(rnn(strided)[0].get(), expected.get())
-
-
-def test_gradients_of_a_cell_are_checked() -> None:
-    check_gradients("gru", backend="cuda")
 
 
 def test_work_is_queued_on_the_current_stream(cupy: Any) -> None:

@@ -24,7 +24,7 @@ import threadpoolctl
 from rnncore import Recurrent, backends, clip_grad_norm
 from rnncore.states import as_tuple
 from rnncore_kernels import cache
-from rnncore_kernels.cuda.front_end import with_remembered_operators
+from rnncore_kernels.cuda.numba_cuda_patches import with_remembered_operators
 
 SMALL, LARGE = (3, 2, 16), (4, 64, 64)
 """T, B and I = H; memory of the large one is used again."""

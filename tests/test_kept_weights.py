@@ -197,7 +197,7 @@ def test_what_was_written_and_let_go_between_two_calls(backend: str) -> None:
     for write in (
         lambda: rnn.parameters["weight_hh_l0"].fill(0.5),
         lambda: rnn.parameters.update({"weight_hh_l0": np.ones((16, 4), np.float32)}),
-        lambda: rnn.parameters.layers()[0].weight_hh.fill(0.25),
+        lambda: rnn.parameters.layers()[0].weight_hh.fill(0.25),  # type: ignore[union-attr]
         lambda: rnn.load_state_dict(Recurrent("lstm", 3, 4, seed=1).state_dict()),
         lambda: copy.copy(rnn.parameters)["weight_hh_l0"].fill(0.75),
         lambda: copy.copy(rnn).parameters["weight_hh_l0"].fill(0.125),

@@ -33,7 +33,8 @@ def by_onnxruntime(name: str, call: Call, request: pytest.FixtureRequest) -> tup
     hidden, directions = call.rnn.hidden_size, 2 if call.rnn.bidirectional else 1
     weights = call.rnn.parameters.layers()
 
-    def reorder(values: Array) -> Array:
+    def reorder(values: Array | None) -> Array:
+        assert values is not None
         return values.reshape(len(order), hidden, -1)[order].reshape(values.shape)
 
     feeds = {

@@ -7,8 +7,10 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from own_cells import partial_gates, projected
 
 from rnncore import Recurrent
+from rnncore.cells import CellError, cell, project, tanh
 
 
 def test_names_shapes_and_order() -> None:
@@ -52,6 +54,86 @@ def test_initial_values() -> None:
     assert not np.array_equal(other.parameters["weight_ih_l0"], rnn.parameters["weight_ih_l0"])
     first, second = (Recurrent("lstm", 50, 100).parameters["weight_ih_l0"] for _ in range(2))
     assert not np.array_equal(first, second)
+
+
+def test_parameters_of_a_cell_of_ones_own() -> None:
+    """Gates have weights where they are used; then come matrices, unit parameters, scalars, as the cell says."""
+    rnn = Recurrent(partial_gates, 3, 5, bidirectional=True, seed=0)
+    assert {name: values.shape for name, values in list(rnn.parameters.items())[:7]} == {
+        "weight_ih_l0": (5, 3),
+        "weight_hh_l0": (5, 5),
+        "bias_ih_l0": (5,),
+        "bias_hh_l0": (5,),
+        "gain_l0": (5,),
+        "tau_l0": (5,),
+        "s_l0": (),
+    }
+    assert list(rnn.parameters)[7:] == [f"{name}_reverse" for name in list(rnn.parameters)[:7]]
+    for end in ("", "_reverse"):
+        np.testing.assert_array_equal(rnn.parameters[f"gain_l0{end}"], np.ones(5, np.float32))
+        assert rnn.parameters[f"s_l0{end}"] == 0.5
+        assert 0 < abs(rnn.parameters[f"tau_l0{end}"]).max() <= 5**-0.5
+    assert {name: v.shape for name, v in Recurrent(projected, 3, 5, num_layers=2, bias=False).parameters.items()} == {
+        "weight_ih_l0": (10, 3),
+        "weight_hh_l0": (10, 2),
+        "weight_hr_l0": (2, 5),
+        "weight_ih_l1": (10, 2),
+        "weight_hh_l1": (10, 2),
+        "weight_hr_l1": (2, 5),
+    }
+
+
+def test_scalars_are_written_to_and_seen(backend: str) -> None:
+    rnn = Recurrent(partial_gates, 3, 4, backend=backend, seed=0)
+    x = np.random.default_rng(0).standard_normal((5, 2, 3)).astype(np.float32)
+    values, frozen = rnn.parameters["s_l0"], rnn.freeze()
+    before, _ = rnn(x)
+    start = before
+
+    def assign() -> None:
+        rnn.parameters["s_l0"] = np.asarray(0.75, np.float32)
+
+    for write in (lambda: values.__imul__(np.float32(2)), lambda: values.fill(0.125), assign):
+        write()
+        after, _ = rnn(x)
+        assert not np.array_equal(after, before)
+        before = after
+    assert rnn.parameters["s_l0"] is values
+    np.testing.assert_array_equal(frozen(x)[0], start)
+
+
+def test_a_scalar_that_nobody_holds_is_written_to(backend: str) -> None:
+    rnn = Recurrent(partial_gates, 3, 4, backend=backend, seed=0)
+    x = np.random.default_rng(0).standard_normal((5, 2, 3)).astype(np.float32)
+    before, _ = rnn(x)
+    rnn.parameters["s_l0"][...] = 2
+    assert not np.array_equal(rnn(x)[0], before)
+
+
+def test_refused_values_of_a_cell_of_ones_own() -> None:
+    rnn = Recurrent(partial_gates, 3, 4)
+    for name, wrong, message in (
+        ("s_l0", np.ones(1, np.float32), "s_l0: expected no axes = (), got (1,)"),
+        ("gain_l0", np.ones(3, np.float32), "gain_l0: expected (hidden_size,) = (4,), got (3,)"),
+        ("weight_hh_l0", np.ones((8, 4), np.float32), "expected (1*hidden_size, hidden_size) = (4, 4), got (8, 4)"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            rnn.parameters[name] = wrong
+    with pytest.raises(ValueError, match=re.escape("weight_hr_l0: expected (2, hidden_size) = (2, 4), got (4, 4)")):
+        Recurrent(projected, 3, 4).parameters["weight_hr_l0"] = np.ones((4, 4), np.float32)
+    with pytest.raises(ValueError, match=re.escape("weight_hh_l0: expected (2*hidden_size, 2) = (8, 2), got (8, 4)")):
+        Recurrent(projected, 3, 4).parameters["weight_hh_l0"] = np.ones((8, 4), np.float32)
+
+
+def test_names_of_parameters_that_collide_are_refused() -> None:
+    @cell(states="h", gates="a", units="weight_p")
+    def twice(h: Any, a: Any, weight_p: Any) -> Any:
+        return tanh(a * weight_p + project("p", h))
+
+    with pytest.raises(
+        CellError, match=re.escape("twice: expected different names of parameters, got weight_p for the")
+    ):
+        Recurrent(twice, 3, 4)
 
 
 def test_every_way_of_writing_is_seen(backend: str) -> None:

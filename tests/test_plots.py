@@ -250,7 +250,7 @@ def test_without_matplotlib(
     ("where", "value", "message"),
     [
         (("results", 0, "workload", "steps"), "many", "steps: expected a whole number of at least 1, got 'many'"),
-        (("results", 0, "workload", "cell"), "x", "cell: expected rnn, elman, lstm, gru, got 'x'"),
+        (("results", 0, "workload", "cell"), "x", "cell: expected a cell as --cell names them, got 'x'"),
         (("results", 0, "samples"), [0], "samples: expected numbers above 0"),
         (("results", 0, "limits"), [], "expected the fields of a Limits, got []"),
         (("results", 0, "status"), "done", "status: expected measured, wrong, absent, failed, got 'done'"),

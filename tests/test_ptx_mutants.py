@@ -17,7 +17,7 @@ from ptxlaunches import Case, Launch, counted, mutated, record, text_of
 from ptxmutants import SYNCHRONISATION, Mutant, mutants
 
 from rnncore.verification.tolerances import TOLERANCES
-from rnncore_kernels.cuda.toolchain import Source
+from rnncore_kernels.cuda.compiler import Source
 
 pytest.importorskip("numba_cuda", reason="numba-cuda is not installed")
 

@@ -26,19 +26,20 @@ CONFIGURATIONS = 60
 def configuration(seed: int) -> dict[str, Any]:
     """A random network and batch; every cell, both dtypes and both ways of padding come up evenly."""
     rng = np.random.default_rng(seed)
-    cells: list[Cell | str] = ["lstm", GRU("carry"), Elman("tanh"), Elman("relu")]
+    cells: list[Cell | str] = ["lstm", GRU("carry"), Elman("tanh"), Elman("relu"), LSTM(projection=2)]
     return {
-        "cell": cells[seed % 4],
-        "dtype": ("float32", "float64")[seed // 4 % 2],
-        "ragged": bool(seed // 8 % 2),
+        "cell": cells[seed % 5],
+        "dtype": ("float32", "float64")[seed // 5 % 2],
+        "ragged": bool(seed // 10 % 2),
         "num_layers": int(rng.integers(1, 4)),
         "bidirectional": bool(rng.integers(2)),
         "bias": bool(rng.integers(4)),
         "batch_first": bool(rng.integers(2)),
-        "sizes": [int(size) for size in rng.integers(1, 24, 4)],
+        "sizes": [*(int(size) for size in rng.integers(1, 24, 3)), int(rng.integers(3, 24))],
     }
 
 
+@pytest.mark.filterwarnings("ignore:LSTM with projections")
 @pytest.mark.parametrize("seed", range(CONFIGURATIONS))
 def test_agrees(backend: str, torch: Any, seed: int, close: Close) -> None:
     chosen = configuration(seed)
@@ -53,10 +54,11 @@ def test_agrees(backend: str, torch: Any, seed: int, close: Close) -> None:
         return rng.standard_normal(shape).astype(rnn.dtype)
 
     shape = (batch, steps) if rnn.batch_first else (steps, batch)
-    x, grad_output = some(*shape, inputs), some(*shape, directions * hidden)
-    depth = rnn.num_layers * directions, batch, hidden
-    state = tuple(some(*depth) for _ in rnn.cell.states)
-    grad_state = tuple(some(*depth) for _ in rnn.cell.states)
+    widths = [hidden] * len(rnn.cell.states)
+    if isinstance(rnn.cell, LSTM) and rnn.cell.projection:
+        widths[0] = rnn.cell.projection
+    x, grad_output = some(*shape, inputs), some(*shape, directions * widths[0])
+    state, grad_state = (tuple(some(rnn.num_layers * directions, batch, w) for w in widths) for _ in range(2))
     lengths = rng.integers(1, steps + 1, batch) if ragged else None
 
     tensors = [torch.tensor(value, requires_grad=True) for value in (x, *state)]
@@ -104,6 +106,25 @@ def test_parameters_go_there_and_back_to_the_bit(torch: Any, kind: str, dtype: s
     assert module.weight_ih_l0.any()
 
 
+@pytest.mark.filterwarnings("ignore:LSTM with projections")
+def test_projections_go_there_and_back(torch: Any, close: Close) -> None:
+    module = torch.nn.LSTM(3, 5, num_layers=2, bidirectional=True, proj_size=2)
+    rnn = Recurrent.from_torch(module)
+    assert rnn.cell == LSTM(projection=2)
+    back = rnn.to_torch()
+    for name, value in module.state_dict().items():
+        np.testing.assert_array_equal(rnn.parameters[name], value.numpy())
+        assert torch.equal(back.state_dict()[name], value)
+    values = {name: value.numpy() for name, value in module.state_dict().items()}
+    x = np.linspace(-1, 1, 30, dtype=np.float32).reshape(5, 2, 3)
+    for ours in (rnn, Recurrent.from_state_dict(values, convention="torch")):
+        close(ours(x)[0], module(torch.tensor(x))[0].detach().numpy(), "output")
+    with pytest.raises(
+        ValueError, match="to_torch: expected a projection narrower than hidden_size=2, as PyTorch's are, "
+    ):
+        Recurrent(LSTM(projection=2), 3, 2).to_torch()
+
+
 def test_options_that_map(torch: Any) -> None:
     assert Recurrent.from_torch(torch.nn.RNN(3, 5, nonlinearity="relu", bias=False)).cell == Elman("relu")
     assert Recurrent.from_torch(torch.nn.GRU(3, 5)).cell == GRU("carry", "after")
@@ -144,6 +165,19 @@ def test_one_layer_with_dropout_goes_there_in_silence(torch: Any) -> None:
     assert Recurrent("lstm", 3, 5, dropout=0.5).to_torch().dropout == 0.5
 
 
+def test_a_projection_goes_both_ways(backend: str, torch: Any, close: Close) -> None:
+    module = torch.nn.LSTM(3, 7, 2, bidirectional=True, proj_size=2)
+    rnn = Recurrent.from_torch(module, backend=backend)
+    assert rnn.cell == LSTM(projection=2)
+    x = np.random.default_rng(0).standard_normal((4, 3, 3)).astype(np.float32)
+    output, state = rnn(x)
+    expected, final = module(torch.from_numpy(x))
+    for name, value, tensor in zip(("output", "state", "state"), (output, *state), (expected, *final), strict=True):
+        close(value, tensor.detach().numpy(), name)
+    back = rnn.to_torch().state_dict()
+    assert all(torch.equal(values, back[name]) for name, values in module.state_dict().items())
+
+
 def test_refusals(torch: Any) -> None:
     gru = torch.nn.GRU(3, 5).state_dict()
     mixed = {name: value.numpy() if "bias" in name else value for name, value in gru.items()}
@@ -168,7 +202,16 @@ def test_refusals(torch: Any) -> None:
             TypeError,
             "expected a torch.nn.RNN, LSTM or GRU, got Line",
         ),
-        (lambda: Recurrent.from_torch(torch.nn.LSTM(3, 5, proj_size=2)), ValueError, "expected proj_size=0, got 2"),
+        (
+            lambda: Recurrent(LSTM(projection=5), 3, 5).to_torch(),
+            ValueError,
+            "to_torch: expected a projection narrower than hidden_size=5, as PyTorch's are, got 5",
+        ),
+        (
+            lambda: Recurrent(LSTM(peephole=True), 3, 5).to_torch(),
+            ValueError,
+            "has no counterpart in PyTorch, which has RNN (tanh, relu), LSTM with projection at most, and GRU with reset",
+        ),
         (
             lambda: Recurrent.from_torch(torch.nn.LSTM(3, 5).half()),
             TypeError,

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from own_cells import projected
 
 from rnncore import GRU, LSTM, Recurrent
 from rnncore.cells import Cell
@@ -22,9 +23,14 @@ def lstm(**options: Any) -> Recurrent:
 
 
 CONSTRUCTION: list[tuple[Callable[[], Any], type[Exception], str]] = [
-    (lambda: Recurrent("lstn", 8, 4), ValueError, "cell: expected one of 'rnn', 'elman', 'lstm', 'gru' or an instance"),
+    (lambda: Recurrent("lstn", 8, 4), ValueError, "cell: expected one of 'rnn', 'elman', 'lstm', 'gru', "),
     (lambda: Recurrent(LSTM, 8, 4), TypeError, "cell: expected an instance of Cell, got the class LSTM: write LSTM()"),  # type: ignore[arg-type]
-    (lambda: Recurrent(3, 8, 4), TypeError, "cell: expected 'rnn', 'lstm', 'gru' or an instance of Cell, got int"),  # type: ignore[arg-type]
+    (lambda: Recurrent(3, 8, 4), TypeError, "cell: expected the name of a cell or an instance of Cell, got int"),  # type: ignore[arg-type]
+    (
+        lambda: Recurrent(projected, 8, 1),
+        ValueError,
+        "cell: projected: expected projections of at most hidden_size=1 units, got 'hr' of 2: make it narrower",
+    ),
     (lambda: Recurrent("lstm", -1, 4), ValueError, "input_size: expected an integer of at least 0, got -1"),
     (lambda: Recurrent("lstm", 8, 0), ValueError, "hidden_size: expected an integer of at least 1, got 0"),
     (lambda: Recurrent("lstm", 8, -4), ValueError, "hidden_size: expected an integer of at least 1, got -4"),
@@ -250,7 +256,7 @@ def test_backward(backend: str) -> None:
         (
             lambda: rnn.backward(other, output),
             ValueError,
-            "tape: expected one of this network, got one of Recurrent(LSTM()",
+            "tape: expected one of this network, got one of Recurrent(LSTM(",
         ),
         (lambda: rnn.backward(twin, output), ValueError, "tape: expected one of this network"),
         (

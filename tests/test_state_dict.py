@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import own_cells
 import pytest
 import safetensors.numpy
 import stand_in_gpu as gpu
 from minimal_gated_unit import MinimalGatedUnit
 
 from rnncore import GRU, LSTM, Elman, Recurrent, registry
+from rnncore.cells import MinGRU
 
 X = np.linspace(-1, 1, 30, dtype=np.float32).reshape(5, 2, 3)
 OPTIONS: dict[str, Any] = {"num_layers": 2, "bidirectional": True, "backend": "numpy"}
@@ -131,6 +133,7 @@ def test_a_file_needs_no_word(tmp_path: Path) -> None:
         (GRU("carry"), {}),
         (LSTM(), {"num_layers": 3, "bidirectional": False, "bias": False}),
         (LSTM(), {"num_layers": 1, "dtype": "float64"}),
+        (LSTM(projection=2), {}),
     ],
 )
 def test_a_network_of_pytorchs_parameters(cell: Any, options: dict[str, Any]) -> None:
@@ -155,6 +158,20 @@ def test_a_network_of_parameters_and_a_cell() -> None:
     assert_same_parameters(
         Recurrent.from_state_dict(dict(relu.state_dict()), "torch", cell=Elman("relu"), backend="numpy"), relu
     )
+
+
+@pytest.mark.parametrize(
+    "cell", [own_cells.partial_gates, own_cells.irregular, MinGRU(), LSTM(projection=2, peephole=True)]
+)
+def test_a_network_of_parameters_of_any_cell(cell: Any) -> None:
+    """Sizes follow from what parameters the cell has."""
+    for options in ({}, {"bias": False, "num_layers": 1}, {"dtype": "float64", "bidirectional": False}):
+        rnn = network(cell, **options)
+        for values in (rnn.state_dict(), dict(rnn.state_dict())):
+            made = Recurrent.from_state_dict(values, convention="rnncore", cell=cell, backend="numpy")
+            assert_same_parameters(made, rnn)
+            for name in ("input_size", "hidden_size", "num_layers", "bidirectional", "bias", "dtype"):
+                assert getattr(made, name) == getattr(rnn, name)
 
 
 GRUS = dict(network("gru").state_dict())
@@ -197,8 +214,8 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         KeyError,
         "state_dict: missing ['weight_ih_l2'",
     ),
-    "make: nothing said": (lambda: make(GRUS), ValueError, "cell: expected 'rnn', 'lstm', 'gru' or an instance"),
-    "make: one gate": (lambda: make(ONE_GATE, "torch"), ValueError, "cell: expected 'rnn', 'lstm', 'gru' or an instan"),
+    "make: nothing said": (lambda: make(GRUS), ValueError, "cell: expected the name of a cell or an instance"),
+    "make: one gate": (lambda: make(ONE_GATE, "torch"), ValueError, "cell: expected the name of a cell or an instan"),
     "make: whose GRU": (lambda: make(GRUS, cell="gru"), ValueError, "parameters that say whose GRU they are for"),
     "make: another GRU": (
         lambda: make(network("gru").state_dict(), cell=GRU("carry")),
@@ -208,7 +225,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "make: one's own cell": (
         lambda: make(network(MinimalGatedUnit()).state_dict()),
         ValueError,
-        "state_dict: holds a network of the cell 'mgu', which is not the library's: pass it as cell=",
+        "state_dict: holds a network of the cell 'minimal_gated_unit', which is not the library's: pass it as cell=",
     ),
     "make: no mapping": (lambda: make([1]), TypeError, "state_dict: expected a mapping from names to arrays, got list"),
     "make: nothing": (lambda: make({}), ValueError, "hidden_size) among its arrays, got none"),

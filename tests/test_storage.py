@@ -47,11 +47,22 @@ def test_cell_of_ones_own(tmp_path: Path) -> None:
     loaded = Recurrent.load(path, cell=MinimalGatedUnit())
     np.testing.assert_array_equal(loaded.parameters["weight_hh_l0"], rnn.parameters["weight_hh_l0"])
     with pytest.raises(
-        ValueError, match="holds a network of the cell 'mgu', which is not the library's: pass it as cell="
+        ValueError,
+        match="holds a network of the cell 'minimal_gated_unit', which is not the library's: pass it as cell=",
     ):
         Recurrent.load(path)
-    with pytest.raises(ValueError, match=re.escape("expected one's own cell 'mgu' with {}, got LSTM()")):
+    with pytest.raises(ValueError, match=re.escape("expected your own cell 'minimal_gated_unit', got LSTM()")):
         Recurrent.load(path, cell=LSTM())
+
+
+def test_a_cell_with_other_options(tmp_path: Path) -> None:
+    path = tmp_path / "rnn.safetensors"
+    Recurrent(LSTM(projection=2), 3, 4).save(path)
+    expected = (
+        "expected the library's cell 'lstm' with coupled=False, peephole=False, projection=2, got LSTM(projection=3)"
+    )
+    with pytest.raises(ValueError, match=re.escape(expected)):
+        Recurrent.load(path, cell=LSTM(projection=3))
 
 
 def test_a_cell_that_takes_a_library_cells_name(tmp_path: Path) -> None:
@@ -62,12 +73,12 @@ def test_a_cell_that_takes_a_library_cells_name(tmp_path: Path) -> None:
     Recurrent(LSTMLike(), 3, 4).save(path)
     with pytest.raises(ValueError, match="holds a network of the cell 'lstm', which is not the library's"):
         Recurrent.load(path)
-    with pytest.raises(ValueError, match=re.escape("expected one's own cell 'lstm' with {}, got LSTM()")):
+    with pytest.raises(ValueError, match=re.escape("expected your own cell 'lstm', got LSTM()")):
         Recurrent.load(path, cell=LSTM())
     Recurrent("lstm", 3, 4).save(path)
     with pytest.raises(ValueError, match="expected the library's cell 'lstm'"):
         Recurrent.load(path, cell=LSTMLike())
-    with pytest.raises(TypeError, match="cell: expected 'rnn', 'lstm', 'gru' or an instance of Cell, got str"):
+    with pytest.raises(TypeError, match="cell: expected an instance of Cell, got str 'lstm'"):
         Recurrent.load(path, cell="lstm")  # type: ignore[arg-type]
 
 

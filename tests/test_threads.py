@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import _thread
 import ctypes
-import itertools
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import denormals
 import numpy as np
 import processes
 import pytest
 import threadpoolctl
 
 from rnncore import Recurrent
-from rnncore.rows import arrange
 from rnncore.states import as_tuple
-from rnncore_kernels.numpy import blas, layout, threads
+from rnncore_kernels.numpy import blas
 
 
 def everything(backend: str, cell: str, batch: int, hidden: int, num_threads: int | None) -> list[Any]:
@@ -125,7 +121,7 @@ def test_an_error_inside_gives_the_threads_back() -> None:
         raise RuntimeError(f"item {item}")
 
     with pytest.raises(RuntimeError, match="item 0"):
-        threads.run_in_threads(fail, [(0,), (1,)], 10**12, 2)
+        blas.single_threaded(fail, 0)
     assert blas_threads() == before
 
 
@@ -151,58 +147,6 @@ def test_an_exception_that_is_kept_keeps_no_limit(monkeypatch: pytest.MonkeyPatc
 
 def never(threads: int, ignored: object) -> None:
     raise AssertionError("expected no call")
-
-
-@pytest.mark.parametrize(("num_threads", "used"), [(1, 0), (2, 1), (3, 2), (5000, 2), (None, 2)])
-def test_as_many_threads_as_asked_for(num_threads: int | None, used: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[Any] = []
-    start = _thread.start_new_thread
-
-    def record(*arguments: Any) -> int:
-        made.append(arguments)
-        return start(*arguments)
-
-    monkeypatch.setattr(_thread, "start_new_thread", record)
-    monkeypatch.setattr(threads, "usable_cores", lambda: 3)
-    rnn = Recurrent("lstm", 4, 512, backend="numpy", num_threads=num_threads)
-    rnn(np.zeros((1, 256, 4), np.float32))
-    assert len(made) == used
-    made.clear()
-    Recurrent("lstm", 4, 8, backend="numpy", num_threads=num_threads)(np.zeros((1, 256, 4), np.float32))
-    assert made == []
-
-
-@denormals.needs_x86_64_linux
-def test_threads_have_the_callers_floating_point_mode(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "usable_cores", lambda: 2)
-    both = threading.Barrier(2)
-
-    def work(value: Any) -> float:
-        both.wait()
-        return float((value * np.float32(1)).max())
-
-    arguments = [(np.full(4, denormals.TINY, np.float32),)] * 2
-    before = threads.run_in_threads(work, arguments, 10**12, 2)
-    assert before == [float(np.float32(denormals.TINY))] * 2
-    with denormals.flushed():
-        assert threads.run_in_threads(work, arguments, 10**12, 2) == [0.0, 0.0]
-    assert threads.run_in_threads(work, arguments, 10**12, 2) == before
-
-
-def test_a_system_that_gives_no_more_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = everything("numpy", "lstm", 133, 301, 1)
-    start = _thread.start_new_thread
-
-    def refuse(*_: Any) -> int:
-        raise RuntimeError("can't start new thread")
-
-    starts: Iterator[Callable[..., int]] = itertools.cycle([start, refuse, refuse])
-    for begin in (refuse, lambda *arguments: next(starts)(*arguments)):
-        monkeypatch.setattr(_thread, "start_new_thread", begin)
-        # Python's own class keeps the function under another name.
-        monkeypatch.setattr(threading.Thread, "start", refuse)
-        for value, reference in zip(everything("numpy", "lstm", 133, 301, 4), expected, strict=True):
-            np.testing.assert_array_equal(value, reference)
 
 
 AT_THE_END = """
@@ -236,37 +180,6 @@ threading.Thread(target=after_main).start()
 def test_calls_when_the_process_ends() -> None:
     printed = processes.run(AT_THE_END, "numpy")
     assert printed.splitlines() == ["in another thread True", "at the exit True", "when all is gone True"]
-
-
-def test_number_of_tiles() -> None:
-    for batch, step_flops, count in (
-        (0, 0, 1),
-        (31, 10**12, 1),
-        (32, 10**12, 2),
-        (95, 10**12, 2),
-        (96, 10**12, 3),
-        (64, 10**6, 1),
-        (999, 10**12, 8),
-    ):
-        assert threads.tile_count(batch, step_flops) == count
-
-
-@pytest.mark.parametrize("lengths", [None, [3, 1, 0, 3, 3, 2, 1, 3, 3, 3, 0], [5, 4, 4, 3, 2, 2, 2, 1, 1, 0, 0]])
-@pytest.mark.parametrize("count", [1, 2, 3])
-def test_tiles_hold_every_row_once_and_as_long_as_it_is(count: int, lengths: list[int] | None) -> None:
-    steps, batch = 5, 11
-    ends = None if lengths is None else np.array(lengths)
-    tiles = layout.make_tiles(arrange(ends, steps, batch), steps, batch, count)
-    assert len(tiles) == count
-    seen = np.zeros(batch, int)
-    for tile in tiles:
-        rows = np.arange(batch)[tile.index]
-        seen[rows] += 1
-        for t in range(steps):
-            expected = [row for row in rows if lengths is None or lengths[row] > t]
-            assert np.arange(batch)[tile.part(0, int(tile.sizes[t]))].tolist() == expected
-            assert set(np.arange(batch)[tile.part(int(tile.sizes[t]))]) == set(rows) - set(expected)
-    assert (seen == 1).all()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")

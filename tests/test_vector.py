@@ -1,11 +1,9 @@
-"""Vectors of the Numba engine: their functions' exactness, arithmetic, loads and stores."""
+"""Vectors of the Numba engine: arithmetic, loads and stores."""
 
 from __future__ import annotations
 
 import ctypes
-import functools
 import mmap
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,127 +11,10 @@ import pytest
 
 pytest.importorskip("llvmlite")
 
-from compiled import DTYPES, HOST, TARGETS, X86_TARGETS, Array, Body, Compiled, element, loop, parsed
-from conftest import ULPS
+from compiled import DTYPES, HOST, TARGETS, Array, Body, Compiled, element, loop
 from llvmlite import ir
 
-from rnncore_kernels.cells import functions as numpy_functions
-from rnncore_kernels.codegen import functions
-from rnncore_kernels.cpu.target import Target
 from rnncore_kernels.cpu.vector import ELEMENTS, Vector
-
-FUNCTIONS: dict[str, tuple[Any, ...]] = {
-    "exp": (),
-    "sigmoid": (),
-    "tanh": (),
-    "relu": (),
-    "heaviside": (),
-    "where_positive": (np.inf,),
-    "clamp": (-0.3, 2),
-}
-
-
-def function_loops(made_for: Target, dtype: str) -> dict[str, Body]:
-    def applied(name: str) -> Callable[[Vector], Vector]:
-        return lambda x: getattr(functions, name)(x, *FUNCTIONS[name])
-
-    return {name: loop(made_for, dtype, applied(name)) for name in FUNCTIONS}
-
-
-@functools.cache
-def compiled_functions(name: str, dtype: str) -> Compiled:
-    return Compiled(TARGETS[name], function_loops(TARGETS[name], dtype), dtype)
-
-
-def results(made_for: str, dtype: str, function: str, x: Array) -> Array:
-    return compiled_functions(made_for, dtype)(function, x, np.empty_like(x), x.size)
-
-
-@functools.cache
-def sweep(dtype: str) -> Array:
-    """Numbers of all exponents and both signs, subnormal and infinite ones, and more where functions are not flat."""
-    random = np.random.default_rng(0)
-    if dtype == "float32":
-        bits = np.arange(0, 2**32, 2053, dtype=np.uint64).astype(np.uint32)
-        ranges, count = ((-110, 95), (-20, 20), (-1, 1)), 500_000
-    else:
-        bits = random.integers(0, 2**64, 100_000, dtype=np.uint64)
-        ranges, count = ((-750, 715), (-40, 40), (-1, 1)), 40_000
-    special = np.array([0.0, -0.0, np.inf, -np.inf], dtype)
-    numbers = [special, bits.view(dtype), *(random.uniform(*limits, count).astype(dtype) for limits in ranges)]
-    x: Array = np.concatenate(numbers)
-    x = x[~np.isnan(x)]
-    return x[: x.size // 64 * 64]
-
-
-@functools.cache
-def expected(dtype: str, function: str) -> tuple[Array, Array]:
-    """The exact results on the sweep, in a longer format, and their units in the last place; 0 where infinite."""
-    x: Array = sweep(dtype).astype(np.float64 if dtype == "float32" else np.longdouble)
-    with np.errstate(all="ignore"):
-        small = np.exp(-np.abs(x))
-        exact = np.where(x >= 0, 1, small) / (1 + small) if function == "sigmoid" else getattr(np, function)(x)
-        rounded = exact.astype(dtype)
-        units = np.where(np.isinf(rounded), 0, np.spacing(np.abs(rounded)))
-    return np.where(np.isinf(rounded), rounded, exact), units.astype(exact.dtype)
-
-
-@pytest.mark.parametrize("function", ["exp", "sigmoid", "tanh"])
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("made_for", TARGETS)
-def test_functions_are_exact_to_a_few_units(made_for: str, dtype: str, function: str) -> None:
-    y = results(made_for, dtype, function, sweep(dtype))
-    exact, units = expected(dtype, function)
-    infinite = units == 0
-    np.testing.assert_array_equal(y[infinite], exact[infinite].astype(dtype))
-    y, exact, units = y[~infinite], exact[~infinite], units[~infinite]
-    assert (np.abs(y - exact) <= ULPS * units).all()
-    low, high = {"exp": (0, np.inf), "sigmoid": (0, 1), "tanh": (-1, 1)}[function]
-    assert y.min() >= low
-    assert y.max() <= high
-
-
-@pytest.mark.parametrize("function", ["relu", "heaviside", "where_positive", "clamp"])
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("made_for", TARGETS)
-def test_functions_of_steps_are_numpys(made_for: str, dtype: str, function: str) -> None:
-    x = sweep(dtype)[:64000]
-    numpys: Array = getattr(numpy_functions, function)(x, *FUNCTIONS[function])
-    np.testing.assert_array_equal(results(made_for, dtype, function, x), numpys)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("made_for", TARGETS)
-def test_special_values(made_for: str, dtype: str) -> None:
-    tiny = float(np.finfo(dtype).smallest_subnormal)
-    x = np.resize(np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, tiny, -tiny, -95.0], dtype), 64)
-    inf, half = np.inf, 0.5
-    e = float(np.exp(np.longdouble(-95)))
-    values = {
-        "exp": [inf, 0, 1, 1, 1, 1, e],
-        "sigmoid": [1, 0, half, half, half, half, e],
-        "tanh": [1, -1, 0.0, -0.0, tiny, -tiny, -1],
-        "relu": [inf, 0, 0, 0, tiny, 0, 0],
-        "heaviside": [1, 0, 0, 0, 1, 0, 0],
-        "where_positive": [inf, 0, 0, 0, inf, 0, 0],
-        "clamp": [2, -0.3, 0, 0, tiny, -tiny, -0.3],
-    }
-    for function, numbers in values.items():
-        y = results(made_for, dtype, function, x)[:8]
-        assert np.isnan(y[0])
-        np.testing.assert_array_max_ulp(y[1:], np.array(numbers, dtype), ULPS)
-        if function == "tanh":
-            np.testing.assert_array_equal(np.signbit(y[3:5]), [False, True])
-
-
-@pytest.mark.parametrize("name", X86_TARGETS)
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_functions_call_no_library(name: str, dtype: str) -> None:
-    made_for = X86_TARGETS[name]
-    module, machine = parsed(made_for, function_loops(made_for, dtype), dtype)
-    assembly = machine.emit_assembly(module)
-    assert "call" not in assembly
-    assert {16: "xmm", 32: "ymm", 64: "zmm"}[made_for.vector_bytes] in assembly
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -153,9 +34,9 @@ def test_arithmetic(made_for: str, dtype: str) -> None:
 def test_operands_that_do_not_fit_are_refused() -> None:
     builder = ir.IRBuilder()
     x = Vector.full(builder, HOST, "float32", 1)
-    with pytest.raises(TypeError, match="vectors of different types"):
+    with pytest.raises(TypeError, match="values of different types"):
         _ = x + Vector.full(builder, HOST, "float64", 1)
-    with pytest.raises(TypeError, match="expected a vector or a number, got str"):
+    with pytest.raises(TypeError, match="expected a Vector or a number, got str"):
         _ = x * "2"  # type: ignore[operator]
 
 

@@ -13,15 +13,18 @@ import pytest
 
 import rnncore
 from rnncore import registry
+from rnncore.cells import LSTM, cell, heaviside, sigmoid, sin, tanh
 from rnncore.cli import main
-from rnncore.verification import oracle
-from rnncore.verification.check import CASES, Finding, verify
-from rnncore.verification.networks import CELLS
+from rnncore.verification import equations, oracle, scalars
+from rnncore.verification.check import CASES, REFERENCE, Finding, verify
+from rnncore.verification.networks import VARIANTS
 from rnncore.verification.tolerances import TOLERANCES, relative_error
 from rnncore_kernels.contract import LayerGradients, Probe
 from rnncore_kernels.numpy import NumpyEngine
+from rnncore_kernels.program.derive import make_program
+from rnncore_kernels.program.differentiate import PULLBACKS
 
-LSTM = ["verify", "--cell", "lstm", "--backend", "numpy", "--dtype", "float32"]
+MGU = ["verify", "--cell", "mgu", "--backend", "numpy", "--dtype", "float32"]
 
 
 def scaled_weight_hh(monkeypatch: pytest.MonkeyPatch, factor: float) -> None:
@@ -29,10 +32,11 @@ def scaled_weight_hh(monkeypatch: pytest.MonkeyPatch, factor: float) -> None:
     backward = NumpyEngine.backward
 
     def faulty(self: NumpyEngine, runs: Sequence[Any]) -> list[LayerGradients]:
-        return [
-            grads._replace(weights=grads.weights._replace(weight_hh=grads.weights.weight_hh * np.float32(factor)))
-            for grads in backward(self, runs)
-        ]
+        results = backward(self, runs)
+        for grads in results:
+            assert grads.weights.weight_hh is not None
+            np.multiply(grads.weights.weight_hh, factor, out=grads.weights.weight_hh)
+        return results
 
     monkeypatch.setattr(NumpyEngine, "backward", faulty)
 
@@ -45,10 +49,10 @@ def test_every_backend_is_right(capsys: pytest.CaptureFixture[str]) -> None:
     rows = [line.split("|")[1:-1] for line in printed.out.splitlines() if line.startswith("|")]
     header, _, *lines = [[cell.strip() for cell in row] for row in rows]
     assert header[:5] == ["backend", "cell", "dtype", "", "output"]
-    assert header[-4:] == ["grad W_ih", "grad W_hh", "grad b_ih", "grad b_hh"]
+    assert header[-5:] == ["grad W_ih", "grad W_hh", "grad b_ih", "grad b_hh", "grad others"]
     assert len(lines) == len(available) * 8 * 2
     assert {line[0] for line in lines} == set(available)
-    assert all(line[3] == "ok" and all(0 < float(share) < 1 for share in line[4:]) for line in lines)
+    assert all(line[3] == "ok" and all(0 < float(share) < 1 for share in line[4:-1]) for line in lines)
     assert f"{len(lines)} of {len(lines)} right" in printed.out
     assert printed.err == ""
 
@@ -71,12 +75,12 @@ def test_a_planted_fault_is_named(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, factor: float, error: str
 ) -> None:
     scaled_weight_hh(monkeypatch, factor)
-    assert main(LSTM) == 1
+    assert main(MGU) == 1
     printed = capsys.readouterr()
     assert "WRONG" in printed.out
     assert "0 of 1 right" in printed.out
     first = printed.err.splitlines()[0]
-    assert first.startswith("rnncore: numpy, lstm, float32, one unit: gradient of weight_hh_l0: ")
+    assert first.startswith("rnncore: numpy, mgu, float32, one unit: gradient of weight_hh_l0: ")
     assert first.endswith("tolerance 1e-05")
     assert error in first
     assert all("weight_hh" in line or "more" in line for line in printed.err.splitlines())
@@ -84,7 +88,7 @@ def test_a_planted_fault_is_named(
 
 def test_a_fault_is_in_the_json(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     scaled_weight_hh(monkeypatch, np.nan)
-    assert main([*LSTM, "--json"]) == 1
+    assert main([*MGU, "--json"]) == 1
 
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is not JSON")
@@ -102,13 +106,13 @@ def test_an_engine_that_raises(capsys: pytest.CaptureFixture[str], monkeypatch: 
         raise ZeroDivisionError("by zero")
 
     monkeypatch.setattr(NumpyEngine, "infer", broken)
-    assert main(LSTM) == 4
+    assert main(MGU) == 4
     printed = capsys.readouterr()
     assert "FAILED" in printed.out
-    assert "rnncore: numpy, lstm, float32, dense: ZeroDivisionError: by zero" in printed.err
+    assert "rnncore: numpy, mgu, float32, dense: ZeroDivisionError: by zero" in printed.err
 
 
-@pytest.mark.parametrize("option", [["--seed", "-1"], ["--dtype", "float16"], ["--backend", "tpu"], ["--cell", "mgu"]])
+@pytest.mark.parametrize("option", [["--seed", "-1"], ["--dtype", "float16"], ["--backend", "tpu"], ["--cell", "grue"]])
 def test_wrong_arguments(option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     try:
         status = main(["verify", *option])
@@ -120,8 +124,51 @@ def test_wrong_arguments(option: list[str], capsys: pytest.CaptureFixture[str]) 
 
 @pytest.mark.slow
 def test_another_seed_has_other_values() -> None:
-    one, two = (next(verify(["numpy"], ["lstm"], ["float64"], seed)).worst["output"].error for seed in (0, 1))
+    one, two = (
+        next(verify(["numpy"], {"lstm": VARIANTS["lstm"]}, ["float64"], seed)).worst["output"].error for seed in (0, 1)
+    )
     assert one != two
+
+
+@cell(states="h", gates="a", units="p", row_inputs="dt", unit_inputs="given")
+def own(h: Any, a: Any, p: Any, dt: Any, given: Any) -> Any:
+    return h + dt * (tanh(a + given) - p * h)
+
+
+def test_a_cell_that_the_oracle_lacks() -> None:
+    """It is held against the NumPy engine in float64, and this against finite differences."""
+    outcomes = list(verify(["numpy"], {"own": own}, ["float32"]))
+    assert [outcome.backend for outcome in outcomes] == [REFERENCE, "numpy"]
+    assert not any(outcome.wrong or outcome.failures for outcome in outcomes)
+    assert outcomes[0].worst.keys() >= {"grad x", "grad state", "grad weight_hh", "grad p", "grad dt", "grad given"}
+    assert all(finding.error > 0 for finding in outcomes[0].worst.values())
+
+
+def test_a_wrong_derivative_of_a_cell_that_the_oracle_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    @cell(states="h", gates="a")
+    def other(a: Any) -> Any:
+        return sin(a)
+
+    assert not next(verify(["numpy"], {"other": other}, ["float64"])).wrong
+    monkeypatch.setitem(PULLBACKS, "sin", lambda y, d, x: (d,))
+    make_program.cache_clear()
+    assert next(verify(["numpy"], {"other": other}, ["float64"])).wrong
+
+
+def test_a_projection_wider_than_the_networks() -> None:
+    """Their hidden sizes grow with it."""
+    (outcome,) = verify(["numpy"], {"wide": LSTM(projection=40)}, ["float32"])
+    assert not outcome.wrong
+    assert not outcome.failures
+    assert outcome.worst["grad weight_hr"].share > 0
+
+
+def test_no_differences_are_taken_of_a_surrogate() -> None:
+    @cell(states="h", gates="a")
+    def spiking(a: Any) -> Any:
+        return heaviside(a, surrogate=sigmoid)
+
+    assert [outcome.backend for outcome in verify(["numpy"], {"spiking": spiking}, ["float64"])] == ["numpy"]
 
 
 def test_cases_reach_every_option() -> None:
@@ -129,18 +176,19 @@ def test_cases_reach_every_option() -> None:
     assert any(case.lengths is not None and 0 in case.lengths for case in CASES)
     assert any(case.options.get("bidirectional") for case in CASES)
     assert any(case.streams for case in CASES)
-    assert len(CELLS) == 9
 
 
 def test_the_oracle_imports_numpy_alone() -> None:
     """What it shared with the engines could be wrong in both."""
-    imported: set[str] = set()
-    for node in ast.walk(ast.parse(Path(oracle.__file__).read_text())):
-        if isinstance(node, ast.Import):
-            imported |= {alias.name for alias in node.names}
-        if isinstance(node, ast.ImportFrom):
-            imported.add("." * node.level + (node.module or ""))
-    assert imported == {"__future__", "math", "collections.abc", "dataclasses", "typing", "numpy", "numpy.typing"}
+    own = {module.__name__ for module in (scalars, oracle, equations)}
+    outside = {"__future__", "math", "collections.abc", "dataclasses", "typing", "numpy", "numpy.typing"}
+    for module in (scalars, oracle, equations):
+        for node in ast.walk(ast.parse(Path(str(module.__file__)).read_text())):
+            if isinstance(node, ast.Import):
+                assert {alias.name for alias in node.names} <= outside
+            if isinstance(node, ast.ImportFrom):
+                name = f"{oracle.__package__}.{node.module}" if node.level else str(node.module)
+                assert name in (own if node.level else outside)
 
 
 def test_nan_is_the_largest_error() -> None:

@@ -22,6 +22,7 @@ CALLS = {"inference": 1, "training": 1, "step": 200}
 """Calls that are timed as one, by mode."""
 
 CASES = [f"numba {cell} {mode}" for cell in ("lstm", "gru", "rnn") for mode in CALLS]
+CASES += ["numba layernorm_lstm training", "numba mgu training", "numba mgu step"]
 CASES += ["numpy lstm inference", "numpy lstm training"]
 
 YARDSTICK_SECONDS = 0.5e-3
@@ -81,7 +82,11 @@ def made(case: str) -> tuple[int, Callable[[], object]]:
     if not probe.available:
         raise SkipNotImplemented(probe.reason)
     steps, batch = (1, 1) if mode == "step" else (50, 16)
-    call = make_call(backend, cell, mode, steps, batch, 128, num_threads=1)
+    try:
+        call = make_call(backend, cell, mode, steps, batch, 128, num_threads=1)
+    except ValueError as error:
+        # An earlier commit, which lacks the cell.
+        raise SkipNotImplemented(str(error)) from None
     call()
     return CALLS[mode], call
 

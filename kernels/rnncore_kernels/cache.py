@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import pkgutil
+import platform
 import re
 import secrets
 import stat
@@ -16,7 +17,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .host import cache_folders
 from .notices import warn_once
 from .version import __version__
 
@@ -41,6 +41,24 @@ class Kept(NamedTuple):
     path: Path
     engine: str
     size: int
+
+
+def cache_folders() -> list[Path]:
+    """Where compiled code may be kept, the preferred first: RNNCORE_CACHE_DIR, or the user's cache folder."""
+    named = os.environ.get("RNNCORE_CACHE_DIR")
+    if named:
+        return [Path(named)]
+    system, home = platform.system(), os.path.expanduser("~")
+    if system == "Windows":
+        base = os.environ.get("LOCALAPPDATA", "")
+    elif system != "Darwin" and os.environ.get("XDG_CACHE_HOME"):
+        base = os.environ["XDG_CACHE_HOME"]
+    elif home == "~":
+        # The user is none that the system knows.
+        base = ""
+    else:
+        base = os.path.join(home, *(("Library", "Caches") if system == "Darwin" else (".cache",)))
+    return [Path(base) / "rnncore"] if base else []
 
 
 def read(name: str) -> bytes | None:

@@ -1,7 +1,7 @@
 """What an engine is given and what it must return. Every engine implements `Engine`; everything above calls only it.
 
 An engine computes runs: one layer in one direction over a whole sequence. T is the number of steps, B of rows (the
-batch), I and H the input and hidden size, G the number of the cell's gates; T, B and I may be 0. Arrays belong to the
+batch), I and H the input and hidden size, P the width of the output; T, B and I may be 0. Arrays belong to the
 engine's array namespace (NumPy's on the CPU, CuPy's on a GPU) and have the dtype of the weights, `Rows` apart. NaN and
 infinity propagate to what depends on them (an engine may take infinity for a number of 3e38 or more); results have the
 same bits from run to run and for any number of threads.
@@ -15,37 +15,60 @@ residuals, but no array that is written.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 
-from .cells import Cell
+from .program.program import Program
 
 Array = NDArray[Any]
 State = tuple[Array, ...]
-"""One (B, H) array for each of the cell's states."""
+"""One (B, width) array for each of the cell's states; a width is H, or that of a projection."""
 
 Packed = TypeVar("Packed")
 Residuals = TypeVar("Residuals")
 
 
-class LayerWeights(NamedTuple):
-    """Weights of one layer and direction; rows in the order of the cell's gates, H to a gate."""
+class Sizes(NamedTuple):
+    """Sizes of a layer: H, I, and the dtype of all its arrays."""
 
-    weight_ih: Array  # (G*H, I)
-    weight_hh: Array  # (G*H, H)
-    bias_ih: Array | None  # (G*H,)
-    bias_hh: Array | None  # (G*H,)
+    hidden: int
+    inputs: int
+    dtype: np.dtype[Any]
+
+
+class LayerWeights(NamedTuple):
+    """Weights of one layer and direction, in the order of the program; P is the width of the output state.
+
+    Rows of W_ih are of the program's `x_gates`, those of W_hh of its `h_gates`, H to a gate; None where there are none.
+    """
+
+    weight_ih: Array | None  # (Gx*H, I)
+    weight_hh: Array | None  # (Gh*H, P)
+    bias_ih: Array | None  # (Gx*H,)
+    bias_hh: Array | None  # (Gh*H,)
+    projections: tuple[Array, ...] = ()  # (width of the result, width of the operand) each
+    units: tuple[Array, ...] = ()  # (H,) each
+    scalars: tuple[Array, ...] = ()  # () each
+
+
+class Inputs(NamedTuple):
+    """What a call is given beside x. Axes T and B may have any strides, 0 for what does not change with time."""
+
+    rows: tuple[Array, ...] = ()  # (T, B) each
+    units: tuple[Array, ...] = ()  # (T, B, H) each; the last axis is contiguous
 
 
 class LayerGradients(NamedTuple):
-    """Cotangents of a layer's input and weights, in the shapes of what they belong to."""
+    """Cotangents of a layer's inputs and weights, in the shapes of what they belong to; 0 past a row's end."""
 
-    x: Array  # (T, B, I); 0 past a row's end
+    x: Array  # (T, B, I)
     weights: LayerWeights
+    inputs: Inputs
 
 
 class Rows(NamedTuple):
@@ -70,10 +93,11 @@ class Run(NamedTuple, Generic[Packed]):
         packed: from `Engine.pack`.
         x: (T, B, I), read. What it holds past a row's end affects nothing in `infer`, and must be 0 in `forward`.
         state: the initial state, read, then overwritten with each row's final state.
-        output: (T, B, H), every element written: h_t, and 0 past a row's end. None where nobody wants it.
-        last: (B, H), h at each row's own last step, written for rows that have a step. None where nobody wants it.
+        output: (T, B, P), every element written: h_t, and 0 past a row's end. None where nobody wants it.
+        last: (B, P), h at each row's own last step, written for rows that have a step. None where nobody wants it.
         rows: when rows end.
         reverse: whether to run from the last step to the first.
+        inputs: read. What they hold past a row's end affects nothing.
     """
 
     packed: Packed
@@ -83,6 +107,14 @@ class Run(NamedTuple, Generic[Packed]):
     last: Array | None
     rows: Rows
     reverse: bool
+    inputs: Inputs = Inputs()
+
+
+class Needs(NamedTuple):
+    """Which gradients of a run somebody needs: others may hold anything, and an engine may leave out their work."""
+
+    x: bool = True
+    weights: bool = True
 
 
 class BackwardRun(NamedTuple, Generic[Packed, Residuals]):
@@ -91,14 +123,16 @@ class BackwardRun(NamedTuple, Generic[Packed, Residuals]):
     Attributes:
         packed: as given to `forward`, unchanged since.
         residuals: what `forward` returned.
-        grad_output: (T, B, H) cotangent of `output`, read; what it holds past a row's end affects nothing. None is 0.
+        grad_output: (T, B, P) cotangent of `output`, read; what it holds past a row's end affects nothing. None is 0.
         grad_state: cotangent of the final state, read, then overwritten with that of the initial state.
+        needs: which gradients are needed.
     """
 
     packed: Packed
     residuals: Residuals
     grad_output: Array | None
     grad_state: State
+    needs: Needs = Needs()
 
 
 class Stepper(Protocol):
@@ -109,8 +143,8 @@ class Stepper(Protocol):
 
         Args:
             x: (B, I).
-            state: the cell's states, (B, H) each, overwritten.
-            output: (B, H), written. All are contiguous; axes of one element may be more or missing.
+            state: the cell's states, (B, width) each, overwritten.
+            output: (B, P), written. All are contiguous; axes of one element may be more or missing.
         """
         ...
 
@@ -132,6 +166,25 @@ class Probe:
     device: str = ""
 
 
+class Limits(NamedTuple):
+    """Rates that a device was just seen to reach, per second; None where an engine does not measure them.
+
+    Attributes:
+        gemm: operations of a large matrix product, by the library of the engine's products.
+        fma: operations of multiply-adds in registers.
+        bandwidth: bytes read of an array, again and again, from whichever cache or memory holds it; on a GPU, read and
+            written in a copy.
+    """
+
+    gemm: float | None = None
+    fma: float | None = None
+    bandwidth: float | None = None
+
+
+Compilation = tuple[str, Callable[[], object]]
+"""Something to compile: its name for a report, and a function that loads it and compiles it where it is not kept."""
+
+
 class Engine(Protocol, Generic[Packed, Residuals]):
     """The operations of a backend. The runs of one call are independent: an engine may compute them at once."""
 
@@ -144,7 +197,7 @@ class Engine(Protocol, Generic[Packed, Residuals]):
     compared_bytes: int = 4 << 20
     """Most bytes of weights that are compared with a copy in less time than packing with copy=False takes."""
 
-    def pack(self, cell: Cell, weights: LayerWeights, *, copy: bool, backward: bool) -> Packed:
+    def pack(self, program: Program, sizes: Sizes, weights: LayerWeights, *, copy: bool, backward: bool) -> Packed:
         """Arrange weights for the calls below.
 
         With copy=True the result shares no memory with `weights`. With copy=False it may, and should be cheap: it is
@@ -152,7 +205,7 @@ class Engine(Protocol, Generic[Packed, Residuals]):
         """
         ...
 
-    def impl(self, cell: Cell, weights: LayerWeights, steps: int, batch: int, *, training: bool) -> str:
+    def impl(self, program: Program, sizes: Sizes, steps: int, batch: int, *, training: bool) -> str:
         """How a run of these sizes is computed, in a few words for reports: what the engine chooses by size."""
         ...
 
@@ -161,11 +214,11 @@ class Engine(Protocol, Generic[Packed, Residuals]):
         ...
 
     def stepper(self, packed: Packed, batch: int) -> Stepper | None:
-        """What computes single steps of one run faster than `infer`; None where nothing does."""
+        """What computes single steps of one run faster than `infer`; None where nothing does, as with inputs."""
         return None
 
     def forward(self, runs: Sequence[Run[Packed]]) -> list[Residuals]:
-        """Compute the runs and return what `backward` needs of each. It may refer to x, which will not change."""
+        """Compute the runs and return what `backward` needs of each; it may refer to x and inputs, which stay."""
         ...
 
     def backward(self, runs: Sequence[BackwardRun[Packed, Residuals]]) -> list[LayerGradients]:
@@ -174,7 +227,10 @@ class Engine(Protocol, Generic[Packed, Residuals]):
 
 
 class EngineModule(Protocol):
-    """What the module of a backend offers."""
+    """What the module of a backend offers. All but `probe` is asked of an available backend alone."""
+
+    on_gpu: bool
+    """Whether it computes on a GPU, whose limits are not the processor's."""
 
     def probe(self) -> Probe:
         """Whether the backend can run here; cheap where it cannot, and never an exception."""
@@ -182,4 +238,23 @@ class EngineModule(Protocol):
 
     def make_engine(self, num_threads: int | None) -> Engine[Any, Any]:
         """An engine that uses at most `num_threads` threads, for None as many as there are cores."""
+        ...
+
+    def describe(self) -> dict[str, str]:
+        """Facts of the machine that change the engine's speed, by their names in reports."""
+        ...
+
+    def limits(self, dtype: str, num_threads: int, read_bytes: int, gemm_size: int) -> Limits:
+        """What the device does at most, as far as the engine can measure it.
+
+        Args:
+            dtype: "float32" or "float64".
+            num_threads: threads of a processor.
+            read_bytes: size of the array that is read.
+            gemm_size: rows of the square matrices that are multiplied.
+        """
+        ...
+
+    def warm_up(self, programs: Mapping[str, Program], dtypes: Sequence[str], training: bool) -> Iterator[Compilation]:
+        """All that the engine compiles for some programs, by name; training includes inference."""
         ...

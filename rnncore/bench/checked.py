@@ -8,15 +8,13 @@ import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from rnncore_kernels.cells import CELLS
-
 from .workload import MODES, STEPS
 
 Part = TypeVar("Part")
 
-CHOICES = {"cell": tuple(CELLS), "mode": (*MODES, *STEPS), "dtype": ("float32", "float64")}
+CHOICES = {"mode": (*MODES, *STEPS), "dtype": ("float32", "float64")}
 """Of a workload."""
-AT_LEAST = {"seed": 0}
+AT_LEAST = {"seed": 0, "flops": 0, "weight_bytes": 0}
 """Of whole numbers; 1 of all others."""
 ANY = ("error",)
 """Numbers that may be 0, infinite or NaN; all others are finite and above 0."""
@@ -34,7 +32,7 @@ def checked(part: type[Part], fields: Mapping[str, Any]) -> Part:
     for name, value in fields.items():
         hint = hints.get(name, Any)
         if not _fits(name, value, hint):
-            raise ValueError(f"{name}: expected {_spoken(name, hint)}, got {value!r:.60}")
+            raise ValueError(f"{name}: expected {format_expected(name, hint)}, got {value!r:.60}")
         if name in CHOICES and value not in CHOICES[name]:
             raise ValueError(f"{name}: expected {', '.join(CHOICES[name])}, got {value!r:.60}")
     return part(**fields)
@@ -55,7 +53,8 @@ def _fits(name: str, value: Any, hint: Any) -> bool:
     return hint is Any or isinstance(value, origin or hint)
 
 
-def _spoken(name: str, hint: Any) -> str:
+def format_expected(name: str, hint: Any) -> str:
+    """The kind of value that a field takes, in words."""
     if hint is int:
         return f"a whole number of at least {AT_LEAST.get(name, 1)}"
     if hint in (float, tuple[float, ...]):

@@ -33,7 +33,7 @@ def total_seconds(workloads: Sequence[Workload], contenders: int, settings: Sett
     return starts + sum(workload_seconds(w, contenders, settings) for w in workloads)
 
 
-def spoken(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """`45 s`, `3 min`, `2.1 h`."""
     if seconds < 90:
         return f"{seconds:.0f} s"

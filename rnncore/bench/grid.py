@@ -20,6 +20,8 @@ class Preset:
     Attributes:
         sizes: measured in every mode of `modes` but steps, which take the sizes `step_hidden` with one row.
         extras: options of further workloads: a size, a mode, layers, directions, ragged.
+        backends: as of `--backend`, where none is named.
+        peers: those that are installed are measured where none is named.
     """
 
     sizes: tuple[Size, ...]
@@ -27,6 +29,8 @@ class Preset:
     settings: Settings
     step_hidden: tuple[int, ...] = (128,)
     extras: tuple[tuple[Size, str, int, bool, bool], ...] = ()
+    backends: tuple[str, ...] = ("all",)
+    peers: tuple[str, ...] = ()
 
 
 GRID: tuple[Size, ...] = (
@@ -35,6 +39,12 @@ GRID: tuple[Size, ...] = (
     *((500, 64, 64, 64), (37, 3, 50, 50), (100, 7, 200, 200), (64, 33, 96, 96), (100, 32, 40, 200)),
 )
 """Small and large, odd and even: what the library is tuned for."""
+
+GPU_GRID: tuple[Size, ...] = (
+    *((100, 64, 512, 512), (1000, 16, 768, 768), (50, 1, 1024, 1024), (100, 1, 256, 256), (100, 32, 256, 256)),
+    *((100, 128, 128, 128), (500, 64, 64, 64), (25, 256, 1024, 1024)),
+)
+"""The first three are the sizes that the CUDA engine was made for."""
 
 PRESETS = {
     "quick": Preset(((100, 1, 256, 256), (100, 32, 128, 128)), MODES, Settings(repeats=6, passes=3, min_time=0.1)),
@@ -48,6 +58,7 @@ PRESETS = {
         (128, 512),
         (((100, 32, 256, 256), "training", 2, True, False), ((200, 64, 256, 256), "training", 1, False, True)),
     ),
+    "gpu": Preset(GPU_GRID, MODES, Settings(), backends=("cuda",), peers=("cudnn",)),
 }
 
 

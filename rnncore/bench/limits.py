@@ -1,29 +1,16 @@
-"""What the machine can do at most, measured beside the workloads: the scale for the figures of a report."""
+"""The machine's limits, measured beside the workloads: the scale for the figures of a report."""
 
 from __future__ import annotations
 
-import functools
-import importlib
-import importlib.util
-import statistics
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-import numpy as np
-
-from ..registry import backends
-from . import clock
-from .workload import finished
-
-PEAK_MODULE = "rnncore_kernels.cpu.peak"
-"""Has fma_peak(dtype, num_threads) and read_bandwidth(size, num_threads)."""
-
-COPY_BYTES = 1 << 28
-"""Of the array that is copied to measure a GPU's memory."""
+from ..registry import available
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What the machine does per second.
+    """The rates that a machine reaches, per second.
 
     Attributes:
         gemm: operations of a large matrix product by NumPy, or on a GPU by cuBLAS.
@@ -38,48 +25,18 @@ class Limits:
 
 
 def best(one: Limits, other: Limits) -> Limits:
-    """The more of each: what the machine did once, it can do."""
-
-    def more(first: float | None, second: float | None) -> float | None:
-        return max((value for value in (first, second) if value is not None), default=None)
-
-    return Limits(max(one.gemm, other.gemm), more(one.fma, other.fma), more(one.bandwidth, other.bandwidth))
+    """The more of each: a rate that was reached once can be reached."""
+    fma, bandwidth = _most((one.fma, other.fma)), _most((one.bandwidth, other.bandwidth))
+    return Limits(max(one.gemm, other.gemm), fma, bandwidth)
 
 
-def measure_limits(dtype: str, num_threads: int, weight_bytes: int, size: int) -> Limits:
-    """All of them, on `num_threads` threads; the product, measured once, is of square matrices of `size`."""
-    gemm = _gemm(dtype, num_threads, size)
-    if not has_peak():
-        return Limits(gemm)
-    peak = importlib.import_module(PEAK_MODULE)
-    return Limits(gemm, float(peak.fma_peak(dtype, num_threads)), float(peak.read_bandwidth(weight_bytes, num_threads)))
+def measure_limits(on_gpu: bool, dtype: str, num_threads: int, weight_bytes: int, size: int) -> Limits:
+    """All of them, by the engines that compute on the device; the matrices of the product have `size` rows."""
+    found = [module.limits(dtype, num_threads, weight_bytes, size) for module in available(on_gpu)]
+    gemm = _most(one.gemm for one in found)
+    assert gemm is not None
+    return Limits(gemm, _most(one.fma for one in found), _most(one.bandwidth for one in found))
 
 
-@functools.cache
-def measure_gpu_limits(dtype: str, size: int) -> Limits:
-    """The product and a copy, by CuPy on the current GPU."""
-    xp = importlib.import_module("cupy")
-    a = xp.asarray(np.random.default_rng(0).standard_normal((size, size)).astype(dtype))
-    out = xp.empty_like(a)
-    product = clock.sample(finished(lambda: xp.matmul(a, a, out=out), xp), 0.2)
-    source = xp.zeros(COPY_BYTES, np.uint8)
-    target = xp.empty_like(source)
-    copy = clock.sample(finished(lambda: xp.copyto(target, source), xp), 0.1)
-    return Limits(2 * size**3 / statistics.median(product), None, 2 * COPY_BYTES / statistics.median(copy))
-
-
-@functools.cache
-def _gemm(dtype: str, num_threads: int, size: int) -> float:
-    import threadpoolctl
-
-    a = np.random.default_rng(0).standard_normal((size, size)).astype(dtype)
-    out = np.empty_like(a)
-    with threadpoolctl.threadpool_limits(num_threads, user_api="blas"):
-        samples = [second for _ in range(3) for second in clock.sample(lambda: np.matmul(a, a, out=out), 0.07)]
-    clock.rest()
-    return 2 * size**3 / min(samples)
-
-
-def has_peak() -> bool:
-    """Whether the Numba engine is here, which has the measurements."""
-    return backends()["numba"].available and importlib.util.find_spec(PEAK_MODULE) is not None
+def _most(rates: Iterable[float | None]) -> float | None:
+    return max((rate for rate in rates if rate is not None), default=None)

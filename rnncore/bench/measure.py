@@ -17,6 +17,7 @@ from rnncore_kernels.cores import usable_cores
 from .children import Child, MeasurementError, started
 from .clock import take_turns
 from .limits import Limits, best
+from .peers import contenders_of, on_gpu
 from .result import Result
 from .worker import Prepared
 from .workload import STEPS, Workload, arrays_of
@@ -30,8 +31,6 @@ PEAK_SIZE = 2048
 """Of the matrices whose product is the machine's limit."""
 LIMITS = "machine"
 """The contender, of a kind, that measures the machine itself."""
-GPU = "cuda"
-"""The contender that has limits of its own."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +72,10 @@ def run(
     settings = settings or Settings()
     over: set[tuple[Workload, str]] = set()
     for number in range(settings.passes):
-        with started([*contenders, LIMITS]) as children:
+        everybody = dict.fromkeys(name for workload in workloads for name in contenders_of(workload, contenders))
+        with started([*everybody, LIMITS]) as children:
             for workload in workloads:
-                names = [name for name in contenders if (workload, name) not in over]
+                names = [name for name in contenders_of(workload, contenders) if (workload, name) not in over]
                 for result in _measure(workload, names, children, settings, number) if names else ():
                     if not result.samples:
                         over.add((workload, result.contender))
@@ -115,7 +115,8 @@ def _prepare(workload: Workload, name: str, child: Child, reference: Sequence[Ar
             error = largest_error(prepared.results, reference)
     except (MeasurementError, ValueError) as failure:
         return Result(workload, name, "failed", reason=str(failure))
-    row = Result(workload, name, "measured", error=error, impl=prepared.impl, first_call=prepared.first_call)
+    counts = workload.counts()
+    row = Result(workload, name, "measured", None, (), error, "", prepared.impl, prepared.first_call, counts=counts)
     if error is None or error <= CHECK_TOLERANCE[workload.dtype]:
         return row
     return replace(row, status="wrong", reason=f"error {error:.0e} against float64")
@@ -131,7 +132,8 @@ def _timed(
 
     def limits() -> dict[str, Limits]:
         asked = workload.dtype, threads, workload.weight_bytes(), PEAK_SIZE
-        return {name: children[name].ask("limits", *asked) for name in (*rows, LIMITS) if name in (GPU, LIMITS)}
+        measuring = [LIMITS, *(name for name in rows if on_gpu(name))]
+        return {name: children[name].ask("limits", *asked) for name in measuring}
 
     def yardstick(_: float) -> list[float]:
         return [children[LIMITS].ask("yardstick", threads)]
@@ -161,7 +163,7 @@ def _timed(
             samples=tuple(samples[name]),
             tails=tuple(tails[name]),
             yardsticks=tuple(samples[LIMITS]),
-            limits=found[GPU if name == GPU else LIMITS],
+            limits=found.get(name, found[LIMITS]),
         )
         for name, row in rows.items()
     }

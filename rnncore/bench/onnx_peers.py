@@ -9,18 +9,26 @@ from typing import Any
 import numpy as np
 
 from rnncore_kernels.cells import GRU, LSTM, Cell, Elman
+from rnncore_kernels.cells.cell import names
 from rnncore_kernels.contract import Array, LayerWeights
 from rnncore_kernels.cores import usable_cores
 
+from ..cells_by_name import parse_cell
 from .peers import NotOfferedError
 from .workload import Task, Workload
 
-OPERATORS: dict[type[Cell], tuple[str, list[int], dict[str, Any]]] = {
-    Elman: ("RNN", [0], {}),
-    LSTM: ("LSTM", [0, 3, 1, 2], {}),
-    GRU: ("GRU", [1, 0, 2], {"linear_before_reset": 1}),
-}
-"""Operator, its order of our gates, its attributes."""
+ACTIVATIONS = {"tanh": "Tanh", "relu": "Relu", "sigmoid": "Sigmoid"}
+
+
+def operator_of(cell: Cell) -> tuple[str, list[int], dict[str, Any]]:
+    """The operator of a cell, its order of our gates, its attributes, without activations."""
+    if cell == LSTM():
+        return "LSTM", [0, 3, 1, 2], {}
+    if isinstance(cell, GRU):
+        return "GRU", [1, 0, 2], {"linear_before_reset": int(cell.reset == "after")}
+    if isinstance(cell, Elman) and cell.activation in ACTIVATIONS:
+        return "RNN", [0], {}
+    raise NotOfferedError(f"has no operator for {cell!r}, or is not measured for it")
 
 
 def make_task(peer: str, workload: Workload, lasting: contextlib.ExitStack) -> Task:
@@ -29,6 +37,7 @@ def make_task(peer: str, workload: Workload, lasting: contextlib.ExitStack) -> T
         raise NotOfferedError("measured for inference of whole sequences alone")
     if workload.dtype != "float32":
         raise NotOfferedError(f"its recurrent operators are float32, not {workload.dtype}")
+    operator_of(parse_cell(workload.cell))
     feeds: dict[str, Array] = {"x": workload.inputs()[0]}
     lengths = workload.lengths()
     if lengths is not None:
@@ -72,9 +81,15 @@ def model_of(workload: Workload) -> bytes:
 
     helper, float32, int32 = onnx.helper, onnx.TensorProto.FLOAT, onnx.TensorProto.INT32
     rnn = workload.network("numpy")
-    operator, order, attributes = OPERATORS[type(rnn.cell)]
+    operator, order, attributes = operator_of(rnn.cell)
     directions = 2 if workload.bidirectional else 1
-    layers = rnn.parameters.layers()
+    layers, states = rnn.parameters.layers(), names(rnn.cell.states)
+    if isinstance(rnn.cell, Elman):
+        attributes = {"activations": [ACTIVATIONS[rnn.cell.activation]] * directions}
+    if isinstance(rnn.cell, GRU) and rnn.cell.update == "candidate":
+        # ONNX's update gate is the other way round: 1 - sigmoid(a) is sigmoid(-a).
+        for values in rnn.parameters.values():
+            values[rnn.hidden_size : 2 * rnn.hidden_size] *= -1
     constants: dict[str, Array] = {}
     nodes = []
     for layer in range(workload.num_layers):
@@ -91,20 +106,20 @@ def model_of(workload: Workload) -> bytes:
             helper.make_node(
                 operator,
                 [*read, *(["lengths"] if workload.ragged else [])],
-                [f"Y{layer}", *(f"{state}{layer}" for state in rnn.cell.states)],
+                [f"Y{layer}", *(f"{state}{layer}" for state in states)],
                 hidden_size=workload.hidden_size,
                 direction="bidirectional" if workload.bidirectional else "forward",
                 **attributes,
             )
         )
-    for state in rnn.cell.states:
+    for state in states:
         of_layers = [f"{state}{layer}" for layer in range(workload.num_layers)]
         nodes.append(helper.make_node("Concat", of_layers, [state], axis=0))
     inputs = [helper.make_tensor_value_info("x", float32, [workload.steps, workload.batch, workload.input_size])]
     if workload.ragged:
         inputs.append(helper.make_tensor_value_info("lengths", int32, [workload.batch]))
-    names = [f"Y{workload.num_layers - 1}", *rnn.cell.states]
-    outputs = [helper.make_tensor_value_info(name, float32, None) for name in names]
+    results = [f"Y{workload.num_layers - 1}", *states]
+    outputs = [helper.make_tensor_value_info(name, float32, None) for name in results]
     initializers = [onnx.numpy_helper.from_array(values, name) for name, values in constants.items()]
     graph = helper.make_graph(nodes, "workload", inputs, outputs, initializers)
     opset = [helper.make_opsetid("", 17)]
@@ -115,7 +130,8 @@ def model_of(workload: Workload) -> bytes:
 def _constants(weights: Sequence[LayerWeights], order: list[int]) -> dict[str, Array]:
     """Weights of one layer, both directions, as the operator wants them."""
 
-    def reorder(values: Array) -> Array:
+    def reorder(values: Array | None) -> Array:
+        assert values is not None, "these cells have all weights"
         return values.reshape(len(order), -1, *values.shape[1:])[order].reshape(values.shape)
 
     return {

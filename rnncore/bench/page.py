@@ -161,12 +161,12 @@ def _warnings(record: Record) -> str:
 def _facts(record: Record) -> Iterator[str]:
     for section, values in record.environment.items():
         pairs = "".join(
-            f"<dt>{html.escape(name)}</dt><dd>{html.escape(_spoken(value))}</dd>" for name, value in values.items()
+            f"<dt>{html.escape(name)}</dt><dd>{html.escape(format_fact(value))}</dd>" for name, value in values.items()
         )
         yield f"<section><h3>{html.escape(section.capitalize())}</h3><dl>{pairs}</dl></section>"
 
 
-def _spoken(value: Any) -> str:
+def format_fact(value: Any) -> str:
     """Text, or a backend's fields."""
     if not isinstance(value, dict):
         return str(value)

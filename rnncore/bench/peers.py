@@ -9,12 +9,28 @@ import importlib.util
 from collections.abc import Sequence
 from typing import Any
 
+from .. import registry
+from ..cells_by_name import parse_cell
 from ..errors import BackendUnavailableError
+from ..pytorch import has_counterpart
 from .workload import Task, Workload
 
-PEERS = {"torch": ("torch",), "onnxruntime": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino")}
+PEERS = {
+    "torch": ("torch",),
+    "torch-loop": ("torch",),
+    "cudnn": ("torch",),
+    "onnxruntime": ("onnx", "onnxruntime"),
+    "openvino": ("onnx", "openvino"),
+}
 """Each peer, and the packages that it takes."""
-MODULES = {"torch": "pytorch_peer", "onnxruntime": "onnx_peers", "openvino": "onnx_peers"}
+
+MODULES = {
+    "torch": "pytorch_peer",
+    "torch-loop": "pytorch_loop",
+    "cudnn": "pytorch_peer",
+    "onnxruntime": "onnx_peers",
+    "openvino": "onnx_peers",
+}
 
 
 class NotOfferedError(Exception):
@@ -26,11 +42,6 @@ def missing(peer: str) -> list[str]:
     return [package for package in PEERS[peer] if importlib.util.find_spec(package) is None]
 
 
-def installed_peers() -> list[str]:
-    """The peers that can be measured here."""
-    return [peer for peer in PEERS if not missing(peer)]
-
-
 def require_peers(names: Sequence[str]) -> None:
     """Raise BackendUnavailableError unless all of them are installed."""
     for name in names:
@@ -39,6 +50,17 @@ def require_peers(names: Sequence[str]) -> None:
                 f"peer {name!r} is not available: not installed: {', '.join(packages)}. "
                 f"Install it, pip install {' '.join(packages)}, or leave out --peer {name}."
             )
+
+
+def contenders_of(workload: Workload, names: Sequence[str]) -> list[str]:
+    """The contenders, with a loop over the steps in the place of PyTorch's module for a cell that PyTorch lacks."""
+    lacks = not has_counterpart(parse_cell(workload.cell))
+    return list(dict.fromkeys("torch-loop" if lacks and name == "torch" else name for name in names))
+
+
+def on_gpu(contender: str) -> bool:
+    """Whether it computes on a GPU."""
+    return contender == "cudnn" or (contender in registry.MODULES and registry.module(contender).on_gpu)
 
 
 def make_task(contender: str, workload: Workload, lasting: contextlib.ExitStack) -> Task:
@@ -62,5 +84,5 @@ def load(contender: str) -> Any:
 def impl_of(contender: str, workload: Workload) -> str:
     """How a contender computes a workload, in a few words: what our engine chose for its size, or a peer's version."""
     if contender in PEERS:
-        return importlib.metadata.version(contender)
+        return importlib.metadata.version(PEERS[contender][-1])
     return workload.network(contender).impl(workload.steps, workload.batch, training=workload.mode == "training")

@@ -4,24 +4,47 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch  # pyright: ignore[reportMissingImports]
 
+from rnncore_kernels.cells import GRU
 from rnncore_kernels.cores import usable_cores
 
 from .peers import NotOfferedError
 from .workload import STEPS, Task, Workload
 
 
-def make_task(peer: str, workload: Workload, lasting: contextlib.ExitStack, device: str = "cpu") -> Task:
-    """See `peers.make_task`; on PyTorch's device "cuda", a call returns when all is queued there."""
+def make_task(peer: str, workload: Workload, lasting: contextlib.ExitStack) -> Task:
+    """See `peers.make_task`; "cudnn" is PyTorch on the GPU, in full precision."""
     torch.set_num_threads(workload.threads or usable_cores())
-    module = workload.network("numpy").to_torch().to(device)
+    if peer != "cudnn":
+        return _make(workload, lasting, "cpu")
+    if not torch.cuda.is_available():
+        raise NotOfferedError("PyTorch is installed without CUDA, or finds no GPU")
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    task = _make(workload, lasting, "cuda")
+
+    def call_and_wait() -> Any:
+        results = task()
+        torch.cuda.synchronize()
+        return results
+
+    return call_and_wait
+
+
+def _make(workload: Workload, lasting: contextlib.ExitStack, device: str) -> Task:
+    """The task; on a GPU a call returns when all is queued."""
+    network = workload.network("numpy")
+    try:
+        module = network.to_torch().to(device)
+    except ValueError as error:
+        raise NotOfferedError(str(error)) from None
     x, grad_output = (torch.from_numpy(values).to(device) for values in workload.inputs())
     apply = _ragged(workload, module) if workload.ragged else module
     if workload.mode == "training":
-        return _training(module, apply, x, grad_output)
+        return _training(module, apply, x, grad_output, negated=network.cell == GRU())
     # Entered once, as a service would: at each call it takes longer than a step.
     lasting.enter_context(torch.inference_mode())
     module.eval()
@@ -44,23 +67,37 @@ def _ragged(workload: Workload, module: Any) -> Callable[[Any], tuple[Any, Any]]
     return apply
 
 
-def _training(module: Any, apply: Callable[[Any], tuple[Any, Any]], x: Any, grad_output: Any) -> Task:
+def _training(module: Any, apply: Callable[[Any], tuple[Any, Any]], x: Any, grad_output: Any, negated: bool) -> Task:
+    """Forward and backward; `negated` says that the module's update gate is the other way round than the cell's."""
     x.requires_grad_()
     leaves = [x, *module.parameters()]
+    rows = slice(module.hidden_size, 2 * module.hidden_size)
 
     def train() -> list[Any]:
         for leaf in leaves:
             leaf.grad = None
         output, _ = apply(x)
         output.backward(grad_output)
-        return [output, *(leaf.grad for leaf in leaves)]
+        grads = [leaf.grad for leaf in leaves[1:]]
+        # As functions, which are called when results are looked at, and not in the time that is measured.
+        return [output, x.grad, *(partial(_with_negated, grad, rows) if negated else grad for grad in grads)]
 
     return train
 
 
+def _with_negated(grad: Any, rows: slice) -> Any:
+    """A gradient with some rows negated."""
+    grad = grad.clone()
+    grad[rows] = -grad[rows]
+    return grad.numpy(force=True)
+
+
 def _step(workload: Workload, module: Any, x_t: Any) -> Task:
+    if getattr(module, "proj_size", 0):
+        raise NotOfferedError("its LSTM cell of one step has no projection")
+    options = {"nonlinearity": module.nonlinearity} if isinstance(module, torch.nn.RNN) else {}
     make = getattr(torch.nn, f"{type(module).__name__}Cell")
-    cell = make(workload.input_size, workload.hidden_size, dtype=x_t.dtype, device=x_t.device).eval()
+    cell = make(workload.input_size, workload.hidden_size, dtype=x_t.dtype, device=x_t.device, **options).eval()
     cell.load_state_dict({name.removesuffix("_l0"): values for name, values in module.state_dict().items()})
     before = cell(x_t)
 

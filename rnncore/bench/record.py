@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..cells_by_name import is_shipped, is_spelling
 from .checked import checked
 from .limits import Limits
 from .measure import Settings
 from .result import Result
-from .workload import FROZEN_STEP, STEP, Workload
+from .workload import FROZEN_STEP, STEP, Counts, Workload
 
 SCHEMA_VERSION, FROZEN_ALONE = 2, 1
 """The JSON's version, which changes when a reader of the old one would be wrong about the new one, and the version in
@@ -106,10 +107,11 @@ def load(path: str) -> Record:
     try:
         return _from_json(content, STEP if version == FROZEN_ALONE else None)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise RecordError(f"{path}: not what rnncore bench -o json writes: {_spoken(error)}") from None
+        raise RecordError(f"{path}: not what rnncore bench -o json writes: {format_error(error)}") from None
 
 
-def _spoken(error: Exception) -> str:
+def format_error(error: Exception) -> str:
+    """What is wrong with the content of a file."""
     return f"there is no {error}" if isinstance(error, KeyError) else str(error)
 
 
@@ -132,6 +134,15 @@ def _result_from_json(row: Any, frozen: str | None) -> Result:
     fields = {name: value for name, value in row.items() if name != "figures"}
     work = checked(Workload, row["workload"])
     fields["workload"] = replace(work, mode=FROZEN_STEP) if work.mode == frozen else work
+    if not is_spelling(work.cell):
+        raise ValueError(f"cell: expected a cell as --cell names them, got {work.cell!r:.60}")
+    if row.get("counts") is not None:
+        fields["counts"] = checked(Counts, row["counts"])
+    elif is_shipped(work.cell):
+        _ = work.architecture
+    elif row["samples"]:
+        # No module that a file names is imported to count.
+        raise ValueError(f"counts: expected those of a cell of one's own, {work.cell:.60}, got none")
     fields["limits"] = None if row["limits"] is None else checked(Limits, row["limits"])
     for name in ("samples", "tails", "yardsticks"):
         fields[name] = tuple(row.get(name, ()))

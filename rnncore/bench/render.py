@@ -48,15 +48,17 @@ def to_csv(record: Record) -> str:
     """A line for each row, its samples in the last column with spaces between them."""
     work = [field.name for field in dataclasses.fields(Workload)]
     own = ["contender", "status", "reason", "error", "impl", "first_call"]
+    counts = ["flops", "bytes", "weight_bytes"]
     limits = ["gemm", "fma", "bandwidth"]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*work, *own, *FIGURES, *limits, "samples"])
+    writer.writerow([*work, *counts, *own, *FIGURES, *limits, "samples"])
     for result in record.results:
         figures = [getattr(result, of) for of in FIGURES.values()] if result.samples else [None] * len(FIGURES)
         writer.writerow(
             [
                 *(getattr(result.workload, name) for name in work),
+                *(getattr(result.counts, name, None) for name in counts),
                 *(getattr(result, name) for name in own),
                 *figures,
                 *(getattr(result.limits, name, None) for name in limits),

@@ -9,7 +9,7 @@ from typing import Literal
 
 from .limits import Limits, best
 from .peers import PEERS
-from .workload import Workload
+from .workload import Counts, Workload
 
 Status = Literal["measured", "wrong", "absent", "failed"]
 """Wrong results are not timed; a contender is absent where it has no such computation."""
@@ -32,6 +32,8 @@ class Result:
         first_call: seconds from an empty network to its first result: making it, compiling or loading code, packing.
         tails: of steps, seconds that one of a hundred calls exceeds, for each turn.
         yardsticks: seconds that a fixed piece of work took in the round of each sample; none in old records.
+        counts: operations and bytes of the workload, which a record keeps: its cell may be another user's own. None in
+            old records, which have the library's cells.
     """
 
     workload: Workload
@@ -45,6 +47,12 @@ class Result:
     first_call: float | None = None
     tails: tuple[float, ...] = ()
     yardsticks: tuple[float, ...] = ()
+    counts: Counts | None = None
+
+    @functools.cached_property
+    def work(self) -> Counts:
+        """Operations and bytes of the workload."""
+        return self.counts or self.workload.counts()
 
     @property
     def is_peer(self) -> bool:
@@ -97,12 +105,12 @@ class Result:
     @property
     def flops_per_second(self) -> float:
         """Operations of the matrix products alone."""
-        return self.workload.flops() / self.seconds
+        return self.work.flops / self.seconds
 
     @property
     def bytes_per_second(self) -> float:
         """Of what the workload has to read and write at least, see `Workload.bytes`."""
-        return self.workload.bytes() / self.seconds
+        return self.work.bytes / self.seconds
 
     @property
     def of_roof(self) -> float | None:
@@ -123,8 +131,8 @@ class Result:
     def _share(self) -> float | None:
         if self.limits is None or self.on_tile_registers:
             return None
-        compute = self.workload.flops() / (self.limits.fma or self.limits.gemm)
-        memory = self.workload.bytes() / self.limits.bandwidth if self.limits.bandwidth else 0.0
+        compute = self.work.flops / (self.limits.fma or self.limits.gemm)
+        memory = self.work.bytes / self.limits.bandwidth if self.limits.bandwidth else 0.0
         return max(compute, memory) / self.seconds
 
 

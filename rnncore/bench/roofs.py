@@ -14,10 +14,9 @@ from rnncore_kernels.cache import ROOFS, key, read, write
 from rnncore_kernels.cores import usable_cores
 from rnncore_kernels.host import processor_name
 
-from ..machine import instruction_set
-from ..registry import backends
+from ..registry import described
 from .limits import Limits
-from .measure import GPU
+from .peers import on_gpu
 from .result import Result
 
 Rates = dict[str, float]
@@ -53,17 +52,17 @@ def _rates(result: Result) -> Rates:
 
 def _names(result: Result) -> Iterator[tuple[str, str]]:
     """Each limit and what it depends on beside the machine; a GPU's does not depend on threads or weights."""
-    work = result.workload
-    on_gpu = result.contender == GPU
-    threads = "gpu" if on_gpu else f"{work.threads or usable_cores()} threads"
+    work, gpu = result.workload, on_gpu(result.contender)
+    threads = "gpu" if gpu else f"{work.threads or usable_cores()} threads"
     yield "gemm", f"gemm {work.dtype} {threads}"
     yield "fma", f"fma {work.dtype} {threads}"
-    yield "bandwidth", f"bandwidth {threads}" if on_gpu else f"bandwidth {work.weight_bytes()} {threads}"
+    yield "bandwidth", f"bandwidth {threads}" if gpu else f"bandwidth {result.work.weight_bytes} {threads}"
 
 
 def _file() -> str:
     """The file of this machine: processor, vectors that are compiled for, cores, GPU."""
-    machine = (processor_name(), instruction_set(), str(usable_cores()), backends()[GPU].device)
+    facts = described()
+    machine = (processor_name(), facts.get("instruction_set", ""), str(usable_cores()), facts.get("gpu", ""))
     return key("roofs", *machine) + ROOFS
 
 

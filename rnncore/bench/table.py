@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from .measure import GPU
+from .peers import on_gpu
 from .ratios import geometric_means, has_peers, versus_best, versus_reference
 from .result import Result
 from .workload import Workload
@@ -145,7 +145,7 @@ def _has_input_column(workloads: Sequence[Workload]) -> bool:
 
 
 def _on_gpu(results: Sequence[Result]) -> str:
-    return " (cuda: cuBLAS)" if any(result.contender == GPU for result in results) else ""
+    return " (GPU: cuBLAS)" if any(on_gpu(result.contender) for result in results) else ""
 
 
 def _range(rates: Sequence[float], unit: float, name: str) -> str:

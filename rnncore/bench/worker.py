@@ -15,8 +15,8 @@ from functools import partial
 from typing import Any, BinaryIO, NamedTuple
 
 from . import clock
-from .limits import Limits, measure_gpu_limits, measure_limits
-from .peers import NotOfferedError, impl_of, load, make_task
+from .limits import Limits, measure_limits
+from .peers import NotOfferedError, impl_of, load, make_task, on_gpu
 from .workload import Task, Workload, arrays_of
 from .yardstick import measure_yardstick
 
@@ -62,10 +62,8 @@ class Worker:
         return clock.least_disturbed(partial(clock.sample, self._task), seconds)
 
     def limits(self, dtype: str, threads: int, weight_bytes: int, size: int) -> Limits:
-        """What the machine can do, or its GPU where that is what is measured here."""
-        if self._contender == "cuda":
-            return measure_gpu_limits(dtype, size)
-        return measure_limits(dtype, threads, weight_bytes, size)
+        """The limits of the machine, or of its GPU where that is measured here."""
+        return measure_limits(on_gpu(self._contender), dtype, threads, weight_bytes, size)
 
     def yardstick(self, threads: int) -> float:
         """Seconds that a fixed piece of work takes at the moment."""

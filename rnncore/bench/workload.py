@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnncore_kernels.cells import CELLS, GRU, Cell
 from rnncore_kernels.contract import Array
 
+from ..architecture import Architecture, make_architecture
+from ..cells_by_name import parse_cell
 from ..devices import namespace_of, on_host
 from ..pytorch import is_tensor
 from ..recurrent import Recurrent
@@ -24,7 +25,17 @@ STEP, FROZEN_STEP = STEPS = ("step", "frozen-step")
 """One step of a stream: by the network, whose parameters may have changed since the last, and by its frozen copy."""
 
 Task = Callable[[], Any]
-"""What is timed: computes a workload once and returns all its results, arrays or tensors nested in lists and tuples."""
+"""The work that is timed: it computes a workload once and returns all its results, arrays or tensors, or functions that
+give them, nested in lists and tuples."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The work of a workload: see its methods of the same names."""
+
+    flops: int
+    bytes: int
+    weight_bytes: int
 
 
 @dataclass(frozen=True)
@@ -33,9 +44,8 @@ class Workload:
 
     `mode` is "inference" (with frozen weights), "training" (forward and backward), "step" or "frozen-step" (one step of
     a stream from a given state, by `Recurrent.step` and by `Frozen.step`).
-    The GRU is update="carry", which all libraries have; the other update is the same work. With `ragged`, rows have
-    lengths drawn evenly from 1 to `steps`. `threads` are the most that a call may use, None is one per core. `seed` is
-    of all random values.
+    `cell` is spelled as in `cells_by_name`. With `ragged`, rows have lengths drawn evenly from 1 to `steps`. `threads`
+    are the most that a call may use, None is one per core. `seed` is of all random values.
     """
 
     cell: str
@@ -53,9 +63,8 @@ class Workload:
 
     def network(self, backend: str, dtype: str | None = None) -> Recurrent:
         """The network on a backend; the same parameters on each."""
-        cell: str | Cell = GRU(update="carry") if CELLS[self.cell] is GRU else self.cell
         return Recurrent(
-            cell,
+            parse_cell(self.cell),
             self.input_size,
             self.hidden_size,
             self.num_layers,
@@ -67,34 +76,47 @@ class Workload:
         )
 
     @property
-    def output_size(self) -> int:
-        """Width of the output, D*H."""
-        return self.hidden_size * (2 if self.bidirectional else 1)
+    def architecture(self) -> Architecture:
+        """The network's sizes, without parameters; ValueError where they do not suit the cell."""
+        return _architecture(self)
+
+    def counts(self) -> Counts:
+        """Operations and bytes."""
+        return Counts(self.flops(), self.bytes(), self.weight_bytes())
 
     def flops(self) -> int:
         """Floating-point operations of the matrix products: 2 per multiply-add, training three times inference."""
-        widths = self.input_size + (self.num_layers - 1) * self.output_size + self.num_layers * self.hidden_size
         passes = 3 if self.mode == "training" else 1
-        return 2 * self._rows() * self._gates() * self.output_size * widths * passes
+        return 2 * self._rows() * (self._input_weights() + self._step_weights()) * passes
 
     def weight_bytes(self) -> int:
-        """Of the recurrent weights of all layers and directions, which every step reads."""
-        return self._gates() * self.hidden_size * self.output_size * self.num_layers * self._itemsize()
+        """Bytes of the weights that every step reads, recurrent and projections, of all layers and directions."""
+        return self._step_weights() * self._itemsize()
 
     def bytes(self) -> int:
-        """Bytes that have to be read and written at least: the recurrent weights at every step, all else once.
+        """Bytes that have to be read and written at least: those weights at every step, all else once.
 
         Training does so in the forward and in the backward pass, where gradients are as large as what they are of.
         """
-        directions = self.output_size // self.hidden_size
-        inputs = self.input_size + (self.num_layers - 1) * self.output_size
-        weights = self._gates() * self.output_size * inputs * self._itemsize()
-        ends = self._rows() * (self.input_size + directions * self.hidden_size) * self._itemsize()
+        arch = self.architecture
+        inputs = arch.program.row_inputs + arch.program.unit_inputs * arch.hidden_size
+        weights = self._input_weights() * self._itemsize()
+        ends = self._rows() * (arch.input_size + inputs + arch.output_size) * self._itemsize()
         once = self._longest() * self.weight_bytes() + weights + ends
         return 2 * once + self.weight_bytes() + weights + ends if self.mode == "training" else once
 
-    def _gates(self) -> int:
-        return len(CELLS[self.cell]().gates)
+    def _input_weights(self) -> int:
+        """Multiply-adds of a row and step with the input weights of all layers and directions."""
+        arch = self.architecture
+        columns = sum(map(arch.layer_input_size, range(arch.num_layers)))
+        return arch.num_directions * len(arch.program.x_gates) * arch.hidden_size * columns
+
+    def _step_weights(self) -> int:
+        """Multiply-adds of a row and step with all other weights."""
+        arch = self.architecture
+        products = arch.program.products
+        each = (len(p.blocks) * arch.units(p.width) * arch.units(p.operand_width) for p in products)
+        return arch.num_layers * arch.num_directions * sum(each)
 
     def _rows(self) -> int:
         """Of all steps together."""
@@ -110,8 +132,16 @@ class Workload:
         return np.dtype(self.dtype).itemsize
 
     def inputs(self) -> tuple[Array, Array]:
-        """x (T, B, I) and the cotangent of the output (T, B, D*H); those of the last workload asked for are kept."""
+        """x (T, B, I) and the cotangent of the output (T, B, D*P); those of the last workload asked for are kept."""
         return _inputs(self)
+
+    def cell_inputs(self) -> dict[str, Array]:
+        """Inputs of the cell by name: (T, B) around 1, as elapsed times are, and of units (T, B, H) from 0 to 1."""
+        rng, cell = np.random.default_rng([self.seed, 1]), self.architecture.definition
+        shape = self.steps, self.batch
+        named = {name: rng.uniform(0.5, 1.5, shape) for name in cell.row_inputs}
+        named |= {name: rng.uniform(0, 1, (*shape, self.hidden_size)) for name in cell.unit_inputs}
+        return {name: values.astype(self.dtype) for name, values in named.items()}
 
     def lengths(self) -> NDArray[Any] | None:
         """(B,) steps of each row; None if every row has T."""
@@ -119,33 +149,51 @@ class Workload:
 
     def task(self, rnn: Recurrent) -> Task:
         """The workload on a network of this library; a call returns when all is computed, on a GPU too."""
-        return finished(self.queued(rnn), namespace_of(rnn.parameters["weight_hh_l0"]))
+        xp = namespace_of(next(iter(rnn.parameters.values())))
 
-    def queued(self, rnn: Recurrent) -> Task:
-        """As `task`, but a call returns when all is queued on the GPU, if the network is on one."""
-        xp = namespace_of(rnn.parameters["weight_hh_l0"])
-        x, grad_output = (xp.asarray(values.astype(rnn.dtype)) for values in self.inputs())
+        def given(values: Array) -> Array:
+            array: Array = xp.asarray(values.astype(rnn.dtype))
+            return array
+
+        x, grad_output = map(given, self.inputs())
+        inputs = {name: given(values) for name, values in self.cell_inputs().items()}
         lengths = self.lengths()
         if self.mode == "training":
 
             def train() -> list[Array]:
-                output, _, tape = rnn.forward(x, lengths=lengths)
+                output, _, tape = rnn.forward(x, lengths=lengths, inputs=inputs)
                 grads = rnn.backward(tape, grad_output)
-                return [output, grads.x, *grads.parameters.values()]
+                return [output, grads.x, *grads.parameters.values(), *grads.inputs.values()]
 
-            return train
+            return finished(train, xp)
         frozen = rnn.freeze()
         if self.mode in STEPS:
             x_t, step = x[0], rnn.step if self.mode == STEP else frozen.step
-            _, before = step(x_t)
-            return lambda: step(x_t, before)
-        return lambda: frozen(x, lengths=lengths)
+            here = {name: values[0] for name, values in inputs.items()}
+            _, before = step(x_t, None, here)
+            return finished(lambda: step(x_t, before, here), xp)
+        return finished(lambda: frozen(x, lengths=lengths, inputs=inputs), xp)
+
+
+@functools.lru_cache(maxsize=64)
+def _architecture(workload: Workload) -> Architecture:
+    return make_architecture(
+        parse_cell(workload.cell),
+        input_size=workload.input_size,
+        hidden_size=workload.hidden_size,
+        num_layers=workload.num_layers,
+        bidirectional=workload.bidirectional,
+        bias=True,
+        batch_first=False,
+        dropout=0.0,
+        dtype=workload.dtype,
+    )
 
 
 @functools.lru_cache(maxsize=1)
 def _inputs(workload: Workload) -> tuple[Array, Array]:
     rng = np.random.default_rng(workload.seed)
-    shapes = ((workload.steps, workload.batch, width) for width in (workload.input_size, workload.output_size))
+    shapes = ((workload.steps, workload.batch, n) for n in (workload.input_size, workload.architecture.output_size))
     x, grad = (rng.standard_normal(shape).astype(workload.dtype) for shape in shapes)
     return x, grad
 
@@ -164,7 +212,9 @@ def finished(task: Task, xp: ModuleType) -> Task:
 
 
 def arrays_of(results: Any) -> list[Array]:
-    """What a task returned, as a flat list of NumPy arrays."""
+    """The results of a task as a flat list of NumPy arrays."""
+    if callable(results):
+        results = results()
     if isinstance(results, (list, tuple)):
         return [array for part in results for array in arrays_of(part)]
     return [results.detach().cpu().numpy() if is_tensor(results) else on_host(results)]

@@ -15,7 +15,7 @@ from rnncore_kernels.cores import usable_cores
 
 from ..bench import measure, noise, roofs
 from ..bench.children import MeasurementError
-from ..bench.estimate import spoken, total_seconds, workload_seconds
+from ..bench.estimate import format_duration, total_seconds, workload_seconds
 from ..bench.grid import PRESETS, Axes, of_preset, product
 from ..bench.measure import Settings
 from ..bench.peers import PEERS, missing, require_peers
@@ -25,12 +25,12 @@ from ..bench.table import work_cells
 from ..bench.workload import MODES, STEPS, Workload
 from ..machine import configuration
 from ..registry import MODULES, backends, resolve_all
+from .cells import add_cell_option
 from .outputs import Outputs, parse
 from .status import FAILED, FAILED_CHECK, INTERRUPTED, OK, UsageError
 from .terminal import show_rows
 from .values import choices, seconds, size, sizes, yes_no
 
-DEFAULT_CELLS = ["lstm", "gru", "rnn"]
 DTYPES = ("float32", "float64")
 
 
@@ -48,19 +48,19 @@ def add(commands: Any) -> None:
     axes.add_argument(
         "--preset", choices=tuple(PRESETS), default="default", help="sizes, modes and repeats by one name"
     )
-    axes.add_argument("--cell", type=choices(tuple(CELLS)), default=DEFAULT_CELLS, help="lstm,gru,rnn")
+    add_cell_option(axes, "lstm,gru,rnn")
     axes.add_argument(
         "--backend",
         type=choices(("all", "auto", *MODULES)),
-        default=["all"],
-        help=f"all that can run here (the default), auto, or {','.join(MODULES)}",
+        help=f"all that can run here, auto, or {','.join(MODULES)} (the preset's, all)",
     )
     axes.add_argument(
         "--peer",
         type=choices(tuple(PEERS)),
         action="extend",
         default=[],
-        help=f"libraries to measure beside ours on the same work: {','.join(PEERS)}",
+        help=f"libraries to measure beside ours on the same work: {','.join(PEERS)}; torch-loop is a loop over the "
+        f"steps in PyTorch, and stands for torch where that lacks the cell; cudnn is PyTorch on the GPU",
     )
     axes.add_argument("--mode", type=choices((*MODES, *STEPS)), help=f"{','.join((*MODES, *STEPS))}")
     axes.add_argument("-T", type=sizes, metavar="STEPS", help="time steps (100, where another size is given)")
@@ -102,7 +102,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure, and write down what was measured, whatever happens."""
     if arguments.list:
         return _list()
-    contenders = list(dict.fromkeys([*resolve_all(arguments.backend), *arguments.peer]))
+    preset = PRESETS[arguments.preset]
+    peers = arguments.peer or [name for name in preset.peers if not missing(name)]
+    contenders = list(dict.fromkeys([*resolve_all(arguments.backend or preset.backends), *peers]))
     workloads, settings = _workloads(arguments), _settings(arguments)
     if arguments.dry_run:
         return _dry_run(workloads, contenders, settings)
@@ -175,6 +177,11 @@ def _workloads(arguments: argparse.Namespace) -> list[Workload]:
         arguments.seed,
     )
     workloads = product(axes) if named else of_preset(preset, axes)
+    for workload in workloads:
+        try:
+            _ = workload.architecture
+        except ValueError as error:
+            raise UsageError(error) from None
     if not workloads:
         raise UsageError(
             "nothing to measure: a step has one direction and no lengths, so --mode step and frozen-step take neither"
@@ -200,11 +207,11 @@ def _list() -> int:
 
 def _dry_run(workloads: Sequence[Workload], contenders: Sequence[str], settings: Settings) -> int:
     rows = [
-        work_cells(work, workloads) | {"about": spoken(workload_seconds(work, len(contenders), settings))}
+        work_cells(work, workloads) | {"about": format_duration(workload_seconds(work, len(contenders), settings))}
         for work in workloads
     ]
     show_rows(rows, sys.stdout)
-    total = spoken(total_seconds(workloads, len(contenders), settings))
+    total = format_duration(total_seconds(workloads, len(contenders), settings))
     print(f"{len(workloads)} workloads on {', '.join(contenders)}: about {total}")
     return OK
 

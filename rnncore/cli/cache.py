@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rnncore_kernels.cache import ENGINES, Kept, kept, refusal
-from rnncore_kernels.host import cache_folders
+from rnncore_kernels.cache import ENGINES, Kept, cache_folders, kept, refusal
 
 from .status import FAILED, OK
 

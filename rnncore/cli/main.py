@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from ..bench.children import MeasurementError
+from ..cells_by_name import UnknownCellError
 from ..errors import BackendUnavailableError
 from ..version import __version__
 from . import bench, cache, compare, info, plot, verify, warmup
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return OK
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED)
-    except UsageError as error:
+    except (UsageError, UnknownCellError) as error:
         return _fail(error, USAGE)
     except BackendUnavailableError as error:
         return _fail(error, UNAVAILABLE)

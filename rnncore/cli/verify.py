@@ -10,11 +10,13 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rnncore_kernels.cells import CELLS
+from rnncore_kernels.cells import CELLS, Cell
 
 from ..bench.table import markdown
+from ..cells_by_name import parse_cell
 from ..machine import configuration
 from ..registry import MODULES, backends, resolve_all
+from .cells import add_cell_option
 from .status import FAILED, FAILED_CHECK, OK, UsageError
 from .terminal import show_rows
 from .values import choices
@@ -44,7 +46,7 @@ def add(commands: Any) -> None:
         default=["all"],
         help=f"all that can run here (the default), auto, or {','.join(MODULES)}",
     )
-    parser.add_argument("--cell", type=choices(tuple(CELLS)), default=["rnn", "lstm", "gru"], help="rnn,lstm,gru")
+    add_cell_option(parser, "all")
     parser.add_argument("--dtype", type=choices(("float32", "float64")), default=["float32", "float64"])
     parser.add_argument("--seed", type=int, default=0, help="of all random values (0)")
     parser.add_argument("--json", action="store_true", help="as JSON")
@@ -56,16 +58,17 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.seed < 0:
         raise UsageError(f"--seed: expected 0 or more, got {arguments.seed}")
     # Here, as it is of no use to other commands.
-    from ..verification import networks
-    from ..verification.check import verify
+    from ..verification.check import REFERENCE, takes_differences, verify
+    from ..verification.networks import variants
 
-    wanted = tuple(CELLS[name] for name in arguments.cell)
-    cells = [name for name, (cell, _) in networks.CELLS.items() if isinstance(cell, wanted)]
+    cells: dict[str, Cell] = {}
+    for name in arguments.cell:
+        cells |= variants([name]) if name in CELLS else {name: parse_cell(name)}
     names = resolve_all(arguments.backend)
-    count = len(names) * len(cells) * len(set(arguments.dtype))
+    count = len(names) * len(cells) * len(set(arguments.dtype)) + sum(map(takes_differences, cells.values()))
     start = time.perf_counter()
     checked = verify(names, cells, list(dict.fromkeys(arguments.dtype)), arguments.seed)
-    outcomes = sorted(_with_progress(checked, count), key=lambda outcome: names.index(outcome.backend))
+    outcomes = sorted(_with_progress(checked, count), key=lambda outcome: [REFERENCE, *names].index(outcome.backend))
     if arguments.json:
         found = {"seed": arguments.seed, "outcomes": [dataclasses.asdict(outcome) for outcome in outcomes]}
         # JSON has no NaN and no infinity.
@@ -89,18 +92,22 @@ def _show(rows: Sequence[dict[str, str]]) -> None:
 
 
 def _row(outcome: Outcome) -> dict[str, str]:
-    columns = {name: name for name in ("output", "state", "grad x", "grad state")}
-    columns |= {f"grad {short}": f"grad {name}" for short, name in PARAMETERS.items()}
+    columns = {name: [name] for name in ("output", "state", "grad x", "grad state")}
+    columns |= {f"grad {short}": [f"grad {name}"] for short, name in PARAMETERS.items()}
+    columns["grad others"] = [group for group in outcome.worst if [group] not in columns.values()]
     return {
         "backend": outcome.backend,
         "cell": outcome.cell,
         "dtype": outcome.dtype,
         "": "FAILED" if outcome.failures else "WRONG" if outcome.wrong else "ok",
-        **{
-            column: f"{outcome.worst[group].share:.2g}" if group in outcome.worst else "-"
-            for column, group in columns.items()
-        },
+        **{column: _share(outcome, groups) for column, groups in columns.items()},
     }
+
+
+def _share(outcome: Outcome, groups: Sequence[str]) -> str:
+    """The largest error of groups of tensors, as a share of its tolerance."""
+    shares = [outcome.worst[group].share for group in groups if group in outcome.worst]
+    return f"{max(shares):.2g}" if shares else "-"
 
 
 def _summary(outcomes: Sequence[Outcome], names: Sequence[str], seconds: float) -> str:

@@ -6,9 +6,8 @@ import argparse
 import sys
 from typing import Any
 
-from rnncore_kernels.cells import CELLS
-
-from ..registry import resolve
+from ..registry import described, resolve
+from .cells import add_cell_option
 from .status import FAILED, OK
 from .values import choices
 
@@ -18,11 +17,12 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "warmup",
         help="compile ahead of the first use",
-        description="Compile what the Numba engine needs of the library's cells, in all their variants, and keep it "
-        "in RNNCORE_CACHE_DIR or the user's cache folder. NUMBA_CPU_NAME names another processor to compile for; what "
-        "is compiled under it is used under it.",
+        description="Compile what an engine needs of some cells, of gru and rnn alone all variants, and keep it in "
+        "RNNCORE_CACHE_DIR or the user's cache folder. NUMBA_CPU_NAME names another processor to compile for; what is "
+        "compiled under it is used under it.",
     )
-    parser.add_argument("--cell", type=choices(tuple(CELLS)), default=["lstm", "gru", "rnn"], help="lstm,gru,rnn")
+    add_cell_option(parser, "lstm,gru,rnn")
+    parser.add_argument("--backend", choices=("numba", "cuda"), default="numba", help="the engine (numba)")
     parser.add_argument("--dtype", type=choices(("float32", "float64")), default=["float32"])
     parser.add_argument("--mode", type=choices(("inference", "training")), default=["inference", "training"])
     parser.set_defaults(run=run)
@@ -30,16 +30,17 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Compile, and say what."""
-    resolve("numba")
-    # Here, as it loads the Numba engine.
+    backend = resolve(arguments.backend)
+    # Here, as it is of no use to other commands.
     from .. import warmup
 
+    cells = dict.fromkeys(cell for spelling in arguments.cell for cell in warmup.variants(spelling))
     try:
         folder = warmup.cache_folder()
-        for name, seconds in warmup.warm_up(arguments.cell, arguments.dtype, arguments.mode):
+        for name, seconds in warmup.warm_up(backend, cells, arguments.dtype, "training" in arguments.mode):
             print(f"{name}: {'already there' if seconds is None else f'compiled in {seconds:.1f} s'}", flush=True)
     except warmup.CacheError as error:
         print(f"rnncore: {error}", file=sys.stderr)
         return FAILED
-    print(f"kept in {folder} for {warmup.processor()}")
+    print(f"kept in {folder} for {described()['instruction_set' if backend == 'numba' else 'gpu']}")
     return OK

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from rnncore_kernels.cells import Cell
+from rnncore_kernels.program.derive import make_program
+
 from . import oracle
-from .networks import CELLS, Call, make_call
+from .networks import Call, make_call, step_of
+from .reference import derivative_errors
 from .results import results, streamed
+from .tolerances import DIFFERENCES
 
 
 @dataclass(frozen=True)
@@ -29,17 +34,19 @@ class Case:
         """Whether it can be computed step by step."""
         return self.lengths is None and not self.options.get("bidirectional", False)
 
-    def call(self, cell: str, backend: str, dtype: str, seed: int) -> Call:
-        """The call, on the same values for every backend."""
+    def call(self, cell: Cell, backend: str, dtype: str, seed: int) -> Call:
+        """The call, on the same values for every backend; the hidden size is at least the width of each projection."""
+        widths = (width for shape in make_program(cell).projections for width in shape)
+        options = {**self.options, "hidden_size": max([self.options["hidden_size"], *widths])}
         return make_call(
-            *CELLS[cell],
+            cell,
             self.steps,
             self.batch,
             lengths=self.lengths,
             seed=seed,
             backend=backend,
             dtype=dtype,
-            **self.options,
+            **options,
         )
 
 
@@ -59,6 +66,9 @@ CASES = (
     ),
 )
 """What each variant of a cell is put through, in each dtype."""
+
+REFERENCE = "reference"
+"""In the place of a backend: finite differences, for a cell that the oracle does not know."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +103,7 @@ class Outcome:
     """What became of a cell on a backend.
 
     Attributes:
-        backend, cell, dtype: which.
+        backend, cell, dtype: which; the backend may be REFERENCE.
         worst: the largest error of each group of tensors.
         wrong: all tensors that are out of tolerance.
         failures: calls that raised, and what.
@@ -119,29 +129,54 @@ class Outcome:
             self.wrong.append(finding)
 
 
-def verify(backends: Sequence[str], cells: Sequence[str], dtypes: Sequence[str], seed: int = 0) -> Iterator[Outcome]:
+def verify(
+    backends: Sequence[str], cells: Mapping[str, Cell], dtypes: Sequence[str], seed: int = 0
+) -> Iterator[Outcome]:
     """Hold backends against the oracle, which computes each call once for all of them.
+
+    The reference for a cell that the oracle does not know is the NumPy engine in float64, whose gradients are held
+    against finite differences first, as the backend REFERENCE.
 
     Args:
         backends: such as can run here.
-        cells: names in `networks.CELLS`.
+        cells: by the names that outcomes give them; `networks.VARIANTS` are the library's.
         dtypes: "float32" or "float64".
         seed: of parameters and values.
     """
-    for cell in cells:
+    for name, cell in cells.items():
+        if takes_differences(cell):
+            yield _differences(name, cell, seed)
         for dtype in dtypes:
-            outcomes = [Outcome(backend, cell, dtype) for backend in backends]
+            outcomes = [Outcome(backend, name, dtype) for backend in backends]
             for case in CASES:
                 expected = case.call(cell, "numpy", dtype, seed).expected()
                 for outcome in outcomes:
-                    _check(outcome, case, expected, seed)
+                    _check(outcome, cell, case, expected, seed)
             yield from outcomes
 
 
-def _check(outcome: Outcome, case: Case, expected: oracle.Result, seed: int) -> None:
+def takes_differences(cell: Cell) -> bool:
+    """Whether finite differences are taken: the oracle lacks the cell, and no surrogate stands for a derivative."""
+    phases = make_program(cell).forward.phases
+    return step_of(cell) is None and not any(
+        operation == "heaviside" for phase in phases for operation, _ in phase.code.nodes
+    )
+
+
+def _differences(name: str, cell: Cell, seed: int) -> Outcome:
+    """The reference's gradients against finite differences."""
+    outcome = Outcome(REFERENCE, name, "float64")
+    for case in CASES:
+        for tensor, error in derivative_errors(case.call(cell, "numpy", "float64", seed)):
+            group = "grad state" if tensor.startswith("initial ") else f"grad {tensor.rpartition('_l')[0] or tensor}"
+            outcome.add(group, Finding(case.name, f"gradient of {tensor}", error, DIFFERENCES))
+    return outcome
+
+
+def _check(outcome: Outcome, cell: Cell, case: Case, expected: oracle.Result, seed: int) -> None:
     dtype = np.dtype(outcome.dtype)
     try:
-        call = case.call(outcome.cell, outcome.backend, outcome.dtype, seed)
+        call = case.call(cell, outcome.backend, outcome.dtype, seed)
         compared = [*results(call, expected, ragged=case.lengths is not None)]
         compared += streamed(call, expected) if case.streams else []
     # Whatever an engine raises is what is to be reported.

@@ -2,29 +2,104 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from rnncore_kernels.cells import GRU, LSTM, Cell, Elman
+from rnncore_kernels.cells import (
+    CELLS,
+    CTRNN,
+    GRU,
+    JANET,
+    LEM,
+    LIF,
+    LSTM,
+    MGU,
+    RAN,
+    SHIPPED,
+    SLSTM,
+    STAR,
+    UGRNN,
+    Cell,
+    CfC,
+    CoRNN,
+    Elman,
+    FastGRNN,
+    IndRNN,
+    LayerNormGRU,
+    LayerNormLSTM,
+    LiGRU,
+    MinGRU,
+)
+from rnncore_kernels.cells.cell import names
 from rnncore_kernels.contract import Array
+from rnncore_kernels.program.derive import make_program
+from rnncore_kernels.program.program import units_of
 
-from ..devices import on_host
+from ..devices import namespace_of, on_host
 from ..recurrent import Recurrent
-from . import oracle
+from . import equations, oracle
+from .reference import reference
 
-CELLS: dict[str, tuple[Cell, oracle.Step]] = {
-    **{f"elman_{name}": (Elman(name), oracle.elman(name)) for name in ("tanh", "relu", "sigmoid", "identity")},
-    "lstm": (LSTM(), oracle.lstm),
+STEPS: dict[type[Cell], Callable[[Any], oracle.Step]] = {
+    Elman: lambda cell: equations.elman(cell.activation),
+    LSTM: lambda cell: equations.lstm(
+        peephole=cell.peephole, coupled=cell.coupled, projected=cell.projection is not None
+    ),
+    GRU: lambda cell: equations.gru(cell.update, cell.reset),
+    MGU: lambda _: equations.mgu,
+    LayerNormLSTM: lambda _: equations.layernorm_lstm,
+    LayerNormGRU: lambda _: equations.layernorm_gru,
+    IndRNN: lambda _: equations.indrnn,
+    MinGRU: lambda _: equations.mingru,
+    LiGRU: lambda _: equations.ligru,
+    CTRNN: lambda _: equations.ctrnn,
+    SLSTM: lambda cell: equations.slstm(cell.forget),
+    FastGRNN: lambda _: equations.fastgrnn,
+    JANET: lambda cell: equations.janet(cell.beta),
+    LEM: lambda cell: equations.lem(cell.dt),
+    CoRNN: lambda cell: equations.cornn(cell.dt, cell.gamma, cell.epsilon),
+    CfC: lambda _: equations.cfc,
+    STAR: lambda _: equations.star,
+    RAN: lambda cell: equations.ran(cell.activation),
+    LIF: lambda cell: equations.lif(cell.threshold, cell.slope),
+    UGRNN: lambda _: equations.ugrnn,
+}
+"""The oracle's step of a cell of the library."""
+
+VARIANTS: dict[str, Cell] = {
+    **{f"elman_{name}": Elman(name) for name in equations.ACTIVATIONS},
+    "lstm": LSTM(),
+    "lstm_peephole": LSTM(peephole=True),
+    "lstm_coupled": LSTM(coupled=True),
+    "lstm_projection": LSTM(projection=3),
+    "lstm_all": LSTM(peephole=True, coupled=True, projection=2),
     **{
-        f"gru_{update}_{reset}": (GRU(update, reset), oracle.gru(update, reset))
+        f"gru_{update}_{reset}": GRU(update, reset)
         for update in ("candidate", "carry")
         for reset in ("after", "before")
     },
+    "slstm_exp": SLSTM("exp"),
+    "ran_identity": RAN("identity"),
+    **{shipped.name: shipped() for shipped in SHIPPED if shipped not in (Elman, LSTM, GRU)},
 }
-"""Every variant of the library's cells, and the oracle's step of it."""
+"""Every variant of the library's cells."""
+
+POSITIVE = {"slstm": ("n",), "cfc": ("dt",)}
+"""States and inputs that are positive by their meaning, by the name of the cell: a normaliser, an elapsed time."""
+
+
+def variants(chosen: Iterable[str]) -> dict[str, Cell]:
+    """All variants of the cells of these names, such as `CELLS` has."""
+    wanted = tuple(CELLS[name] for name in chosen)
+    return {name: cell for name, cell in VARIANTS.items() if isinstance(cell, wanted)}
+
+
+def step_of(cell: Cell) -> oracle.Step | None:
+    """The oracle's step of a cell; None if it is not the library's."""
+    return STEPS[type(cell)](cell) if type(cell) in STEPS else None
 
 
 @dataclass
@@ -32,15 +107,18 @@ class Call:
     """A network with the arguments of a forward and backward pass, time first; states are always tuples here."""
 
     rnn: Recurrent
-    step: oracle.Step
+    step: oracle.Step | None
     x: Array
     state: tuple[Array, ...]
     lengths: list[int]
     grad_output: Array
     grad_state: tuple[Array, ...]
+    inputs: dict[str, Array] = field(default_factory=dict)
 
     def expected(self, masks: list[Array] | None = None) -> oracle.Result:
-        """What the oracle computes, in float64."""
+        """The oracle's results, in float64; of a cell that it does not know, those of the NumPy engine."""
+        if self.step is None:
+            return reference(self)
         return oracle.run(
             self.step,
             {name: on_host(values) for name, values in self.rnn.parameters.items()},
@@ -49,18 +127,21 @@ class Call:
             self.lengths,
             self.grad_output,
             self.grad_state,
+            hidden_size=self.rnn.hidden_size,
             num_layers=self.rnn.num_layers,
             bidirectional=self.rnn.bidirectional,
             masks=masks,
+            row_inputs={name: self.inputs[name] for name in names(self.rnn.cell.row_inputs)},
+            unit_inputs={name: self.inputs[name] for name in names(self.rnn.cell.unit_inputs)},
         )
 
 
 def make_call(
     cell: Cell,
-    step: oracle.Step,
     steps: int,
     batch: int,
     *,
+    step: oracle.Step | None = None,
     lengths: Sequence[int] | None = None,
     seed: int = 0,
     **options: Any,
@@ -69,28 +150,40 @@ def make_call(
 
     Args:
         cell: of the network.
-        step: the oracle's step of that cell.
         steps: T.
         batch: B.
+        step: the oracle's step of the cell; of the library's it is known.
         lengths: steps of each row; None for T of each.
         seed: of parameters and values.
         options: go to `Recurrent`, with small sizes where they name none.
     """
     rnn = Recurrent(cell, **{"input_size": 3, "hidden_size": 4, "seed": seed, **options})
     rng = np.random.default_rng(seed)
+    positive = POSITIVE.get(cell.name, ())
 
     def some(*shape: int) -> Array:
         return rng.standard_normal(shape).astype(rnn.dtype)
 
+    def signed(name: str, values: Array) -> Array:
+        return np.abs(values) if name in positive else values
+
     directions = 2 if rnn.bidirectional else 1
     depth = rnn.num_layers * directions
-    states = [tuple(some(depth, batch, rnn.hidden_size) for _ in cell.states) for _ in range(2)]
-    return Call(
+    widths = [units_of(width, rnn.hidden_size) for width in make_program(cell).states]
+    state, grad_state = (tuple(some(depth, batch, width) for width in widths) for _ in range(2))
+    call = Call(
         rnn,
-        step,
+        step or step_of(cell),
         some(steps, batch, rnn.input_size),
-        states[0],
+        tuple(signed(name, values) for name, values in zip(names(cell.states), state, strict=True)),
         [steps] * batch if lengths is None else list(lengths),
-        some(steps, batch, directions * rnn.hidden_size),
-        states[1],
+        some(steps, batch, directions * widths[0]),
+        grad_state,
     )
+    call.inputs |= {name: signed(name, some(steps, batch)) for name in names(cell.row_inputs)}
+    call.inputs |= {name: signed(name, some(steps, batch, rnn.hidden_size)) for name in names(cell.unit_inputs)}
+    # The number that a parameter begins with, 1 of a gain say, hides its effect.
+    for name, values in rnn.parameters.items():
+        if name.rpartition("_l")[0] in cell.initial:
+            values[...] = namespace_of(values).asarray(some(*values.shape))
+    return call

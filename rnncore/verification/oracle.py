@@ -1,236 +1,141 @@
-"""The equations as scalar loops in float64, with gradients by automatic differentiation of the scalars.
+"""The oracle: networks as scalar loops in float64, row by row, with gradients of everything by the scalars.
 
-It shares nothing with the engines: no array operation, no hand-written backward, no sorting of rows, no import.
-Reverse accumulation as in A. Griewank and A. Walther, Evaluating Derivatives, SIAM 2008, chapter 3.
+It shares nothing with the engines: no array operation, no hand-written backward, no sorting of rows, no import. The
+equations of the cells are in `equations`.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .scalars import Scalar, Vector, back_propagate, dot, each
+
 Array = NDArray[Any]
-Vector = list["Scalar"]
 
 
-class Scalar:
-    """A number that remembers what it was computed from: pairs of a Scalar and the derivative by it."""
+class Layer:
+    """The parameters of a layer and direction by their names without its suffix, and the inputs of a row and step.
 
-    __slots__ = ("grad", "sources", "value")
-
-    def __init__(self, value: float, sources: tuple[tuple[Scalar, float], ...] = ()) -> None:
-        self.value = value
-        self.sources = sources
-        self.grad = 0.0
-
-    def __add__(self, other: Scalar) -> Scalar:
-        return Scalar(self.value + other.value, ((self, 1.0), (other, 1.0)))
-
-    def __mul__(self, other: Scalar) -> Scalar:
-        return Scalar(self.value * other.value, ((self, other.value), (other, self.value)))
-
-
-def one_minus(a: Scalar) -> Scalar:
-    """1 - a."""
-    return Scalar(1.0 - a.value, ((a, -1.0),))
-
-
-def tanh(a: Scalar) -> Scalar:
-    """Hyperbolic tangent; its derivative 1 / cosh^2 would overflow beyond 300, where it is 0."""
-    value = math.tanh(a.value)
-    return Scalar(value, ((a, 1.0 / math.cosh(a.value) ** 2 if abs(a.value) < 300 else 0.0),))
-
-
-def sigmoid(a: Scalar) -> Scalar:
-    """1 / (1 + exp(-a)), whose exponential would overflow below -700, where it is 0."""
-    value = 1.0 / (1.0 + math.exp(-a.value)) if a.value > -700 else 0.0
-    return Scalar(value, ((a, value * (1.0 - value)),))
-
-
-def relu(a: Scalar) -> Scalar:
-    """max(a, 0), with the derivative 0 at 0; where it is 0 it depends on nothing, infinite cotangents included."""
-    return Scalar(max(a.value, 0.0), ((a, 1.0),) if a.value > 0 else ())
-
-
-def identity(a: Scalar) -> Scalar:
-    """What an Elman network without an activation does."""
-    return a
-
-
-def dot(weights: Vector, values: Vector, bias: Scalar) -> Scalar:
-    """bias + sum of products, as one node: the graph stays small."""
-    total = bias.value
-    sources = [(bias, 1.0)]
-    for w, v in zip(weights, values, strict=True):
-        total += w.value * v.value
-        sources += [(w, v.value), (v, w.value)]
-    return Scalar(total, tuple(sources))
-
-
-def back_propagate(outputs: Sequence[tuple[Scalar, float]]) -> None:
-    """Set `grad` of everything that the outputs depend on, for these cotangents."""
-    order: list[Scalar] = []
-    seen: set[int] = set()
-    stack = [(node, False) for node, _ in outputs]
-    while stack:
-        node, done = stack.pop()
-        if done:
-            order.append(node)
-        elif id(node) not in seen:
-            seen.add(id(node))
-            stack.append((node, True))
-            stack.extend((source, False) for source, _ in node.sources)
-    for node, cotangent in outputs:
-        node.grad += cotangent
-    for node in reversed(order):
-        for source, derivative in node.sources:
-            source.grad += derivative * node.grad
-
-
-@dataclass
-class Weights:
-    """One layer and direction; `row(gate, unit)` is W_ih's and W_hh's row and both biases."""
-
-    ih: list[Vector]
-    hh: list[Vector]
-    b_ih: Vector
-    b_hh: Vector
-    hidden: int
-
-    def products(self, gate: int, unit: int, x: Vector, h: Vector) -> tuple[Scalar, Scalar]:
-        """W_ih x + b_ih and W_hh h + b_hh of one gate and unit."""
-        row = gate * self.hidden + unit
-        return dot(self.ih[row], x, self.b_ih[row]), dot(self.hh[row], h, self.b_hh[row])
-
-
-Step = Callable[[Weights, Vector, tuple[Vector, ...]], tuple[Vector, ...]]
-"""A cell: the state after a step from the weights, the input and the state before."""
-
-
-def elman(activation: str) -> Step:
-    """Elman 1990: h' = act(W_ih x + b_ih + W_hh h + b_hh)."""
-    act = {"tanh": tanh, "relu": relu, "sigmoid": sigmoid, "identity": identity}[activation]
-
-    def step(w: Weights, x: Vector, state: tuple[Vector, ...]) -> tuple[Vector, ...]:
-        (h,) = state
-        new = []
-        for unit in range(w.hidden):
-            of_x, of_h = w.products(0, unit, x, h)
-            new.append(act(of_x + of_h))
-        return (new,)
-
-    return step
-
-
-def lstm(w: Weights, x: Vector, state: tuple[Vector, ...]) -> tuple[Vector, ...]:
-    """Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000; gates in the order i, f, g, o."""
-    h, c = state
-    new_h, new_c = [], []
-    for unit in range(w.hidden):
-        a = [of_x + of_h for of_x, of_h in (w.products(gate, unit, x, h) for gate in range(4))]
-        i, f, g, o = sigmoid(a[0]), sigmoid(a[1]), tanh(a[2]), sigmoid(a[3])
-        new_c.append(f * c[unit] + i * g)
-        new_h.append(o * tanh(new_c[-1]))
-    return new_h, new_c
-
-
-def gru(update: str, reset: str) -> Step:
-    """Cho et al. 2014, gates r, z, n, with either convention of the update gate z and of the place of the reset r.
-
-    update="candidate": h' = (1-z) h + z n, as in Chung et al. 2014; "carry": h' = (1-z) n + z h, as in PyTorch.
-    reset="before": n reads W_hn (r h) + b_hn; "after": r (W_hn h + b_hn).
+    Attributes:
+        hidden: H.
+        inputs: a number by the name of each row input, H numbers by that of each unit input.
     """
 
-    def step(w: Weights, x: Vector, state: tuple[Vector, ...]) -> tuple[Vector, ...]:
-        (h,) = state
-        gates = [[of_x + of_h for of_x, of_h in (w.products(g, u, x, h) for u in range(w.hidden))] for g in (0, 1)]
-        r, z = [sigmoid(a) for a in gates[0]], [sigmoid(a) for a in gates[1]]
-        reset_h = [r_u * h_u for r_u, h_u in zip(r, h, strict=True)]
-        new = []
-        for u in range(w.hidden):
-            if reset == "before":
-                of_x, of_h = w.products(2, u, x, reset_h)
-                n = tanh(of_x + of_h)
-            else:
-                of_x, of_h = w.products(2, u, x, h)
-                n = tanh(of_x + r[u] * of_h)
-            if update == "candidate":
-                new.append(one_minus(z[u]) * h[u] + z[u] * n)
-            else:
-                new.append(one_minus(z[u]) * n + z[u] * h[u])
-        return (new,)
+    def __init__(self, parameters: Mapping[str, Any], hidden: int) -> None:
+        self._parameters = parameters
+        self.hidden = hidden
+        self.inputs: dict[str, Any] = {}
 
-    return step
+    def __getitem__(self, name: str) -> Any:
+        """A parameter: nested lists of scalars, as deep as its shape is long."""
+        return self._parameters[name]
+
+    def of_x(self, block: int, x: Vector) -> Vector:
+        """W_ih x + b_ih of one gate: the rows of its block, blocks counted among those that W_ih has."""
+        return self._product("ih", block, x)
+
+    def of_h(self, block: int, h: Vector) -> Vector:
+        """W_hh h + b_hh of one gate, blocks counted among those that W_hh has."""
+        return self._product("hh", block, h)
+
+    def gate(self, block: int, x: Vector, h: Vector) -> Vector:
+        """W_ih x + b_ih + W_hh h + b_hh of a gate whose block is the same in both."""
+        return each(lambda of_x, of_h: of_x + of_h, self.of_x(block, x), self.of_h(block, h))
+
+    def project(self, name: str, values: Vector) -> Vector:
+        """The product with the matrix `weight_<name>`, without a bias."""
+        return [dot(row, values, Scalar(0.0)) for row in self[f"weight_{name}"]]
+
+    def _product(self, name: str, block: int, values: Vector) -> Vector:
+        rows = range(block * self.hidden, (block + 1) * self.hidden)
+        biases = self._parameters.get(f"bias_{name}")
+        return [dot(self[f"weight_{name}"][r], values, biases[r] if biases else Scalar(0.0)) for r in rows]
+
+
+Step = Callable[[Layer, Vector, tuple[Vector, ...]], tuple[Vector, ...]]
+"""A cell: the states after a step from the layer, the input and the states before; the first is the output."""
 
 
 @dataclass
 class Result:
-    """Arrays as the network returns them: time first, states (L*D, B, H) each."""
+    """Arrays as the network returns them: time first, states (L*D, B, width) each, inputs by name."""
 
     output: Array
     state: tuple[Array, ...]
     grad_x: Array
     grad_state: tuple[Array, ...]
     grad_parameters: dict[str, Array]
+    grad_inputs: dict[str, Array] = field(default_factory=dict)
 
 
 def run(
     step: Step,
-    parameters: dict[str, Array],
+    parameters: Mapping[str, Array],
     x: Array,
     state: tuple[Array, ...],
     lengths: Sequence[int],
     grad_output: Array,
     grad_state: tuple[Array, ...],
     *,
+    hidden_size: int,
     num_layers: int = 1,
     bidirectional: bool = False,
     masks: Sequence[Array] | None = None,
+    row_inputs: Mapping[str, Array] | None = None,
+    unit_inputs: Mapping[str, Array] | None = None,
 ) -> Result:
     """Compute a network and its gradients, row by row.
 
     Args:
         step: the cell.
-        parameters: by PyTorch's names; without biases they are 0.
+        parameters: by name; without biases they are 0.
         x: (T, B, I).
-        state: (L*D, B, H) each.
+        state: (L*D, B, width) each; the output of a direction is as wide as the first.
         lengths: steps of each row.
-        grad_output: (T, B, D*H) cotangent of the output.
-        grad_state: cotangent of the final state.
+        grad_output: (T, B, D*width) cotangent of the output.
+        grad_state: cotangents of the final states.
+        hidden_size: H.
         num_layers: L.
-        bidirectional: two directions.
-        masks: (T, B, D*H) factors on the input of each layer above the first.
+        bidirectional: whether D is 2.
+        masks: (T, B, D*width) factors of the input of each layer above the first.
+        row_inputs: (T, B), or (B,) for all steps, by name; every layer and direction reads them.
+        unit_inputs: (T, B, H), or (B, H) for all steps, by name; likewise.
     """
-    scalars = {name: _scalars(values) for name, values in parameters.items()}
+    given = {**(row_inputs or {}), **(unit_inputs or {})}
+    deep = {**dict.fromkeys(row_inputs or {}, 2), **dict.fromkeys(unit_inputs or {}, 3)}
+    scalars, inputs = ({name: _scalars(values) for name, values in named.items()} for named in (parameters, given))
     steps, batch = x.shape[:2]
-    hidden = state[0].shape[2]
     directions = 2 if bidirectional else 1
     xs, states = _scalars(x), [_scalars(s) for s in state]
-    output = np.zeros((steps, batch, directions * hidden))
+    output = np.zeros((steps, batch, directions * state[0].shape[2]))
     final = [np.array(s, dtype=np.float64) for s in state]
     seeds: list[tuple[Scalar, float]] = []
     for row in range(batch):
         below = [xs[t][row] for t in range(lengths[row])]
-        for layer in range(num_layers):
-            if layer and masks is not None:
-                factors = masks[layer - 1]
+        for number in range(num_layers):
+            if number and masks is not None:
                 below = [
-                    [v * Scalar(float(m)) for v, m in zip(values, factors[t, row], strict=True)]
+                    [v * float(m) for v, m in zip(values, masks[number - 1][t, row], strict=True)]
                     for t, values in enumerate(below)
                 ]
             outputs: list[Vector] = [[] for _ in below]
             for direction in range(directions):
-                suffix = f"l{layer}" + ("_reverse" if direction else "")
-                index = layer * directions + direction
-                weights = _weights(scalars, suffix, hidden)
+                suffix = f"_l{number}" + ("_reverse" if direction else "")
+                index = number * directions + direction
+                own = {name.removesuffix(suffix): values for name, values in scalars.items() if name.endswith(suffix)}
+                layer = Layer(own, hidden_size)
                 current = tuple(s[index][row] for s in states)
                 for t in range(len(below)) if direction == 0 else reversed(range(len(below))):
-                    current = step(weights, below[t], current)
+                    layer.inputs = {
+                        name: values[t][row] if given[name].ndim == deep[name] else values[row]
+                        for name, values in inputs.items()
+                    }
+                    current = step(layer, below[t], current)
                     outputs[t] = outputs[t] + current[0]
                 for f, values, cotangent in zip(final, current, grad_state, strict=True):
                     f[index, row] = [v.value for v in values]
@@ -246,18 +151,7 @@ def run(
         _grads(xs, x.shape),
         tuple(_grads(s, v.shape) for s, v in zip(states, state, strict=True)),
         {name: _grads(nested, parameters[name].shape) for name, nested in scalars.items()},
-    )
-
-
-def _weights(scalars: dict[str, Any], suffix: str, hidden: int) -> Weights:
-    rows = len(scalars[f"weight_hh_{suffix}"])
-    zeros = [Scalar(0.0) for _ in range(rows)]
-    return Weights(
-        scalars[f"weight_ih_{suffix}"],
-        scalars[f"weight_hh_{suffix}"],
-        scalars.get(f"bias_ih_{suffix}", zeros),
-        scalars.get(f"bias_hh_{suffix}", zeros),
-        hidden,
+        {name: _grads(nested, given[name].shape) for name, nested in inputs.items()},
     )
 
 

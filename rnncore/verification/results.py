@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from rnncore_kernels.cells.cell import names
 from rnncore_kernels.contract import Array
 
 from ..devices import namespace_of, on_host
@@ -61,44 +62,51 @@ def results(
         state: whether an initial state is; without, the call's must be 0.
         layout: how x, states and cotangents lie in memory.
     """
-    to_device = namespace_of(call.rnn.parameters["weight_hh_l0"]).asarray
+    to_device = namespace_of(next(iter(call.rnn.parameters.values()))).asarray
 
     def given(array: Array) -> Array:
         moved: Array = to_device(layout(array))
         return moved
 
     x, initial = given(call.x), as_given(tuple(map(given, call.state))) if state else None
-    lengths = call.lengths if ragged else None
-    output, final = call.rnn(x, initial, lengths=lengths)
-    trained, trained_final, tape = call.rnn.forward(x, initial, lengths=lengths)
-    last, last_final = call.rnn(x, initial, lengths=lengths, return_sequence=False)
+    options: dict[str, Any] = {"lengths": call.lengths if ragged else None}
+    if call.inputs:
+        options["inputs"] = {name: given(values) for name, values in call.inputs.items()}
+    output, final = call.rnn(x, initial, **options)
+    trained, trained_final, tape = call.rnn.forward(x, initial, **options)
+    last, last_final = call.rnn(x, initial, **options, return_sequence=False)
     for of, values in (("inference", output), ("training", trained)):
         yield Compared(f"output of {of}", "output", "output", on_host(values), expected.output)
     yield Compared("last output", "output", "output", on_host(last), _last(expected.output, call.lengths))
     for of, states in (("inference", final), ("training", trained_final), ("many-to-one", last_final)):
-        for name, values, wanted in zip(call.rnn.cell.states, as_tuple(states), expected.state, strict=True):
+        for name, values, wanted in zip(names(call.rnn.cell.states), as_tuple(states), expected.state, strict=True):
             yield Compared(f"final {name} of {of}", "state", "state", on_host(values), wanted)
 
     grads = call.rnn.backward(tape, given(call.grad_output), as_given(tuple(map(given, call.grad_state))))
     yield Compared("gradient of x", "grad x", "gradient", on_host(grads.x), expected.grad_x)
-    for name, values, wanted in zip(call.rnn.cell.states, as_tuple(grads.state), expected.grad_state, strict=True):
+    for name, values, wanted in zip(
+        names(call.rnn.cell.states), as_tuple(grads.state), expected.grad_state, strict=True
+    ):
         yield Compared(f"gradient of initial {name}", "grad state", "gradient", on_host(values), wanted)
     if grads.parameters.keys() != expected.grad_parameters.keys():
         raise KeyError(f"gradients: expected those of {list(expected.grad_parameters)}, got {list(grads.parameters)}")
     for name, wanted in expected.grad_parameters.items():
-        kind = f"grad {name.partition('_l')[0]}"
+        kind = f"grad {name.rpartition('_l')[0]}"
         yield Compared(f"gradient of {name}", kind, "gradient", on_host(grads.parameters[name]), wanted)
+    for name, wanted in expected.grad_inputs.items():
+        yield Compared(f"gradient of {name}", f"grad {name}", "gradient", on_host(grads.inputs[name]), wanted)
 
 
 def streamed(call: Call, expected: oracle.Result) -> Iterator[Compared]:
     """Outputs and final states of a call in one direction that is computed step by step."""
-    to_device = namespace_of(call.rnn.parameters["weight_hh_l0"]).asarray
+    to_device = namespace_of(next(iter(call.rnn.parameters.values()))).asarray
     outputs, state = [], as_given(tuple(map(to_device, call.state)))
-    for x_t in call.x:
-        y_t, state = call.rnn.step(to_device(x_t), state)
+    for t, x_t in enumerate(call.x):
+        inputs = {name: to_device(values[t]) for name, values in call.inputs.items()}
+        y_t, state = call.rnn.step(to_device(x_t), state, **({"inputs": inputs} if inputs else {}))
         outputs.append(on_host(y_t))
     yield Compared("output of steps", "output", "output", np.stack(outputs), expected.output)
-    for name, values, wanted in zip(call.rnn.cell.states, as_tuple(state), expected.state, strict=True):
+    for name, values, wanted in zip(names(call.rnn.cell.states), as_tuple(state), expected.state, strict=True):
         yield Compared(f"final {name} of steps", "state", "state", on_host(values), wanted)
 
 

@@ -16,6 +16,9 @@ TOLERANCES = {
 }
 """Largest error, relative to the largest magnitude of the expected array or to 1, by dtype and quantity."""
 
+DIFFERENCES = 1e-6
+"""Largest error of a derivative along a random direction, relative to it or to 1, against finite differences."""
+
 
 def relative_error(actual: Any, expected: Any) -> float:
     """The error that TOLERANCES bounds, of arrays of one shape; NaN where an element is NaN, 0 without elements."""

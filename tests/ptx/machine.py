@@ -14,10 +14,10 @@ from typing import Any
 import llvmlite
 import llvmlite.binding as llvm
 
+from rnncore_kernels.cache import cache_folders
 from rnncore_kernels.cpu import toolchain
 from rnncore_kernels.cpu.code.ir import PREFIX
 from rnncore_kernels.cpu.target import Target, host_target
-from rnncore_kernels.host import cache_folders
 
 from .translate import STEP, Translation
 from .translate.emitter import RUNTIME

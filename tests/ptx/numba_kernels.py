@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rnncore_kernels.cuda.front_end import removed_names
+from rnncore_kernels.cuda.numba_cuda_patches import removed_names
 
 from .executor import Execution, Program
 from .memory import Array

@@ -1,86 +1,79 @@
-"""What a cell is: the equations of one time step, forward and backward, with no loop and no matrix product.
+"""What a cell is: the equations of one time step, forward alone, as one function.
 
-The engine computes the matrix products, one pre-activation per gate, and calls the cell's functions on them:
+`step` runs once, on symbols that stand for any engine's values; its gradient and all else follow from the graph that it
+makes. Its parameters are named after
 
-    pre-activation of a gate    W_ih x_t + b_ih + W_hh u + b_hh        u = h_{t-1} in the first stage
-    forward(pre, carry)         -> next carry, kept
-    backward(grad, kept, state, new_state) -> grad of pre, grad of carry
+    a state           its value before the step, (B, width)
+    a gate g          W_ih[g] x_t + b_ih[g] + W_hh[g] h + b_hh[g]; `g.x` and `g.h` are its two parts, and `g.of(v)` has
+                      v in the place of h, the output state. A gate whose `.h` nobody uses has no recurrent weights,
+                      one whose `.x` nobody uses no input weights
+    a unit parameter  (H,), learnable: a peephole, a time constant, a gain
+    a scalar          one learnable number
+    a row input       one number a row and step, given in the call: the time since the last step, say
+    a unit input      H numbers a row and step, given in the call
 
-All arguments and results are tuples of values of one shape and dtype. A value is of the engine's own type - a NumPy
-array, a SIMD vector, a register of a GPU thread - on which a number takes the value's dtype, so the functions use only
-`+ - * /`, negation, numbers and `cells.functions`; helpers are plain functions of the same kind.
+and it returns the new states, the first of which is the output. The functions it may use are in `cells.functions`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, fields, is_dataclass
+import math
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
 from functools import partial, wraps
 from numbers import Integral
+from pickle import PicklingError
+from types import MappingProxyType
 from typing import Any, TypeVar
 
-Values = tuple[Any, ...]
-Forward = Callable[[Values, Values], tuple[Values, Values]]
-Backward = Callable[[Values, Values, Values, Values], tuple[Values, Values]]
+Names = str | tuple[str, ...]
+"""Names in a tuple, or in a string with spaces between them."""
+
+KINDS = ("states", "gates", "units", "scalars", "row_inputs", "unit_inputs")
+"""Attributes of a cell that name the parameters of `step`."""
 
 
 class CellError(ValueError):
     """A cell's definition contradicts itself; the message says where."""
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One recurrent product and the elementwise functions behind it.
-
-    Most cells have one stage. A cell whose gate multiplies something computed in the same step (the GRU that
-    resets before the product: W_hn (r * h)) has two: the first stage returns that operand.
-
-    Attributes:
-        gates: names of the gates, one or more, whose rows of the weights this stage multiplies, in their order.
-        forward: `forward(pre, carry) -> (next_carry, kept)`. `pre` has one value per gate, two for a gate in
-            `split`. `carry` is the step's state in the first stage, else what the stage before returned; its first
-            value is the operand u of the recurrent product. The last stage returns the new state.
-        backward: `backward(grad, kept, state, new_state) -> (grad_pre, grad_carry)`. `grad` is the cotangent of
-            `next_carry`, `kept` what all stages kept (in order), `state` and `new_state` the step's state before
-            and after. In `grad_carry`, leave the recurrent product out (the engine adds it), and put None for a
-            value that is used in nothing else.
-        kept: names of the values that `forward` keeps for `backward`.
-        split: gates whose two products arrive apart, as (W_ih x_t + b_ih, W_hh u + b_hh) in the gate's place.
-    """
-
-    gates: tuple[str, ...]
-    forward: Forward
-    backward: Backward
-    kept: tuple[str, ...] = ()
-    split: tuple[str, ...] = ()
-
-    @property
-    def pre(self) -> tuple[str, ...]:
-        """Names of the pre-activations, in the order in which `forward` gets them."""
-        parts = [(f"{gate}_x", f"{gate}_h") if gate in self.split else (gate,) for gate in self.gates]
-        return tuple(name for names in parts for name in names)
-
-
 class Cell:
-    """Base of all cells: subclass it, or create one of the library's (`Elman`, `LSTM`, `GRU`).
+    """Base of all cells: subclass it and define `step`, or use the decorator `cell` on a function.
 
     Attributes:
-        name: identifies the cell in reports and saved files.
-        states: names of the values carried from step to step; the first is the output h, the operand of the
-            recurrent product.
-        stages: one `Stage`, or more where a product waits for another.
+        name: identifies the cell in reports and saved files; the class name in lower case unless defined.
+        states: names of the values carried from step to step; the first is the output.
+        gates: names of the gates, in the order of the weights' rows.
+        units, scalars: names of learnable parameters, one number for each unit, and one for all.
+        row_inputs, unit_inputs: names of what a call is given beside x, one number a row, and one for each unit.
+        initial: the number that a unit parameter or scalar begins with; others are drawn as the weights are.
 
-    A subclass with options is a frozen dataclass whose fields are strings or numbers.
+    A subclass with options is a frozen dataclass whose fields are strings, numbers, True, False or None. The attributes
+    may be properties that depend on these; a parameter of `step` that has a default and is not declared keeps it. Names
+    in a string become a tuple.
     """
 
     name: str
-    states: tuple[str, ...]
-    stages: tuple[Stage, ...]
+    states: Names = ()
+    gates: Names = ()
+    units: Names = ()
+    scalars: Names = ()
+    row_inputs: Names = ()
+    unit_inputs: Names = ()
+    initial: Mapping[str, float] = MappingProxyType({})
+    step: Callable[..., Any]
 
-    @property
-    def gates(self) -> tuple[str, ...]:
-        """All gates, in the order of the weights' rows."""
-        return tuple(gate for stage in self.stages for gate in stage.gates)
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "name" not in cls.__dict__:
+            cls.name = cls.__name__.lower()
+        for kind in KINDS:
+            declared = cls.__dict__.get(kind)
+            if isinstance(declared, str):
+                setattr(cls, kind, names(declared))
+            elif isinstance(declared, property) and declared.fget is not None:
+                setattr(cls, kind, _property_of_names(declared.fget))
 
     @property
     def options(self) -> dict[str, Any]:
@@ -89,19 +82,87 @@ class Cell:
         return {name: getattr(self, name) for name in declared}
 
     def __reduce__(self) -> Any:
-        # Of a dataclass, its options alone: what they chose (closures) does not pickle, and is chosen again.
         return (partial(type(self), **self.options), ()) if is_dataclass(self) else super().__reduce__()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.options.items())})"
+        # What is switched off, as it is by default, is left out.
+        shown = {name: value for name, value in self.options.items() if value is not False and value is not None}
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+
+class FunctionCell(Cell):
+    """A cell that the decorator `cell` made of a function."""
+
+    def __init__(self, function: Callable[..., Any], declared: Mapping[str, Any]) -> None:
+        self.name, self.step = function.__name__, function
+        self.__module__, self.__qualname__, self.__doc__ = function.__module__, function.__qualname__, function.__doc__
+        for attribute, value in declared.items():
+            setattr(self, attribute, names(value) if isinstance(value, str) else value)
+
+    def __reduce__(self) -> str:
+        # Pickled by its name, as a function is.
+        found: Any = sys.modules.get(self.__module__)
+        for name in self.__qualname__.split("."):
+            found = getattr(found, name, None)
+        if found is not self:
+            raise PicklingError(
+                f"the cell {self.name} cannot be pickled: it is found by its name, and {self.__module__} has no such "
+                f"cell {self.__qualname__}: define it at the top of a module, under the name of its function"
+            )
+        qualified: str = self.__qualname__
+        return qualified
+
+    def __copy__(self) -> FunctionCell:
+        return self
+
+    def __deepcopy__(self, memo: object) -> FunctionCell:
+        return self
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+def cell(
+    *,
+    states: Names,
+    gates: Names = (),
+    units: Names = (),
+    scalars: Names = (),
+    row_inputs: Names = (),
+    unit_inputs: Names = (),
+    initial: Mapping[str, float] = MappingProxyType({}),
+) -> Callable[[Callable[..., Any]], FunctionCell]:
+    """A decorator that makes a cell of its `step`; the arguments are attributes of `Cell`."""
+    declared: dict[str, Any] = {"states": states, "gates": gates, "units": units, "scalars": scalars}
+    declared |= {"row_inputs": row_inputs, "unit_inputs": unit_inputs, "initial": initial}
+
+    def decorate(function: Callable[..., Any]) -> FunctionCell:
+        if not callable(function) or isinstance(function, type):
+            raise TypeError(
+                f"cell: expected a function to decorate, got {type(function).__name__}: a class derives from Cell"
+            )
+        return FunctionCell(function, declared)
+
+    return decorate
+
+
+def names(value: Any) -> tuple[str, ...]:
+    """Declared names as a tuple."""
+    return tuple(value.split()) if isinstance(value, str) else tuple(value)
+
+
+def _property_of_names(get: Callable[[Any], Any]) -> Any:
+    """A property that returns names in a tuple where `get` returns them in a string."""
+
+    @wraps(get)
+    def get_names(self: Any) -> Any:
+        value = get(self)
+        return names(value) if isinstance(value, str) else value
+
+    return property(get_names)
 
 
 SomeCell = TypeVar("SomeCell", bound=Cell)
-
-
-def chosen_stages() -> Any:
-    """The field `stages` of a dataclass whose options choose them: set in `__post_init__`, no option itself."""
-    return field(init=False, repr=False, compare=False)
 
 
 def without_sizes(cls: type[SomeCell]) -> type[SomeCell]:
@@ -112,7 +173,8 @@ def without_sizes(cls: type[SomeCell]) -> type[SomeCell]:
     @wraps(init)
     def checked(self: Cell, *arguments: Any, **options: Any) -> None:
         others = {name: value for name, value in options.items() if name not in own}
-        if not any(isinstance(value, Integral) for value in (*arguments, *others.values())):
+        given = (*arguments, *others.values())
+        if not any(isinstance(value, Integral) and not isinstance(value, bool) for value in given):
             return init(self, *arguments, **options)
         sizes = [*map(repr, arguments), *(f"{name}={value!r}" for name, value in others.items())]
         chosen = ", ".join(f"{name}={options[name]!r}" for name in options if name in own)
@@ -130,3 +192,18 @@ def check_option(cell: str, option: str, value: Any, allowed: tuple[str, ...]) -
     """Raise ValueError unless `value` is one of `allowed`."""
     if value not in allowed:
         raise ValueError(f"{cell}: {option}: expected one of {', '.join(map(repr, allowed))}, got {value!r}")
+
+
+def check_flag(cell: str, option: str, value: Any) -> None:
+    """Raise TypeError unless `value` is True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{cell}: {option}: expected True or False, got {value!r:.60}")
+
+
+def check_number(cell: str, option: str, value: Any, above: float = -math.inf) -> None:
+    """Raise unless `value` is a finite Python number greater than `above`."""
+    if type(value) not in (int, float):
+        raise TypeError(f"{cell}: {option}: expected a Python number, got {value!r:.60}")
+    if not above < value < math.inf:
+        limit = "" if above == -math.inf else f" greater than {above}"
+        raise ValueError(f"{cell}: {option}: expected a finite number{limit}, got {value!r}")

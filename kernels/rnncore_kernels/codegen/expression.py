@@ -1,12 +1,13 @@
-"""Expressions of `Symbol`s, as a cell's functions make them: evaluated on values, and described in a text."""
+"""The code of a phase evaluated on values: vectors of a processor, registers of a GPU's thread."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
-from ..cells.symbol import Symbol
-from . import functions
+from ..program.program import KINDS, Code
+from . import functions, logarithms, trigonometry
 from .value import Value
 
 V = TypeVar("V", bound=Value)
@@ -18,68 +19,73 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "div": lambda a, b: a / b,
     "neg": lambda a: -a,
     "exp": functions.exp,
+    "log": logarithms.log,
+    "sqrt": functions.sqrt,
     "tanh": functions.tanh,
     "sigmoid": functions.sigmoid,
+    "log_sigmoid": logarithms.log_sigmoid,
+    "softplus": logarithms.softplus,
+    "silu": functions.silu,
+    "sin": trigonometry.sin,
+    "cos": trigonometry.cos,
+    "abs": functions.absolute,
     "relu": functions.relu,
     "heaviside": functions.heaviside,
     "clamp": functions.clamp,
+    "maximum": functions.maximum,
+    "minimum": functions.minimum,
     "where_positive": functions.where_positive,
+    "where_greater": functions.where_greater,
+    "where_greater_equal": functions.where_greater_equal,
 }
 
-Node = tuple[str, tuple[int | str, ...]]
-"""An operation and its arguments: the places of other nodes, or text: a number as float.hex gives it, a name."""
 
+def emit(
+    code: Code,
+    read: Callable[[str, int], V],
+    constant: Callable[[float], V],
+    fenced: Collection[int] = (),
+    fence: Callable[[V], V] = lambda value: value,
+) -> list[V]:
+    """The results of code, in the order of its outputs.
 
-def emit(outputs: Sequence[Symbol | None], inputs: Mapping[str, V]) -> list[V | None]:
-    """The values of expressions, where their inputs have the given values.
-
-    What occurs in several places, of one expression or several, is computed once.
-
-    Raises:
-        KeyError: an expression has an input that is not given.
+    Args:
+        code: what is computed.
+        read: gives the value of a kind and number, see `program.program`; it is called once for each, in order.
+        constant: a value equal to a number, for results that are numbers.
+        fenced: nodes whose values are rounded before others use them, see `differently_used`.
+        fence: makes such a value of it.
     """
-    nodes, places = numbered(outputs)
-    values: list[V] = []
-    for operation, arguments in nodes:
-        if operation == "input":
-            values.append(inputs[str(arguments[0])])
+    values: list[Any] = []
+    for place, (operation, arguments) in enumerate(code.nodes):
+        if operation in KINDS:
+            values.append(read(operation, int(arguments[0])))
+        elif operation == "number":
+            values.append(arguments[0])
         else:
-            operands = [values[a] if isinstance(a, int) else float.fromhex(a) for a in arguments]
-            values.append(OPERATIONS[operation](*operands))
-    return [None if place is None else values[place] for place in places]
+            operands = [values[a] if isinstance(a, int) else a for a in arguments]
+            value = OPERATIONS[operation](*operands)
+            values.append(fence(value) if place in fenced else value)
+    results = [values[output.node] for output in code.outputs]
+    return [constant(value) if isinstance(value, float) else value for value in results]
 
 
-def describe(outputs: Sequence[Symbol | None]) -> str:
-    """A text that is the same for the same expressions and no others: a line a node, then the outputs' places.
+def differently_used(code: Code, kinds: Collection[str]) -> frozenset[int]:
+    """Nodes that are used less often where results of some kinds are not wanted.
 
-    Expressions are the same if they apply the same operations in the same order of arguments; an int is the float.
+    A product that is used once may become one instruction with a sum, with one rounding; one that is used twice does
+    not. Fenced in both, a cell has the same bits whether it keeps something for the backward pass or not.
     """
-    nodes, places = numbered(outputs)
-    lines = [f"{operation} {' '.join(map(repr, arguments))}" for operation, arguments in nodes]
-    return "\n".join([*lines, f"outputs {' '.join(map(str, places))}"])
+    wanted = [output.node for output in code.outputs if output.kind not in kinds]
+    some, all_uses = _uses(code, wanted), _uses(code, [output.node for output in code.outputs])
+    return frozenset(place for place, count in some.items() if count != all_uses[place])
 
 
-def numbered(outputs: Sequence[Symbol | None]) -> tuple[list[Node], list[int | None]]:
-    """The different nodes of expressions, each behind its arguments, and the places of the outputs among them."""
-    places: dict[Node, int] = {}
-    # By identity, as a symbol cannot be compared; the outputs hold all symbols, so that none is another's successor.
-    known: dict[int, int] = {}
-
-    def argument(value: Any) -> int | str:
-        if isinstance(value, Symbol):
-            return known[id(value)]
-        return value if isinstance(value, str) else float(value).hex()
-
-    # With a stack, not by recursion: a cell with a long loop makes deep expressions.
-    pending = [output for output in reversed(outputs) if output is not None]
-    while pending:
-        symbol = pending[-1]
-        missing = [a for a in symbol.arguments if isinstance(a, Symbol) and id(a) not in known]
-        if missing:
-            pending += reversed(missing)
-            continue
-        pending.pop()
-        if id(symbol) not in known:
-            node = (symbol.operation, tuple(argument(a) for a in symbol.arguments))
-            known[id(symbol)] = places.setdefault(node, len(places))
-    return list(places), [None if output is None else known[id(output)] for output in outputs]
+def _uses(code: Code, results: Collection[int]) -> Counter[int]:
+    """How often each node is used to compute results, which count too."""
+    uses = Counter(results)
+    for place in range(len(code.nodes) - 1, -1, -1):
+        operation, arguments = code.nodes[place]
+        if uses[place] and operation not in KINDS:
+            uses.update(a for a in arguments if isinstance(a, int))
+    return uses

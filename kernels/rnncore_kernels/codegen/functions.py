@@ -1,9 +1,11 @@
-"""The functions of `cells.functions` on values: straight-line code, without tables, branches or library calls.
+"""Functions of cells on values, the exponential ones and those that select: straight-line code without library calls.
 
-All exponentials take apart x = n ln2 + r with an integer n and |r| <= ln2 / 2, so that e^x = 2^n e^r, and
-e^r = 1 + r h(r) with a polynomial h. What is built from them avoids cancellation and overflow:
+`logarithms` and `trigonometry` have the others. All exponentials take apart x = n ln2 + r with an integer n and
+|r| <= ln2 / 2, so that e^x = 2^n e^r, and e^r = 1 + r h(r) with a polynomial h. The functions that are built from them
+avoid cancellation and overflow:
 
     sigmoid(x) = e^r / (e^r + 2^-n)
+    silu(x) = x e^r / (e^r + 2^-n)
     tanh(x) = u / (u + 2), u = e^2x - 1 = 2^n (e^r - 1) - (1 - 2^n)
 
 n is rounded by adding a large number, in whose lowest bits it then stands: W. J. Cody and W. Waite, Software Manual
@@ -34,9 +36,9 @@ class Format:
         bias: what is added to an exponent.
         ln2: numbers whose sum is ln 2; the first has so few bits that its product with n is exact.
         coefficients: of h, from the constant term up, for exp and sigmoid.
-        tanh_coefficients: of h, accurate in e^r - 1.
+        fine_coefficients: of h, accurate in e^r - 1, for tanh and silu.
         exp_range: outside, exp is 0 or infinite.
-        sigmoid_range: below, sigmoid is 0, above, it is 1.
+        sigmoid_range: below, sigmoid and silu are 0, above, sigmoid is 1.
         tanh_limit: from here on, tanh is 1.
         headroom: e^r and 2^-n are scaled by 2^-headroom in sigmoid, so that 2^-n does not overflow.
     """
@@ -45,14 +47,15 @@ class Format:
     bias: int
     ln2: tuple[float, float]
     coefficients: tuple[float, ...]
-    tanh_coefficients: tuple[float, ...]
+    fine_coefficients: tuple[float, ...]
     exp_range: tuple[float, float]
     sigmoid_range: tuple[float, float]
     tanh_limit: float
     headroom: int
 
 
-def _numbers(text: str) -> tuple[float, ...]:
+def numbers(text: str) -> tuple[float, ...]:
+    """Numbers in the notation of `float.hex`, with spaces between."""
     return tuple(float.fromhex(number) for number in text.split())
 
 
@@ -60,15 +63,15 @@ SINGLE = Format(
     mantissa=23,
     bias=127,
     ln2=(float.fromhex("0x1.62e4p-1"), float.fromhex("0x1.7f7d1cf79abcap-20")),
-    coefficients=_numbers("0x1.fffff6p-1 0x1.fffdc6p-2 0x1.555a6cp-3 0x1.573a6cp-5 0x1.0fa82p-7"),
-    tanh_coefficients=_numbers("1 0x1.fffffep-2 0x1.55547ep-3 0x1.555652p-5 0x1.123ce6p-7 0x1.6c16b0p-10"),
+    coefficients=numbers("0x1.fffff6p-1 0x1.fffdc6p-2 0x1.555a6cp-3 0x1.573a6cp-5 0x1.0fa82p-7"),
+    fine_coefficients=numbers("1 0x1.fffffep-2 0x1.55547ep-3 0x1.555652p-5 0x1.123ce6p-7 0x1.6c16b0p-10"),
     exp_range=(-104.0, 89.0),
-    sigmoid_range=(-104.0, 18.0),
+    sigmoid_range=(-109.0, 18.0),
     tanh_limit=10.0,
     headroom=32,
 )
 
-DOUBLE_COEFFICIENTS = _numbers(
+DOUBLE_COEFFICIENTS = numbers(
     "1 0x1.0000000000005p-1 0x1.5555555555530p-3 0x1.5555555552116p-5 0x1.111111111a2c5p-7 0x1.6c16c17f2bf95p-10 "
     "0x1.a01a0170d993bp-13 0x1.a019a6aafd852p-16 0x1.71de8ecf8733fp-19 0x1.28a2860f6293dp-22 0x1.ae639b148ca1ap-26"
 )
@@ -78,9 +81,9 @@ DOUBLE = Format(
     bias=1023,
     ln2=(float.fromhex("0x1.62e42fefa2p-1"), float.fromhex("0x1.9ef35793c7673p-41")),
     coefficients=DOUBLE_COEFFICIENTS,
-    tanh_coefficients=DOUBLE_COEFFICIENTS,
+    fine_coefficients=DOUBLE_COEFFICIENTS,
     exp_range=(-746.0, 710.0),
-    sigmoid_range=(-746.0, 38.0),
+    sigmoid_range=(-752.0, 38.0),
     tanh_limit=20.0,
     headroom=64,
 )
@@ -94,7 +97,7 @@ def exp(x: V) -> V:
     low, high = form.exp_range
     # Two factors 2^a 2^b = 2^n, as 2^n itself may be no normal number: the biases of both are in the lowest bits.
     n, r, bits = _reduced(x.maximum(low).minimum(high), 1, form, 2 * form.bias, form.ln2)
-    power = r.fma(_polynomial(r, form.coefficients), 1)
+    power = r.fma(polynomial(r, form.coefficients), 1)
     if (scaled := power.times_power_of_two(n)) is not None:
         return scaled
     half = x.builder.lshr(bits, x.integers(1))
@@ -103,12 +106,27 @@ def exp(x: V) -> V:
 
 def sigmoid(x: V) -> V:
     """1 / (1 + e**-x)."""
+    power, divisor, _ = _logistic(x, FORMATS[x.dtype].coefficients)
+    return power.quotient(divisor)
+
+
+def silu(x: V) -> V:
+    """x / (1 + e**-x), and its limit -0 for -inf."""
+    power, divisor, bounded = _logistic(x, FORMATS[x.dtype].fine_coefficients)
+    # A factor before the division where sigmoid may be subnormal, else behind it, where the product may be.
+    before = x.compare("<", -1)
+    return (power * bounded.select(before, 1)).quotient(divisor) * x.constant(1).select(before, x)
+
+
+def _logistic(x: V, coefficients: tuple[float, ...]) -> tuple[V, V, V]:
+    """Dividend and divisor of sigmoid, so scaled that neither under- nor overflows, and x limited to its range."""
     form = FORMATS[x.dtype]
     low, high = form.sigmoid_range
-    _, r, bits = _reduced(x.maximum(low).minimum(high), -1, form, form.bias - form.headroom, form.ln2)
+    bounded = x.maximum(low).minimum(high)
+    _, r, bits = _reduced(bounded, -1, form, form.bias - form.headroom, form.ln2)
     scale = 2.0**-form.headroom
-    power = r.fma(_polynomial(r, tuple(c * scale for c in form.coefficients)), scale)
-    return power.quotient(power + _power(x, bits, form))
+    power = r.fma(polynomial(r, tuple(c * scale for c in coefficients)), scale)
+    return power, power + _power(x, bits, form), bounded
 
 
 def tanh(x: V) -> V:
@@ -119,9 +137,20 @@ def tanh(x: V) -> V:
     _, r, bits = _reduced(bounded, 2, form, form.bias, (sum(form.ln2),))
     power = _power(x, bits, form)
     # The products by powers of two make it e^2r - 1; as r is a factor of it and 1 - 2^n is subtracted, -0 stays -0.
-    less_one = r * _polynomial(r, tuple(c * 2.0 ** (k + 1) for k, c in enumerate(form.tanh_coefficients)))
+    less_one = r * polynomial(r, tuple(c * 2.0 ** (k + 1) for k, c in enumerate(form.fine_coefficients)))
     u = power.fma(less_one, -(1 - power))
     return u.quotient(u + 2)
+
+
+def sqrt(x: V) -> V:
+    """The square root, correctly rounded; NaN of negative numbers."""
+    return x.square_root()
+
+
+def absolute(x: V) -> V:
+    """|x|."""
+    mask = (1 << 8 * x.dtype.itemsize - 1) - 1
+    return x.from_bits(x.builder.and_(x.bits(), x.integers(mask)))
 
 
 def relu(x: V) -> V:
@@ -134,15 +163,48 @@ def heaviside(x: V) -> V:
     return where_positive(x, 1)
 
 
+def clamp(x: V, low: float, high: float) -> V:
+    """x limited to [low, high]; NaN stays NaN."""
+    return x.maximum(low).minimum(high)
+
+
+def maximum(a: V | float, b: V | float) -> V:
+    """The greater of a and b, NaN where one is NaN; one of them may be a number."""
+    first, second = _values(a, b)
+    return second.select(second.compare("uno", second), first.maximum(second))
+
+
+def minimum(a: V | float, b: V | float) -> V:
+    """The lesser of a and b, NaN where one is NaN; one of them may be a number."""
+    first, second = _values(a, b)
+    return second.select(second.compare("uno", second), first.minimum(second))
+
+
 def where_positive(x: V, value: V | float) -> V:
     """`value` where x > 0, else 0; NaN where x is NaN."""
     chosen = x.constant(value) if isinstance(value, int | float) else value
     return x.select(x.compare("uno", x), chosen.select(x.compare(">", 0), 0))
 
 
-def clamp(x: V, low: float, high: float) -> V:
-    """x limited to [low, high]; NaN stays NaN."""
-    return x.maximum(low).minimum(high)
+def where_greater(a: V | float, b: V | float, x: V | float, y: V | float) -> V:
+    """x where a > b, else y, also where a or b is NaN; up to three of them may be numbers."""
+    return _where(">", a, b, x, y)
+
+
+def where_greater_equal(a: V | float, b: V | float, x: V | float, y: V | float) -> V:
+    """x where a >= b, else y, also where a or b is NaN; up to three of them may be numbers."""
+    return _where(">=", a, b, x, y)
+
+
+def _where(operator: str, a: V | float, b: V | float, x: V | float, y: V | float) -> V:
+    first, second, chosen, other = _values(a, b, x, y)
+    return chosen.select(first.compare(operator, second), other)
+
+
+def _values(*operands: V | float) -> list[V]:
+    """The operands, at least one of which is a value, all as values of its type."""
+    like = next(o for o in operands if not isinstance(o, int | float))
+    return [like.constant(o) if isinstance(o, int | float) else o for o in operands]
 
 
 def _reduced(x: V, factor: int, form: Format, bias: int, ln2: tuple[float, ...]) -> tuple[V, V, Any]:
@@ -156,7 +218,8 @@ def _reduced(x: V, factor: int, form: Format, bias: int, ln2: tuple[float, ...])
     return n, r, shifted.bits()
 
 
-def _polynomial(r: V, coefficients: tuple[float, ...]) -> V:
+def polynomial(r: V, coefficients: tuple[float, ...]) -> V:
+    """The sum of coefficients, from the constant term up, times powers of r."""
     result = r.constant(coefficients[-1])
     for coefficient in coefficients[-2::-1]:
         result = result.fma(r, coefficient)

@@ -6,14 +6,17 @@ Importing it loads no compiler; its probe compiles a kernel where none is kept t
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ..contract import Probe
+from ..contract import Compilation, Limits, Probe
 from ..host import processor_name
 
 if TYPE_CHECKING:
+    from ..program.program import Program
     from .engine import NumbaEngine
 
+on_gpu = False
 
 NUMBA = ((0, 63), (0, 69))
 """The versions of Numba that were tried, from and below; those of pyproject.toml."""
@@ -56,4 +59,28 @@ def make_engine(num_threads: int | None) -> NumbaEngine:
     return NumbaEngine(num_threads)
 
 
-__all__ = ["make_engine", "probe"]
+def describe() -> dict[str, str]:
+    """See `contract.EngineModule`: the vectors that code is compiled for, NUMBA_CPU_NAME and the like included."""
+    from .target import host_target
+
+    target = host_target()
+    vectors = f"{target.registers} registers of {8 * target.vector_bytes} bits{', fma' if target.fma else ''}"
+    return {"instruction_set": f"{target.cpu}: {vectors}"}
+
+
+def limits(dtype: str, num_threads: int, read_bytes: int, gemm_size: int) -> Limits:
+    """See `contract.EngineModule`: multiply-adds in registers, and reading."""
+    from . import peak
+
+    fma, bandwidth = peak.fma_peak(dtype, num_threads), peak.read_bandwidth(read_bytes, num_threads)
+    return Limits(fma=float(fma), bandwidth=float(bandwidth))
+
+
+def warm_up(programs: Mapping[str, Program], dtypes: Sequence[str], training: bool) -> Iterator[Compilation]:
+    """See `contract.EngineModule`."""
+    from .compilations import compilations
+
+    return compilations(programs, dtypes, training)
+
+
+__all__ = ["describe", "limits", "make_engine", "on_gpu", "probe", "warm_up"]

@@ -11,13 +11,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..cells import Cell
-from ..contract import BackwardRun, Engine, LayerGradients, LayerWeights, Run
+from ..contract import BackwardRun, Engine, LayerGradients, LayerWeights, Run, Sizes
 from ..cores import usable_cores
+from ..program.program import Program
+from . import openmp
 from .division import MIN_FLOPS, ROWS_BYTES
 from .jobs import Job, Residuals, StepJob, backward_job, forward_job
-from .layer import make_layer
-from .memory import words_address
+from .layer import layer_sizes
 from .packed import CpuPacked, pack
 from .plan import forward_division, impl
 from .thread_limit import ThreadLimit
@@ -50,11 +50,11 @@ class NumbaEngine(Engine[CpuPacked, Residuals]):
     def __init__(self, num_threads: int | None = None) -> None:
         self._asked = asked_threads(num_threads)
 
-    def pack(self, cell: Cell, weights: LayerWeights, *, copy: bool, backward: bool) -> CpuPacked:
-        return pack(cell, weights, backward=backward, threads=LIMIT.threads(self._most_threads()))
+    def pack(self, program: Program, sizes: Sizes, weights: LayerWeights, *, copy: bool, backward: bool) -> CpuPacked:
+        return pack(program, sizes, weights, backward=backward, threads=LIMIT.threads(self._most_threads()))
 
-    def impl(self, cell: Cell, weights: LayerWeights, steps: int, batch: int, *, training: bool) -> str:
-        layer = make_layer(cell, weights.weight_hh.dtype, weights.weight_hh.shape[1], weights.weight_ih.shape[1])
+    def impl(self, program: Program, sizes: Sizes, steps: int, batch: int, *, training: bool) -> str:
+        layer = layer_sizes(program, sizes.dtype, sizes.hidden, sizes.inputs)
         return impl(layer, steps, batch, self._most_threads(), training=training)
 
     def infer(self, runs: Sequence[_Run]) -> None:
@@ -62,7 +62,9 @@ class NumbaEngine(Engine[CpuPacked, Residuals]):
 
     def stepper(self, packed: CpuPacked, batch: int) -> StepJob | None:
         several = forward_division(packed.layer, 1, batch, self._most_threads())[0].threads > 1
-        return None if several or batch > MAX_STEP_ROWS else StepJob(packed, batch)
+        program = packed.layer.program
+        simple = not several and batch <= MAX_STEP_ROWS and not program.row_inputs + program.unit_inputs
+        return StepJob(packed, batch) if simple else None
 
     def forward(self, runs: Sequence[_Run]) -> list[Residuals]:
         return self._run("forward", partial(forward_job, keep=True), runs)
@@ -71,8 +73,10 @@ class NumbaEngine(Engine[CpuPacked, Residuals]):
         return self._run("backward", backward_job, runs)
 
     def _most_threads(self) -> int:
-        """Threads that a call may use now: one per core at most."""
-        return 1 if self._asked == 1 else min(self._asked, usable_cores())
+        """Threads that a call may use now: one per core at most, and no more than PyTorch where its team is used."""
+        if self._asked == 1:
+            return 1
+        return min(self._asked, usable_cores(), openmp.most_threads() or self._asked)
 
     def _run(self, kernel: str, make: Callable[[_AnyRun, int], Job], runs: Sequence[_AnyRun]) -> list[Any]:
         """Make jobs of as many threads as pay now, run them, and return their results.
@@ -80,14 +84,13 @@ class NumbaEngine(Engine[CpuPacked, Residuals]):
         If another call has the pool, this one makes do with its own thread: the results are the same.
         """
         layer = runs[0].packed.layer
-        library = layer.forward_kernels if kernel == "forward" else layer.backward_kernels
-        code, compute = library.addresses[kernel], library.functions[kernel]
         flops, batch = _work(runs)
         # One small run has one thread: to ask for the cores would take a tenth of its time.
         most = self._most_threads() if flops >= MIN_FLOPS or len(runs) > 1 else 1
         available = LIMIT.threads(most)
         at_once = len(runs) if layer.recurrent_bytes <= ROWS_BYTES or batch >= TOGETHER_ROWS else 1
         jobs = [make(run, max(1, available // at_once)) for run in runs]
+        code, compute = layer.kernel(kernel, tiles=jobs[0].template.tiles)
         if flops >= LONG_FLOPS and threading.current_thread() is threading.main_thread():
             run_batch: Callable[[Sequence[Job]], bool] = partial(_run_interruptibly, code, watch=most > 1)
         elif available > 1:
@@ -100,8 +103,8 @@ class NumbaEngine(Engine[CpuPacked, Residuals]):
                 for index, job in enumerate(together):
                     if job.threads > 1:
                         job = together[index] = make(runs[first + index], 1)
-                    compute(words_address(job.words), 0)
-            results += [job.result for job in together]
+                    compute(job.call.address, 0)
+            results += [job.finish() for job in together]
             first += len(together)
         return results
 
@@ -126,7 +129,7 @@ def _batches(jobs: Sequence[Job], available: int) -> Iterator[list[Job]]:
 
 
 def _tasks(code: int, jobs: Sequence[Job]) -> list[tuple[int, int, int]]:
-    return [(code, words_address(job.words), thread) for job in jobs for thread in range(job.threads)]
+    return [(code, job.call.address, thread) for job in jobs for thread in range(job.threads)]
 
 
 def _run_at_once(code: int, jobs: Sequence[Job]) -> bool:
@@ -138,11 +141,7 @@ def _run_at_once(code: int, jobs: Sequence[Job]) -> bool:
 
 def _run_interruptibly(code: int, jobs: Sequence[Job], *, watch: bool) -> bool:
     """The same on the pool alone, while this thread waits for it and for signals."""
-
-    def cancel() -> None:
-        for job in jobs:
-            job.cancel()
-
+    cancel = [job.cancel for job in jobs]
     return _note(jobs, POOL.try_run(_tasks(code, jobs), watch=watch, cancel=cancel, keep=jobs))
 
 
@@ -167,6 +166,6 @@ def _run_alone(compute: Callable[[int, int], None], jobs: Sequence[Job]) -> bool
     """Run jobs on this thread, though others might help, and learn how much of a core it gets."""
     start, before = time.perf_counter(), time.thread_time()
     for job in jobs:
-        compute(words_address(job.words), 0)
+        compute(job.call.address, 0)
     LIMIT.note(1, time.perf_counter() - start, time.thread_time() - before)
     return True

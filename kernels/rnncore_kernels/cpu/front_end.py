@@ -21,7 +21,7 @@ from numba.core.cpu import CPUContext
 from numba.core.typing import builtins, templates
 from numba.core.typing.context import BaseContext
 
-from .code.emitted import BUILTINS, Native
+from .code.emitted import BUILTINS, Native, Structure, field, numba_types, set_field
 from .code.ir import BYTE, I64, Definition
 
 FLAGS = {
@@ -65,6 +65,15 @@ class _Types(BaseContext):  # type: ignore[misc]
         native = BUILTINS.get(val) if callable(val) else None
         return native or super().resolve_value_type(val)
 
+    def resolve_getattr(self, typ: Any, attr: str) -> Any:
+        if isinstance(typ, Structure):
+            return types.int64 if attr in typ.fields else None
+        return super().resolve_getattr(typ, attr)
+
+    def resolve_setattr(self, target: Any, attr: str, value: Any) -> Any:
+        fits = isinstance(target, Structure) and attr in target.fields
+        return types.void(target, types.int64) if fits else super().resolve_setattr(target, attr, value)
+
     def resolve_function_type(self, func: Any, args: Any, kws: Any) -> Any:
         if kws:
             return super().resolve_function_type(func, args, kws)
@@ -86,6 +95,19 @@ class _Instructions(CPUContext):  # type: ignore[misc]
 
     def post_lowering(self, mod: Any, library: Any) -> None:
         """Nothing of Numba's runtime is needed."""
+
+    def get_getattr(self, typ: Any, attr: str) -> Any:
+        return field if isinstance(typ, Structure) else super().get_getattr(typ, attr)
+
+    def get_setattr(self, attr: str, sig: Any) -> Any:
+        kind = sig.args[0]
+        if not isinstance(kind, Structure):
+            return super().get_setattr(attr, sig)
+        return lambda builder, values: set_field(self, builder, kind, attr, values)
+
+    def cast(self, builder: Any, val: Any, fromty: Any, toty: Any) -> Any:
+        """An address of a structure may be taken for one of its beginning, or for an integer."""
+        return val if isinstance(fromty, Structure) else super().cast(builder, val, fromty, toty)
 
     def get_function(self, fn: Any, sig: Any, _firstcall: bool = True) -> Any:
         if isinstance(fn, Native) and fn not in self._known:
@@ -112,8 +134,7 @@ def compile_python(definition: Definition) -> tuple[str, ...]:
     flags = Flags()
     for option, setting in FLAGS.items():
         setattr(flags, option, setting)
-    result = types.int64 if definition.returns else types.void
-    arguments = (types.int64,) * definition.arity
+    arguments, result = numba_types(definition)
     # What a function calls comes after it: the linker drops a function that nobody has called yet.
     texts: list[str] = []
     with global_compiler_lock:

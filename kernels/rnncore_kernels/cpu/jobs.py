@@ -1,4 +1,4 @@
-"""From a run to the words that its kernel is called with, and the memory that these refer to."""
+"""From a run to the arguments of its kernel, and the memory that these refer to."""
 
 from __future__ import annotations
 
@@ -7,51 +7,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..contract import Array, BackwardRun, LayerGradients, LayerWeights, Rows, Run
+from ..contract import Array, BackwardRun, Inputs, Rows, Run
+from .arguments import ForwardArguments, RunArguments, SomeArguments
 from .fields.balance import AWAKE, PART_WORDS
-from .fields.run import (
-    BF16_ROWS,
-    BIAS,
-    BLOCKS,
-    CANCEL,
-    GRAD_B_HH,
-    GRAD_B_IH,
-    GRAD_OUT,
-    GRAD_OUT_ROW,
-    GRAD_OUT_STEP,
-    GRAD_W_HH,
-    GRAD_W_IH,
-    GRAD_X,
-    GRAD_X_ROW,
-    GRAD_X_STEP,
-    KEPT,
-    LAST,
-    LAST_ROW,
-    OPERANDS,
-    ORDER,
-    OUT,
-    OUT_ROW,
-    OUT_STEP,
-    REVERSE,
-    SIZES,
-    STATE_ARRAYS,
-    TURN,
-    W_H,
-    W_H_BACK,
-    W_H_BACK_BF16,
-    W_H_BF16,
-    W_X,
-    W_X_BACK,
-    W_X_BACK_BF16,
-    W_X_BF16,
-    X_ROW,
-    X_STEP,
-    X,
-)
 from .memory import Words, address, make_words, words_address
-from .packed import CpuPacked, bf16_weights
+from .packed import CpuPacked, weights_in_parts
 from .plan import Template, backward_template, forward_template
-from .recycling import empty, take
+from .recycling import take
+from .tables import Table
+from .targets import Targets, input_table
 
 
 class Residuals(NamedTuple):
@@ -59,37 +23,35 @@ class Residuals(NamedTuple):
 
     Attributes:
         x: (T, B, I), the caller's.
-        rows, reverse: as in `Run`.
+        inputs, rows, reverse: as in `Run`.
         total: rows of all steps together.
-        memory: the states before each step and after the last, what later stages multiplied W_hh with, and what the
-            stages kept, at `operands` and `kept` bytes.
+        memory: the states before each step and after the last, operands, and what else the forward pass kept.
     """
 
     x: Array
+    inputs: Inputs
     rows: Rows
     reverse: bool
     total: int
     memory: Array
-    operands: int
-    kept: int
 
 
 class Job(NamedTuple):
     """A run, ready for its kernel.
 
     Attributes:
-        words: what the kernel is called with.
-        template: what they were made from.
+        call: what the kernel is called with.
+        template: what it was made from.
         memory: of the call's own.
-        others: what else the words refer to.
-        result: what the caller gets of it.
+        others: what else its arguments refer to.
+        finish: makes what the caller gets of it, when the kernel has run.
     """
 
-    words: Words
-    template: Template
+    call: RunArguments
+    template: Template[Any]
     memory: Array
     others: Any
-    result: Any
+    finish: Any
 
     @property
     def threads(self) -> int:
@@ -105,135 +67,131 @@ class Job(NamedTuple):
         memoryview(balance).cast("B")[:] = self.memory.data[parts : parts + 8 * len(balance)]
         return sum(balance[AWAKE::PART_WORDS])
 
-    def cancel(self) -> None:
-        """Have the kernel return soon, whatever it has computed."""
-        self.words[CANCEL] = 1
+    @property
+    def cancel(self) -> int:
+        """Address of the word that is not 0 to have the kernel return soon, whatever it has computed."""
+        return self.call.address + 8 * self.call.names.index("cancel")
 
 
 def forward_job(run: Run[CpuPacked], threads: int, *, keep: bool) -> Job:
     """The job of `Engine.infer`, or with `keep` of `Engine.forward`, whose result is Residuals."""
-    packed, x, state, output, last, rows, reverse = run
+    packed, x, state, output, last, rows, reverse, inputs = run
     layer = packed.layer
     steps, batch, _ = x.shape
     count, most = _count(rows, steps, batch) if keep else (-1, 0)
     template = forward_template(layer, steps, batch, count, most, threads)
-    words, memory = _begin(template)
+    call, memory = _begin(template)
     residuals = None
     if keep:
-        size, operands, kept = template.residuals
-        residuals = Residuals(x, rows, reverse, count, take(size), operands, kept)
-        _set_residuals(words, residuals)
-    words[REVERSE] = int(reverse)
+        residuals = Residuals(x, inputs, rows, reverse, count, take(template.history))
+        call.history = address(residuals.memory)
+    call.reverse = int(reverse)
     if steps == 1:
-        words[TURN] = next(packed.turns)
-    words[W_X], words[W_H], words[BIAS] = packed.w_x, packed.w_h, packed.bias
-    bf16 = None
-    if words[BF16_ROWS]:
-        bf16 = bf16_weights(packed, threads)
-        words[W_X_BF16], words[W_H_BF16] = bf16.w_x, bf16.w_h
-    arrays = _set_inputs(words, x, rows, state)
+        call.turn = next(packed.turns)
+    others = _set_weights(call, packed, template, threads), *_set_arrays(call, x, rows, state, inputs)
     if output is not None:
-        words[OUT], (words[OUT_STEP], words[OUT_ROW], _) = address(output), output.strides
+        call.out, (call.out_step, call.out_row, _) = address(output), output.strides
     if last is not None:
-        words[LAST], words[LAST_ROW] = address(last), last.strides[0]
-    return Job(words, template, memory, (arrays, run, bf16), residuals)
+        call.last, call.last_row = address(last), last.strides[0]
+    return Job(call, template, memory, (others, run), lambda: residuals)
 
 
 class StepJob:
-    """Steps of inference on one thread, see `contract.Stepper`: words and memory stay from one to the next."""
+    """Steps of inference on one thread, see `contract.Stepper`: arguments and memory stay from one to the next."""
 
     def __init__(self, packed: CpuPacked, batch: int) -> None:
         self._packed, self._batch = packed, batch
-        self._kernel = packed.layer.forward_kernels.functions["forward"]
         # A step takes one out and puts it back; one that was interrupted does not.
         self._ready = [self._make()]
+        _, self._kernel = packed.layer.kernel("forward", tiles=self._ready[0][3].template.tiles)
 
     def __call__(self, x: Array, state: Sequence[Array], output: Array) -> None:
         try:
             job = self._ready.pop()
         except IndexError:
             job = self._make()
-        words, words_at, states, _ = job
-        words[X], words[OUT] = address(x), address(output)
+        call, at, states, _ = job
+        call.x, call.out = address(x), address(output)
         for index, array in enumerate(state):
             states[index] = address(array)
-        words[TURN] += 1
-        self._kernel(words_at, 0)
+        call.turn += 1
+        self._kernel(at, 0)
         self._ready.append(job)
 
-    def _make(self) -> tuple[Words, int, Words, Job]:
-        """The words of a step, their address, those of its states, and what they refer to."""
+    def _make(self) -> tuple[ForwardArguments, int, Words, Job]:
+        """The arguments of a step, their address, the addresses of its states, and what they refer to."""
         layer, batch, dtype = self._packed.layer, self._batch, self._packed.layer.shape.dtype
-        x, output = (np.empty((1, batch, width), dtype) for width in (layer.inputs, layer.hidden))
-        state = tuple(np.empty((batch, layer.hidden), dtype) for _ in range(layer.program.states))
+        widths = [layer.width(width) for width in layer.program.states]
+        x, output = (np.empty((1, batch, width), dtype) for width in (layer.inputs, widths[0]))
+        state = tuple(np.empty((batch, width), dtype) for width in widths)
         job = forward_job(Run(self._packed, x, state, output, None, Rows(), False), 1, keep=False)
-        return job.words, words_address(job.words), job.others[0], job
+        call, (others, _) = job.call, job.others
+        assert isinstance(call, ForwardArguments)
+        return call, call.address, others[1], job
 
 
 def backward_job(run: BackwardRun[CpuPacked, Residuals], threads: int) -> Job:
     """The job of `Engine.backward`, whose result is LayerGradients."""
-    packed, residuals, grad_output, grad_state = run
-    layer = packed.layer
-    x, rows, reverse, count = residuals[:4]
+    packed, residuals, grad_output, grad_state, needs = run
+    x, inputs, rows, reverse, count, history = residuals
     steps, batch, _ = x.shape
-    gradients = _empty_gradients(packed, x, rows)
-    template = backward_template(layer, steps, batch, count, _count(rows, steps, batch)[1], threads)
-    words, memory = _begin(template)
-    _set_residuals(words, residuals)
-    words[REVERSE] = int(reverse)
-    arrays = _set_inputs(words, x, rows, grad_state)
+    template = backward_template(packed.layer, steps, batch, count, _count(rows, steps, batch)[1], threads)
+    call, memory = _begin(template)
+    call.history, call.reverse = address(history), int(reverse)
+    others = _set_weights(call, packed, template, threads), *_set_arrays(call, x, rows, grad_state, inputs)
     if grad_output is not None:
-        words[GRAD_OUT], (words[GRAD_OUT_STEP], words[GRAD_OUT_ROW], _) = address(grad_output), grad_output.strides
-    words[W_H_BACK], words[W_X_BACK] = packed.w_h_back, packed.w_x_back
-    bf16 = None
-    if words[BF16_ROWS]:
-        bf16 = bf16_weights(packed, threads)
-        words[W_H_BACK_BF16], words[W_X_BACK_BF16] = bf16.w_h_back, bf16.w_x_back
-    words[GRAD_X], (words[GRAD_X_STEP], words[GRAD_X_ROW], _) = address(gradients.x), gradients.x.strides
-    for place, array in zip((GRAD_W_IH, GRAD_W_HH, GRAD_B_IH, GRAD_B_HH), gradients.weights, strict=True):
-        words[place] = 0 if array is None else address(array)
-    return Job(words, template, memory, (arrays, run, bf16), gradients)
+        call.grad_out, (call.grad_out_step, call.grad_out_row, _) = address(grad_output), grad_output.strides
+    targets = Targets(packed, x, inputs, rows)
+    if needs.x:
+        call.grad_x, (call.grad_x_step, call.grad_x_row, _) = address(targets.gradients.x), targets.gradients.x.strides
+    if needs.weights:
+        call.matrices = targets.matrices
+    call.grad_inputs = targets.inputs.address
+    call.sums, call.sum_table = targets.sums.count, targets.sums.address
+    return Job(call, template, memory, (others, run, targets), targets.finish)
 
 
-def _begin(template: Template) -> tuple[Words, Array]:
-    """The words of a call so far, and its memory."""
+def _begin(template: Template[SomeArguments]) -> tuple[SomeArguments, Array]:
+    """The arguments of a call so far, and its memory."""
     memory = take(template.size)
     start = address(memory)
-    words = template.words[:]
-    for place in template.local:
-        words[place] += start
+    call = template.call.copy()
+    for name, offset in template.local:
+        setattr(call, name, start + offset)
     if template.threads > 1:
         first, size = template.barriers
         memory[first : first + size] = 0
         first = template.parts
         # NumPy would release the GIL for a long copy, and another call may be writing there.
         memory.data[first : first + 8 * len(template.balance)] = memoryview(template.balance).cast("B")
-    return words, memory
+    return call, memory
 
 
-def _set_residuals(words: Words, residuals: Residuals) -> None:
-    start = address(residuals.memory)
-    words[BLOCKS], words[OPERANDS], words[KEPT] = start, start + residuals.operands, start + residuals.kept
+def _set_weights(call: RunArguments, packed: CpuPacked, template: Template[Any], threads: int) -> Array | None:
+    """Returns what the arguments refer to."""
+    call.packed = call.weights = packed.address
+    if not template.tiles:
+        return None
+    weights = weights_in_parts(packed, threads)
+    call.weights = address(weights)
+    return weights
 
 
-def _set_inputs(words: Words, x: Array, rows: Rows, state: Sequence[Array]) -> Words:
-    words[X], (words[X_STEP], words[X_ROW], _) = address(x), x.strides
+def _set_arrays(
+    call: RunArguments, x: Array, rows: Rows, state: Sequence[Array], inputs: Inputs
+) -> tuple[Words, Table | None]:
+    """Returns what the arguments refer to, first the addresses of the states."""
+    call.x, (call.x_step, call.x_row, _) = address(x), x.strides
     if rows.batch_sizes is not None:
-        words[ORDER] = 0 if rows.order is None else address(rows.order)
-        words[SIZES] = address(rows.batch_sizes)
+        call.order = 0 if rows.order is None else address(rows.order)
+        call.sizes = address(rows.batch_sizes)
     arrays = make_words([address(s) for s in state])
-    words[STATE_ARRAYS] = words_address(arrays)
-    return arrays
-
-
-def _empty_gradients(packed: CpuPacked, x: Array, rows: Rows) -> LayerGradients:
-    layer = packed.layer
-    gates, dtype = layer.program.gates * layer.hidden, layer.shape.dtype
-    grad_x = empty(x.shape, dtype) if rows.batch_sizes is None else np.zeros(x.shape, dtype)
-    make = empty if x.shape[0] * x.shape[1] else np.zeros
-    bias = [make((gates,), dtype) if packed.has_bias else None for _ in range(2)]
-    weights = LayerWeights(make((gates, layer.inputs), dtype), make((gates, layer.hidden), dtype), *bias)
-    return LayerGradients(grad_x, weights)
+    call.state_arrays = words_address(arrays)
+    if not call.extra_inputs:
+        return arrays, None
+    table = input_table(inputs)
+    call.input_table = table.address
+    return arrays, table
 
 
 def _count(rows: Rows, steps: int, batch: int) -> tuple[int, int]:

@@ -1,132 +1,241 @@
-"""The sizes of a layer that follow from its cell, hidden and input size: the same for all layers alike."""
+"""The sizes of a layer that follow from its program, hidden and input size: the same for all layers alike."""
 
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
 import numpy as np
 
-from ..cells import Cell
-from ..codegen.program import Program, make_program
+from ..program.program import Phase, Place, Program, units_of
 from . import kernels
-from .fields.bf16x3 import BLOCK_BYTES
-from .fields.bf16x3 import column_bytes as bf16_column_bytes
-from .fields.stage import (
-    BACKWARD,
-    CARRY_IN,
-    CARRY_OUT,
-    COLUMN,
-    COLUMNS,
-    FORWARD,
-    GATES,
-    GATES_BEFORE,
-    GRADS_IN,
-    GRADS_OUT,
-    H_GATES,
-    SPLIT,
-    STAGE_WORDS,
-    X_GATES,
-)
-from .memory import Words, make_words, spread, words_address
+from .fields.bf16x3 import column_bytes
+from .memory import round_up, spread
 from .shape import Shape
-from .toolchain import Library
+from .toolchain import Kernel, Library
+from .values import backward_values, forward_values, parameter_values, saved_values, second_blocks
+
+CARRIERS = frozenset({"carried", "new", "operand"})
+"""Kinds of values that an earlier phase of the step writes."""
 
 
-class Layer:
-    """Sizes of a layer, in bytes where they end in `_bytes`, and the words of its cell's stages.
+@dataclass(frozen=True)
+class PhaseSizes:
+    """A phase of the forward pass, and its columns: x parts, then the product's blocks, the fused ones first.
 
     Attributes:
-        shape, program, hidden, inputs: what the layer is.
+        phase: of the program.
+        x: gates of the columns that x fills, among those with input weights.
+        blocks: blocks of the product.
+        width, units: units of the phase, in elements and in vectors.
+        depth, depth_units: the same of what the product multiplies; 0 without one.
+        groups: groups of units that share a tile.
+        first_column: its first column among those of all phases.
+        place: offset of its columns in a row of cotangents.
+        projected: offset in a row of the input projection of all phases.
+    """
+
+    phase: Phase
+    x: tuple[int, ...]
+    blocks: tuple[int, ...]
+    width: int
+    units: int
+    depth: int
+    depth_units: int
+    groups: int
+    first_column: int
+    place: int
+    projected: int
+
+    @property
+    def split(self) -> int:
+        """Number of columns that are x parts alone."""
+        return len(self.phase.x)
+
+    @property
+    def columns(self) -> int:
+        """Number of columns."""
+        return self.split + len(self.blocks)
+
+
+class LayerSizes:
+    """Sizes of a layer, in bytes where they end in `_bytes`, and where its values are.
+
+    Attributes:
+        shape, program, hidden, inputs: the layer.
+        lanes: elements of a vector.
         units: vectors of hidden units.
-        row_bytes: of a row of `units` vectors.
         groups: groups of hidden units that threads can divide in the forward pass.
         back_groups: the same in the backward pass.
-        carries: values that stages pass on, beside operands; `carried` with these.
-        sizes: bytes of the packed W_ih, W_hh, bias, and for the backward pass W_hh and W_ih.
-        bf16_sizes: bytes of W_ih, W_hh, and for the backward pass W_hh and W_ih, in three parts, see `code.bf16x3`.
+        phases: of the forward pass.
+        meets: of each phase, whether threads that share rows meet before it.
+        weights, recurrent_weights: numbers of these.
+        packed: offsets of packed weights, and of unit parameters and scalars.
+        most_rows: most units of a phase, with what fills their last vector.
+        columns: offset of each column of the program in a row of cotangents.
+        second_blocks: blocks of gates that have another block.
+        has_sums: whether there are columns whose sums are gradients.
+        forward_values, backward_values: numbers of the values of a pass.
         forward_kernels: `pack` and `forward`.
-        infer_table, keep_table: addresses of the words of the stages, see `fields.stage`.
     """
 
     def __init__(self, shape: Shape, program: Program, hidden: int, inputs: int) -> None:
         self.shape, self.program, self.hidden, self.inputs = shape, program, hidden, inputs
-        vector, stages = shape.vector_bytes, program.stages
-        self.units = -(-hidden // shape.lanes)
-        self.row_bytes = row = self.units * vector
-        most_units = [max(1, shape.columns // len(stage.gates)) for stage in stages]
-        self.groups = min(-(-self.units // most) for most in most_units)
+        self.lanes = shape.lanes
+        self.units = self.vectors(hidden)
+        self.phases = self._phases()
+        self.meets = _meets(self.phases)
+        products = [phase for phase in self.phases if phase.columns and phase.units == self.units]
+        self.groups = min(phase.groups for phase in products or self.phases)
         self.back_groups = -(-self.units // shape.columns)
-        self.columns_bytes = program.columns * row
-        self.kept_row = spread(program.kept * row)
-        self.pre_row = spread(self.columns_bytes)
-        self.later_stages = len(stages) - 1
-        self.carries = sum(stage.inputs - 1 for stage in stages[1:])
-        self.carried = sum(stage.inputs for stage in stages[1:])
-        widest = max(stage.columns * most for stage, most in zip(stages, most_units, strict=True))
-        self.pre_vectors = max(widest, 4 * max(stage.columns for stage in stages))
-        gate_row = program.gates * row
-        depth = program.gates * self.units * shape.lanes
-        inputs_row = -(-inputs // shape.lanes) * vector
-        self.sizes = (gate_row * inputs, gate_row * hidden, self.columns_bytes, depth * row, depth * inputs_row)
-        self.bf16_sizes = self._bf16_sizes()
-        self.weights = program.gates * hidden * (hidden + inputs)
-        self.recurrent_weights = program.gates * hidden * hidden
+        self.recurrent_weights = sum(len(phase.blocks) * phase.width * phase.depth for phase in self.phases)
+        self.weights = self.recurrent_weights + sum(len(phase.x) * phase.width for phase in self.phases) * inputs
         self.recurrent_bytes = self.recurrent_weights * shape.itemsize
-        self.infer_table, self.keep_table, self._memory = _tables(shape, program)
+        self.projected_bytes = sum(self._columns_bytes(phase) for phase in self.phases if phase.x)
+        self.pre_vectors = max(1, *(phase.columns * -(-phase.units // phase.groups) for phase in self.phases))
+        self.most_rows = max(phase.units for phase in self.phases) * self.lanes
+        self.columns, row = self._column_places()
+        self.second_blocks = second_blocks(program)
+        self.has_sums = any(column.kind not in ("gate", "projection") for column in program.columns)
+        self.columns_bytes = row
+        self.pre_row = spread(row)
+        self.saved_places, row = self._saved_places()
+        self.kept_row = spread(row)
+        self.packed = Packing(self, tiles=False)
+        self.forward_values, self.backward_values = forward_values(program), backward_values(program)
         self.forward_kernels = kernels.forward_kernels(shape)
 
-    def _bf16_sizes(self) -> tuple[int, int, int, int]:
-        lanes, gates = self.shape.lanes, self.program.gates
-        # Each stage's gates begin with a block of their own.
-        back = bf16_column_bytes(gates * self.units * lanes) + len(self.program.stages) * BLOCK_BYTES
-        of_x, of_h = (gates * self.units * bf16_column_bytes(depth) for depth in (self.inputs, self.hidden))
-        return of_x, of_h, back * self.units, back * -(-self.inputs // lanes)
+    def width(self, width: int) -> int:
+        """Units of a width of the program."""
+        return units_of(width, self.hidden)
+
+    def vectors(self, units: int) -> int:
+        """Vectors that so many units fill."""
+        return -(-units // self.lanes)
+
+    def row_bytes(self, width: int) -> int:
+        """Bytes of a row of values of a width of the program."""
+        return self.vectors(self.width(width)) * self.shape.vector_bytes
 
     @functools.cached_property
     def backward_kernels(self) -> Library:
         """`pack_back` and `backward`."""
         return kernels.backward_kernels(self.shape)
 
+    def kernel(self, name: str, *, tiles: bool) -> tuple[int, Kernel]:
+        """The kernel "forward" or "backward", on tile registers or not: its address, and a function that calls it."""
+        if tiles:
+            name, forward = f"{name}_tiles", name == "forward"
+            library = (kernels.forward_tile_kernels if forward else kernels.backward_tile_kernels)(self.shape)
+        else:
+            library = self.forward_kernels if name == "forward" else self.backward_kernels
+        return library.addresses[name], library.functions[name]
+
+    @functools.cached_property
+    def tiles_packed(self) -> Packing:
+        """Offsets of weights for tile registers."""
+        return Packing(self, tiles=True)
+
+    def _phases(self) -> tuple[PhaseSizes, ...]:
+        program, made = self.program, list[PhaseSizes]()
+        first = place = projected = 0
+        for phase in program.forward.phases:
+            product = None if phase.product is None else program.products[phase.product]
+            blocks = () if product is None else product.blocks
+            fused = [x for b in blocks if (x := program.blocks[b].x) is not None]
+            width, depth = self.width(phase.width), 0 if product is None else self.width(product.operand_width)
+            units, widest = self.vectors(width), max(1, len(phase.x) + len(fused), len(blocks))
+            groups = -(-units // max(1, self.shape.columns // widest))
+            sizes = PhaseSizes(
+                phase, (*phase.x, *fused), blocks, width, units, depth, self.vectors(depth), groups, first, place,
+                projected,
+            )  # fmt: skip
+            made.append(sizes)
+            first += sizes.columns
+            place += self._columns_bytes(sizes)
+            projected += self._columns_bytes(sizes) if sizes.x else 0
+        return tuple(made)
+
+    def _columns_bytes(self, phase: PhaseSizes) -> int:
+        return phase.columns * phase.units * self.shape.vector_bytes
+
+    def _column_places(self) -> tuple[list[int], int]:
+        """The offset of each column of the program in a row of cotangents, and the size of a row."""
+        places, row = dict[int, int](), 0
+        numbers = {(c.x, c.block): n for n, c in enumerate(self.program.columns) if c.kind in ("gate", "projection")}
+        for phase in self.phases:
+            blocks = [(self.program.blocks[b].x, b) for b in phase.blocks]
+            for key in [*((x, None) for x in phase.phase.x), *blocks]:
+                places[numbers[key]] = row
+                row += phase.units * self.shape.vector_bytes
+        for number, column in enumerate(self.program.columns):
+            if number not in places:
+                places[number] = row
+                row += self.row_bytes(column.width)
+        return [places[number] for number in range(len(self.program.columns))], row
+
+    def _saved_places(self) -> tuple[dict[Place, int], int]:
+        """Offsets of saved values and totals in a row of what is kept for the backward pass, and the size of a row."""
+        places, row = dict[Place, int](), 0
+        for kind, number in saved_values(self.program):
+            places[kind, number] = row
+            row += self.shape.itemsize if kind == "total" else self.row_bytes(self.program.saved[number])
+        return places, -(-row // self.shape.vector_bytes) * self.shape.vector_bytes
+
+
+class Packing:
+    """Where packed weights are, as offsets, and their size without and with those of the backward pass.
+
+    Attributes:
+        w_x, w_h, bias, w_h_back, w_x_back: of each phase.
+        values: of unit parameters and numbers.
+        size, back_size: of all, in bytes.
+    """
+
+    def __init__(self, layer: LayerSizes, *, tiles: bool) -> None:
+        shape, program = layer.shape, layer.program
+        vector, lanes = shape.vector_bytes, shape.lanes
+        x_vectors = layer.vectors(layer.inputs)
+
+        def matrix(columns: int, depth: int) -> int:
+            return columns * (column_bytes(depth) if tiles else vector * depth)
+
+        sizes: list[int] = []
+        for phase in layer.phases:
+            sizes += [
+                matrix(len(phase.x) * phase.units, layer.inputs),
+                matrix(len(phase.blocks) * phase.units, phase.depth),
+                0 if tiles else phase.columns * phase.units * vector,
+            ]
+        places = [] if tiles else parameter_values(program)
+        sizes += [layer.units * vector if kind == "unit" else vector for kind, _ in places]
+        forward = len(sizes)
+        for phase in layer.phases:
+            depth = phase.units * lanes
+            sizes += [matrix(phase.depth_units, len(phase.blocks) * depth), matrix(x_vectors, len(phase.x) * depth)]
+        offsets = list(accumulate(map(round_up, sizes), initial=0))
+        count = len(layer.phases)
+        self.w_x, self.w_h, self.bias = (offsets[k : 3 * count : 3] for k in range(3))
+        self.w_h_back, self.w_x_back = (offsets[forward + k : -1 : 2] for k in range(2))
+        self.values = dict(zip(places, offsets[3 * count :], strict=False))
+        self.size, self.back_size = offsets[forward], offsets[-1]
+
+
+def _meets(phases: tuple[PhaseSizes, ...]) -> list[bool]:
+    """Whether threads meet before each phase: also where it reads what others wrote, whose groups are others."""
+    meets: list[bool] = []
+    written: dict[Place, int] = {}
+    for number, sizes in enumerate(phases):
+        writers = [written[place] for place in sizes.phase.code.reads() if place[0] in CARRIERS and place in written]
+        others = [w for w in writers if phases[w].groups != sizes.groups and not any(meets[w + 1 :])]
+        meets.append(sizes.phase.meets or bool(others))
+        written.update({(output.kind, output.number): number for output in sizes.phase.code.outputs})
+    return meets
+
 
 @functools.lru_cache(maxsize=1024)
-def make_layer(cell: Cell, dtype: np.dtype[Any], hidden: int, inputs: int) -> Layer:
-    """The one `Layer` of these sizes."""
-    return Layer(kernels.host_shape(dtype), make_program(cell), hidden, inputs)
-
-
-@functools.lru_cache(maxsize=256)
-def _tables(shape: Shape, program: Program) -> tuple[int, int, tuple[list[Words], Library]]:
-    """Addresses of the words of the stages for inference and for training, and what they refer to."""
-    library = kernels.cell_functions(shape, program)
-    stages = program.stages
-    inputs = [stage.inputs for stage in stages]
-    before = list(accumulate((len(stage.gates) for stage in stages), initial=0))
-    memory: list[Words] = []
-    infer: list[int] = []
-    keep: list[int] = []
-    for number, stage in enumerate(stages):
-        x_gates, h_gates = make_words(list(stage.gates)), make_words(list(stage.recurrent_gates))
-        memory += [x_gates, h_gates]
-        first, last = number == 0, number == len(stages) - 1
-        carry_in = sum(count - 1 for count in inputs[1:number])
-        values = {
-            GATES: len(stage.gates),
-            SPLIT: stage.split,
-            COLUMNS: stage.columns,
-            COLUMN: stage.column,
-            GATES_BEFORE: before[number],
-            X_GATES: words_address(x_gates),
-            H_GATES: words_address(h_gates),
-            CARRY_IN: carry_in,
-            CARRY_OUT: carry_in + (0 if first else stage.inputs - 1),
-            GRADS_IN: 0 if first else program.states + sum(inputs[1:number]),
-            GRADS_OUT: 0 if last else program.states + sum(inputs[1 : number + 1]),
-            BACKWARD: library.addresses[f"backward_{number}"],
-        }
-        for table, kind in ((infer, "forward_{}"), (keep, "forward_{}_keep")):
-            values[FORWARD] = library.addresses[kind.format(number)]
-            table += [values[place] for place in range(STAGE_WORDS)]
-    tables = [make_words(infer), make_words(keep)]
-    return words_address(tables[0]), words_address(tables[1]), (memory + tables, library)
+def layer_sizes(program: Program, dtype: np.dtype[Any], hidden: int, inputs: int) -> LayerSizes:
+    """The one `LayerSizes` of these."""
+    return LayerSizes(kernels.host_shape(dtype), program, hidden, inputs)

@@ -3,62 +3,23 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from ..cells import Cell
-from ..contract import Array, LayerWeights
+from ..contract import Array, LayerWeights, Sizes
+from ..program.program import Program
 from . import kernels
-from .fields.pack import (
-    B_HH,
-    B_IH,
-    BIAS,
-    HIDDEN,
-    INPUT,
-    PACK_WORDS,
-    SCRATCH,
-    STAGE_TABLE,
-    STAGES,
-    THREADS,
-    UNITS,
-    W_H,
-    W_H_BACK,
-    W_H_BACK_BF16,
-    W_H_BF16,
-    W_HH,
-    W_HH_ROW,
-    W_IH,
-    W_IH_ROW,
-    W_X,
-    W_X_BACK,
-    W_X_BACK_BF16,
-    W_X_BF16,
-)
-from .layer import Layer, make_layer
-from .memory import Words, address, make_words, round_up
+from .arguments import PackArguments
+from .layer import LayerSizes, layer_sizes
+from .memory import Words, address, make_words, words_address
 from .recycling import take
+from .tables import column_table, forward_table
 from .threads import run
 
 THREADS_BYTES = 4 << 20
 """Least packed weights for which several threads pack."""
-
-
-class Bf16Weights(NamedTuple):
-    """Weights in three parts, see `code.bf16x3`.
-
-    Attributes:
-        memory: the weights.
-        w_x, w_h: addresses of those of the forward pass.
-        w_h_back, w_x_back: of the backward pass, or 0.
-    """
-
-    memory: Array
-    w_x: int
-    w_h: int
-    w_h_back: int
-    w_x_back: int
 
 
 class CpuPacked(NamedTuple):
@@ -67,104 +28,113 @@ class CpuPacked(NamedTuple):
     Attributes:
         layer: its sizes.
         memory: the packed weights.
-        w_x, w_h, bias: addresses of those of the forward pass.
-        w_h_back, w_x_back: of the backward pass; 0 where they are for inference alone.
-        has_bias: whether there are biases.
+        address: of these.
+        backward: whether those of the backward pass are among them.
+        has_bias: whether there are biases for x parts, and for products.
         turns: counts calls of one step, which follow one another like the steps of one call, see `code.forward`.
-        bf16: of `bf16_weights`.
+        tiles: of `weights_in_parts`.
     """
 
-    layer: Layer
+    layer: LayerSizes
     memory: Array
-    w_x: int
-    w_h: int
-    bias: int
-    w_h_back: int
-    w_x_back: int
-    has_bias: bool
+    address: int
+    backward: bool
+    has_bias: tuple[bool, bool]
     turns: Iterator[int]
-    bf16: list[Bf16Weights]
+    tiles: list[Array]
 
 
-def pack(cell: Cell, weights: LayerWeights, *, backward: bool, threads: int = 1) -> CpuPacked:
+def pack(program: Program, sizes: Sizes, weights: LayerWeights, *, backward: bool, threads: int = 1) -> CpuPacked:
     """See `contract.Engine.pack`; the result never shares memory with `weights`."""
-    w_ih, w_hh, b_ih, b_hh = weights
-    layer = make_layer(cell, w_hh.dtype, w_hh.shape[1], w_ih.shape[1])
-    places, total = _places(layer.sizes if backward else layer.sizes[:3])
+    layer = layer_sizes(program, sizes.dtype, sizes.hidden, sizes.inputs)
+    total = layer.packed.back_size if backward else layer.packed.size
     memory = take(total)
-    start = address(memory)
     threads = threads if total >= THREADS_BYTES else 1
-    w_x, w_h, bias, *back = (start + place for place in places)
-    w_h_back, w_x_back = back or (0, 0)
-    table = np.empty(threads * layer.units * layer.shape.lanes, np.int64)
-    values = {
-        W_IH: address(w_ih),
-        W_IH_ROW: w_ih.strides[0],
-        W_HH: address(w_hh),
-        W_HH_ROW: w_hh.strides[0],
-        B_IH: 0 if b_ih is None else address(b_ih),
-        B_HH: 0 if b_hh is None else address(b_hh),
-        W_X: w_x,
-        W_H: w_h,
-        BIAS: bias,
-        W_H_BACK: w_h_back,
-        W_X_BACK: w_x_back,
-        SCRATCH: address(table),
-    }
-    words = _words(layer, threads, values)
-    run(layer.forward_kernels, "pack", words, threads)
+    rows = layer.most_rows
+    scratch = np.empty(threads * rows, np.int64)
+    table, matrices = forward_table(layer, keep=False), matrix_words(weights, _again(layer, weights))
+    call = PackArguments(
+        inputs=layer.inputs,
+        threads=threads,
+        phases=table.count,
+        phase_table=table.address,
+        columns=column_table(layer).address,
+        matrices=words_address(matrices),
+        packed=address(memory),
+        scratch=address(scratch),
+        scratch_size=8 * rows,
+    )
+    run(layer.forward_kernels, "pack", call, threads)
     if backward:
-        run(layer.backward_kernels, "pack_back", words, threads)
-    return CpuPacked(layer, memory, w_x, w_h, bias, w_h_back, w_x_back, b_ih is not None, itertools.count(), [])
+        run(layer.backward_kernels, "pack_back", call, threads)
+    if layer.packed.values:
+        _pack_values(layer, weights, memory)
+    has_bias = weights.bias_ih is not None, weights.bias_hh is not None
+    return CpuPacked(layer, memory, address(memory), backward, has_bias, itertools.count(), [])
 
 
-def bf16_weights(packed: CpuPacked, threads: int) -> Bf16Weights:
+def weights_in_parts(packed: CpuPacked, threads: int) -> Array:
     """The packed weights in three parts: made when they are first needed, then kept with the packed ones."""
-    if packed.bf16:
-        return packed.bf16[0]
-    layer, backward = packed.layer, packed.w_h_back != 0
-    starts, total = _places(layer.bf16_sizes if backward else layer.bf16_sizes[:2])
+    if packed.tiles:
+        return packed.tiles[0]
+    layer = packed.layer
+    packing = layer.tiles_packed
+    total = packing.back_size if packed.backward else packing.size
     memory = take(total)
-    start = address(memory)
-    w_x, w_h, *back = (start + place for place in starts)
-    w_h_back, w_x_back = back or (0, 0)
     threads = threads if total >= THREADS_BYTES else 1
-    values = {
-        W_X: packed.w_x,
-        W_H: packed.w_h,
-        W_H_BACK: packed.w_h_back,
-        W_X_BACK: packed.w_x_back,
-        W_X_BF16: w_x,
-        W_H_BF16: w_h,
-        W_H_BACK_BF16: w_h_back,
-        W_X_BACK_BF16: w_x_back,
-    }
-    words = _words(layer, threads, values)
-    library = kernels.conversion_kernels(layer.shape)
-    run(library, "convert", words, threads)
-    if backward:
-        run(library, "convert_back", words, threads)
-    bf16 = Bf16Weights(memory, w_x, w_h, w_h_back, w_x_back)
+    table, converted = forward_table(layer, keep=False), forward_table(layer, keep=False, tiles=True)
+    call = PackArguments(
+        inputs=layer.inputs,
+        threads=threads,
+        phases=table.count,
+        phase_table=table.address,
+        packed=packed.address,
+        converted=address(memory),
+        converted_table=converted.address,
+    )
+    run(kernels.forward_tile_kernels(layer.shape), "convert", call, threads)
+    if packed.backward:
+        run(kernels.backward_tile_kernels(layer.shape), "convert_back", call, threads)
     # Two threads may come here at once: each has its own, and what is kept is one of them.
-    packed.bf16[:] = [bf16]
-    return bf16
+    packed.tiles[:] = [memory]
+    return memory
 
 
-def _words(layer: Layer, threads: int, values: Mapping[int, int]) -> Words:
-    """Of a kernel that packs or converts; what the layer does not say, and `values` does not, is 0."""
-    values = {
-        HIDDEN: layer.hidden,
-        INPUT: layer.inputs,
-        UNITS: layer.units,
-        THREADS: threads,
-        STAGES: len(layer.program.stages),
-        STAGE_TABLE: layer.infer_table,
-        **values,
-    }
-    return make_words([values.get(place, 0) for place in range(PACK_WORDS)])
+def matrix_words(weights: LayerWeights, others: Sequence[tuple[Array, Array | None]] = ()) -> Words:
+    """MatrixArguments of weights, or of gradients, which have their shapes, and of second ones of gates."""
+    words: list[int] = []
+    for weight, bias in (
+        (weights.weight_ih, weights.bias_ih),
+        (weights.weight_hh, weights.bias_hh),
+        *((matrix, None) for matrix in weights.projections),
+        *others,
+    ):
+        words.append(0 if weight is None else address(weight))
+        words.append(0 if weight is None else weight.strides[0])
+        words.append(0 if bias is None else address(bias))
+    return make_words(words)
 
 
-def _places(sizes: Sequence[int]) -> tuple[list[int], int]:
-    """Offsets of arrays of these sizes, one after the other at cache lines, and the size of all."""
-    *places, total = itertools.accumulate((round_up(size) for size in sizes), initial=0)
-    return places, total
+def _again(layer: LayerSizes, weights: LayerWeights) -> list[tuple[Array, Array | None]]:
+    """The weights of the second blocks of gates."""
+    found: list[tuple[Array, Array | None]] = []
+    for number in layer.second_blocks:
+        gate = layer.program.blocks[number].gate
+        assert gate is not None
+        assert weights.weight_hh is not None
+        rows = slice(gate * layer.hidden, (gate + 1) * layer.hidden)
+        found.append((weights.weight_hh[rows], None if weights.bias_hh is None else weights.bias_hh[rows]))
+    return found
+
+
+def _pack_values(layer: LayerSizes, weights: LayerWeights, memory: Array) -> None:
+    """Unit parameters, with zeros behind them, and single numbers."""
+    dtype = layer.shape.dtype
+    for (kind, number), place in layer.packed.values.items():
+        size = layer.units * layer.shape.vector_bytes if kind == "unit" else layer.shape.vector_bytes
+        target = memory[place : place + size].view(dtype)
+        if kind == "unit":
+            target[layer.hidden :] = 0
+            target[: layer.hidden] = weights.units[number]
+        else:
+            target[:] = weights.scalars[number] if kind == "scalar" else 1 / layer.hidden

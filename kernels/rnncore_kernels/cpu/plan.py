@@ -1,4 +1,4 @@
-"""What the words of a call and its memory are made from: all that follows from sizes alone.
+"""What the arguments of a call and its memory are made from: all that follows from sizes alone.
 
 Kept for the next call of these sizes: a step should take microseconds.
 """
@@ -6,61 +6,22 @@ Kept for the next call of these sizes: a step should take microseconds.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Collection, Mapping
+from typing import Any, Generic, NamedTuple
 
+from ..program.program import Place
+from .arguments import BackwardArguments, ForwardArguments, SomeArguments, StepArguments, ValueArguments, size_of
 from .division import MIN_KEPT_FLOPS, MIN_THREAD_FLOPS, Division, divide, is_separate
 from .fields.balance import even_parts
 from .fields.bf16x3 import ROWS as TILE_ROWS
 from .fields.bf16x3 import column_bytes as bf16_column_bytes
 from .fields.bf16x3 import filled
 from .fields.bf16x3 import rows_bytes as bf16_rows_bytes
-from .fields.run import (
-    BACKWARD_WORDS,
-    BARRIERS,
-    BATCH,
-    BF16_BACK_ROWS,
-    BF16_ROWS,
-    BF16_SIZE,
-    BLOCK_ROWS,
-    BLOCKS,
-    CARRIES,
-    CARRY_VALUE,
-    CHUNK_ROWS,
-    FORWARD_WORDS,
-    GRAD_VALUE,
-    GRADS,
-    HIDDEN,
-    INPUT,
-    KEPT_ROW,
-    OPERAND_VALUE,
-    OPERANDS,
-    PAIR,
-    PANEL_ROWS,
-    PARTS,
-    PRE,
-    PRE_ROW,
-    PROJECTED,
-    PROJECTED_ROWS,
-    PROJECTED_SIZE,
-    ROW_THREADS,
-    ROWS,
-    SCRATCH,
-    SCRATCH_ROWS,
-    SCRATCH_SIZE,
-    STAGE_TABLE,
-    STAGES,
-    STATE_ROWS,
-    STATE_VALUE,
-    STATES,
-    STEPS,
-    UNIT_THREADS,
-    UNITS,
-    WEIGHT_GROUPS,
-    block_units,
-)
-from .layer import Layer
+from .layer import LayerSizes
 from .memory import Words, make_words, round_up
+from .sizes import BF16_BACK_ROWS, BLOCK_ROWS, PANEL_ROWS, WEIGHT_GROUPS, block_units
+from .tables import Table, backward_table, column_table, forward_table, make_table, state_table
+from .values import flow_of
 
 PROJECTION_ROWS = 192
 """Rows of x that are multiplied together where the input projection is a product of its own."""
@@ -78,31 +39,35 @@ CHUNK_LEAST, CHUNK_MOST = 256, 1024
 """Rows of all steps of a chunk, whatever they need; the rows of one step if these are more."""
 
 
-class Template(NamedTuple):
-    """What the words of a call are made from.
+class Template(NamedTuple, Generic[SomeArguments]):
+    """What the arguments of a call are made from.
 
     Attributes:
-        words: as far as they follow from sizes; those in `local` are offsets.
-        local: places of the words that are addresses in memory of the call's own.
+        call: as far as they follow from sizes.
+        local: names of those that are addresses in memory of the call's own, and their offsets there.
         size: of that memory, in bytes.
         barriers: offset and size of what must be zero in it.
         threads: how many the kernel expects.
-        residuals: size of the memory of residuals, offsets of operands and kept in it.
+        history: size of the memory that stays for the backward pass.
         parts: offset in the memory of the words of `code.balance`.
         balance: these, as the last call left them.
+        tiles: whether products are computed on tile registers.
+        others: what the arguments refer to.
     """
 
-    words: Words
-    local: tuple[int, ...]
+    call: SomeArguments
+    local: tuple[tuple[str, int], ...]
     size: int
     barriers: tuple[int, int]
     threads: int
-    residuals: tuple[int, int, int]
+    history: int
     parts: int
     balance: Words
+    tiles: bool
+    others: Any
 
 
-def impl(layer: Layer, steps: int, batch: int, threads: int, *, training: bool) -> str:
+def impl(layer: LayerSizes, steps: int, batch: int, threads: int, *, training: bool) -> str:
     """Width of vectors or AMX, threads by rows x by units, whether one pass computes both products; so for backward."""
     division, separate = forward_division(layer, steps, batch, threads, keep=training)
     unit = "AMX" if uses_tile_registers(layer, batch) else f"{8 * layer.shape.vector_bytes}-bit"
@@ -110,7 +75,7 @@ def impl(layer: Layer, steps: int, batch: int, threads: int, *, training: bool) 
     return f"{words}, back {_backward_division(layer, steps, batch, threads)}" if training else words
 
 
-def uses_tile_registers(layer: Layer, batch: int) -> bool:
+def uses_tile_registers(layer: LayerSizes, batch: int) -> bool:
     """Whether products are computed on tile registers: the same for any number of threads, as bits depend on it."""
     if not layer.shape.matrix or 2 * batch * layer.weights < LEAST_TILED_FLOPS:
         return False
@@ -118,7 +83,7 @@ def uses_tile_registers(layer: Layer, batch: int) -> bool:
 
 
 def forward_division(
-    layer: Layer, steps: int, batch: int, threads: int, *, keep: bool = False
+    layer: LayerSizes, steps: int, batch: int, threads: int, *, keep: bool = False
 ) -> tuple[Division, bool]:
     """How threads divide a run, which keeps what the backward pass needs or not, and whether the input projection is
     separate.
@@ -133,7 +98,7 @@ def forward_division(
     return division, separate or tiled
 
 
-def _backward_division(layer: Layer, steps: int, batch: int, threads: int) -> Division:
+def _backward_division(layer: LayerSizes, steps: int, batch: int, threads: int) -> Division:
     step_flops = 2 * batch * layer.recurrent_weights
     return divide(
         threads, batch, layer.units, layer.back_groups, steps, step_flops, layer.recurrent_bytes,
@@ -147,139 +112,208 @@ def _row_tile(tiled: bool) -> int:
 
 
 @functools.lru_cache(maxsize=4096)
-def forward_template(layer: Layer, steps: int, batch: int, count: int, most: int, threads: int) -> Template:
+def forward_template(
+    layer: LayerSizes, steps: int, batch: int, count: int, most: int, threads: int
+) -> Template[ForwardArguments]:
     """For inference, where `count` is -1, or training with that many rows of all steps together."""
-    keep = count >= 0
-    row = layer.row_bytes
+    keep, program = count >= 0, layer.program
     division, separate = forward_division(layer, steps, batch, threads, keep=keep)
     table_rows = max(1, batch, PROJECTION_ROWS if separate else 0)
-    tiled, bf16_size = uses_tile_registers(layer, batch), 0
+    tiles, prepared = uses_tile_registers(layer, batch), 0
     projected_rows = table_rows
-    if tiled:
+    if tiles:
         # Whole tiles of rows are read and written, from any row on.
         table_rows = -(-table_rows // TILE_ROWS) * TILE_ROWS
         projected_rows = table_rows + TILE_ROWS
-        bf16_size = max(bf16_rows_bytes(table_rows, layer.inputs), bf16_rows_bytes(batch, layer.hidden))
-    projected = round_up(projected_rows * layer.columns_bytes) if separate else 0
-    scratch = round_up(24 * table_rows + BLOCK_ROWS * layer.pre_vectors * layer.shape.vector_bytes)
-    block_rows = count + most if keep else 2 * batch
-    operand_rows = count if keep else batch
-    blocks = layer.program.states * block_rows * row
-    operands = layer.later_stages * operand_rows * row
-    values = _common(layer, steps, batch, division) | {
-        STAGE_TABLE: layer.keep_table if keep else layer.infer_table,
-        STATE_VALUE: block_rows * row,
-        PAIR: 0 if keep else 1,
-        OPERAND_VALUE: operand_rows * row,
-        CARRY_VALUE: batch * row,
-        PROJECTED_ROWS: table_rows,
-        PROJECTED_SIZE: projected,
-        SCRATCH_SIZE: scratch,
-        SCRATCH_ROWS: table_rows,
-        BF16_SIZE: bf16_size,
-    }
+        depth = max(phase.depth for phase in layer.phases)
+        prepared = max(bf16_rows_bytes(table_rows, layer.inputs), bf16_rows_bytes(batch, depth))
+    projected = round_up(projected_rows * layer.projected_bytes) if separate else 0
+    inputs = program.row_inputs + program.unit_inputs
+    tables = (3 + inputs + len(program.forward.totals)) * 8 * table_rows
+    scratch = round_up(size_of(StepArguments) + tables + BLOCK_ROWS * layer.pre_vectors * layer.shape.vector_bytes)
+    block_rows, rows = (count + most, count) if keep else (2 * batch, batch)
+    places, history = _history(layer, block_rows, rows, keep=keep)
+    carried, size = _rows({("carried", k): w for k, w in enumerate(program.forward.carried)}, layer, batch)
+    values = _values(layer, layer.forward_values, {**places, **carried})
+    phases, states = forward_table(layer, keep=keep, tiles=tiles), state_table(layer, backward=False)
+    uneven = any(phase.groups % division.unit_threads for phase in layer.phases)
+    call = ForwardArguments(
+        **_common(layer, steps, batch, division),
+        phases=phases.count,
+        phase_table=phases.address,
+        state_table=states.address,
+        values=values.address,
+        scratch_size=scratch,
+        table_rows=table_rows,
+        totals=len(program.forward.totals),
+        prepared_size=prepared,
+        pair=not keep,
+        # Rows on tile registers are not divided: they come in tiles.
+        uneven=uneven and not tiles,
+        projected_rows=table_rows,
+        projected_size=projected,
+    )
     sizes = {
-        BF16_ROWS: division.threads * bf16_size,
-        CARRIES: layer.carries * batch * row,
-        PROJECTED: division.row_threads * projected,
-        SCRATCH: division.threads * scratch,
-        BARRIERS: 64 * (division.row_threads + 1),
+        "prepared": division.threads * prepared,
+        "memory": size,
+        "projected": division.row_threads * projected,
+        "scratch": division.threads * scratch,
+        "barriers": 64 * (division.row_threads + 1),
+        "history": 0 if keep else history,
     }
-    residuals = (0, 0, 0)
-    if keep:
-        places_kept = (round_up(blocks), round_up(blocks) + round_up(operands))
-        residuals = (places_kept[1] + count * layer.kept_row, *places_kept)
-    else:
-        sizes |= {BLOCKS: blocks, OPERANDS: operands}
-    return _template(values, sizes, FORWARD_WORDS, division.threads, residuals)
+    return _template(call, sizes, division, history if keep else 0, tiles, (phases, states, values))
 
 
 @functools.lru_cache(maxsize=4096)
-def backward_template(layer: Layer, steps: int, batch: int, count: int, most: int, threads: int) -> Template:
-    row, vectors = layer.row_bytes, layer.shape.columns * layer.shape.vector_bytes
+def backward_template(
+    layer: LayerSizes, steps: int, batch: int, count: int, most: int, threads: int
+) -> Template[BackwardArguments]:
+    """For the backward pass of a run with `count` rows of all steps together, `most` of one step."""
+    program, shape = layer.program, layer.shape
+    vectors = shape.columns * shape.vector_bytes
     division = _backward_division(layer, steps, batch, threads)
-    tiled = uses_tile_registers(layer, batch)
-    block_rows, grad_rows, bf16_size = BLOCK_ROWS, batch, 0
-    if tiled:
+    tiles = uses_tile_registers(layer, batch)
+    block_rows, grad_rows, prepared = BLOCK_ROWS, batch, 0
+    if tiles:
         # Whole tiles of rows are read and written.
         row_tiles = -(-batch // (division.row_threads * TILE_ROWS))
         block_rows, grad_rows = BF16_BACK_ROWS, row_tiles * TILE_ROWS * division.row_threads
-        bf16_size = _backward_bf16(layer, row_tiles)
+        prepared = _backward_prepared(layer, row_tiles)
     chunk = max(CHUNK_LEAST, min(CHUNK_MOST, CHUNK_BYTES // max(1, layer.columns_bytes)))
-    rows = max(chunk, batch)
-    tables = 8 * (2 + len(layer.program.stages) + 1) * rows
-    panel_vectors = min(WEIGHT_GROUPS, _weight_groups(layer)) * layer.shape.columns + block_units(layer.shape.lanes)
-    panels = PANEL_ROWS * panel_vectors * layer.shape.vector_bytes
-    scratch = round_up(tables + max(8 * batch, panels, 8 * block_rows + (block_rows + 1) * vectors))
-    values = _common(layer, steps, batch, division) | {
-        STAGE_TABLE: layer.keep_table,
-        STATE_VALUE: (count + most) * row,
-        OPERAND_VALUE: count * row,
-        GRAD_VALUE: grad_rows * row,
-        PRE_ROW: layer.pre_row,
-        CHUNK_ROWS: chunk,
-        ROWS: count,
-        STATE_ROWS: count + most,
-        SCRATCH_SIZE: scratch,
-        BF16_SIZE: bf16_size,
-    }
+    rows, inputs, phase_count = max(chunk, batch), program.row_inputs + program.unit_inputs, len(layer.phases)
+    tables = 8 * rows * (2 + phase_count + inputs) + 8 * batch * (2 + inputs + len(program.backward.totals))
+    panel_vectors = min(WEIGHT_GROUPS, _weight_groups(layer)) * shape.columns + block_units(shape.lanes)
+    panels = PANEL_ROWS * panel_vectors * shape.vector_bytes
+    products = 8 * block_rows * phase_count + (block_rows + 1) * vectors
+    scratch = round_up(size_of(StepArguments) + tables + vectors + max(panels, products))
+    places, _ = _history(layer, count + most, count, keep=True)
+    widths = {("grad", state): width for state, width in enumerate(program.states)}
+    widths |= {("back", number): product.operand_width for number, product in enumerate(program.products)}
+    widths |= {("carried", number): width for number, width in enumerate(program.backward.carried)}
+    apart = {("grad", state) for state, turns in enumerate(flow_of(program).turns) if turns}
+    local, size = _rows(widths, layer, grad_rows, apart)
+    columns = {("column", n): ValueArguments(offset=place, row=layer.pre_row) for n, place in enumerate(layer.columns)}
+    values = _values(layer, layer.backward_values, {**places, **local, **columns})
+    phases, back = forward_table(layer, keep=True, tiles=tiles), backward_table(layer, tiles=tiles)
+    states, column_arguments = state_table(layer, backward=True), column_table(layer)
+    call = BackwardArguments(
+        **_common(layer, steps, batch, division),
+        phases=phases.count,
+        phase_table=phases.address,
+        back_phases=back.count,
+        back_table=back.address,
+        columns=column_arguments.address,
+        state_table=states.address,
+        values=values.address,
+        closes=bool(program.backward.totals),
+        balances=division.unit_threads > 1 and any(phase.meets for phase in program.backward.phases),
+        scratch_size=scratch,
+        table_rows=batch,
+        totals=len(program.backward.totals),
+        prepared_size=prepared,
+        pre_row=layer.pre_row,
+        chunk_rows=chunk,
+        rows=count,
+        state_rows=count + most,
+    )
     sizes = {
-        BF16_ROWS: division.threads * bf16_size,
-        GRADS: (layer.program.states + layer.carried) * grad_rows * row,
-        PRE: rows * layer.pre_row,
-        SCRATCH: division.threads * scratch,
-        BARRIERS: 64 * (division.row_threads + 1),
+        "prepared": division.threads * prepared,
+        "memory": size,
+        "pre": rows * layer.pre_row,
+        "scratch": division.threads * scratch,
+        "barriers": 64 * (division.row_threads + 1),
     }
-    return _template(values, sizes, BACKWARD_WORDS, division.threads, (0, 0, 0))
+    return _template(call, sizes, division, 0, tiles, (phases, back, states, values, column_arguments))
 
 
-def _weight_groups(layer: Layer) -> int:
-    """Groups of columns of the gradients of both matrices of weights."""
+def _history(layer: LayerSizes, block_rows: int, rows: int, *, keep: bool) -> tuple[dict[Place, ValueArguments], int]:
+    """Where states, operands and what else is kept are, and the size of all."""
+    program = layer.program
+    states, size = _rows({("state", k): width for k, width in enumerate(program.states)}, layer, block_rows)
+    widths = {("operand", k): width for k, width in enumerate(program.operands)}
+    operands, size = _rows(widths, layer, rows, start=size)
+    saved = {}
+    if keep:
+        for place, offset in layer.saved_places.items():
+            saved[place] = ValueArguments(offset=size + offset, row=layer.kept_row)
+        size += rows * layer.kept_row
+    return {**states, **operands, **saved}, size
+
+
+def _rows(
+    widths: Mapping[Place, int], layer: LayerSizes, rows: int, apart: Collection[Place] = (), start: int = 0
+) -> tuple[dict[Place, ValueArguments], int]:
+    """Where so many rows of values of some widths are, one after the other from `start` on, and the end of all.
+
+    Those that are `apart` are there twice.
+    """
+    places, offset = {}, start
+    for place, width in widths.items():
+        row = layer.row_bytes(width)
+        size = round_up(rows * row)
+        places[place] = ValueArguments(offset=offset, row=row, turn=size if place in apart else 0)
+        offset += 2 * size if place in apart else size
+    return places, offset
+
+
+def _values(layer: LayerSizes, numbers: Mapping[Place, int], places: Mapping[Place, ValueArguments]) -> Table:
+    """The table of all values of a pass."""
+    packed = {place: ValueArguments(offset=offset) for place, offset in layer.packed.values.items()}
+    places = {**packed, **places}
+    return make_table(ValueArguments, [places.get(place, ValueArguments()) for place in numbers])
+
+
+def _weight_groups(layer: LayerSizes) -> int:
+    """Most groups of columns of the gradients of a phase's weights."""
     columns = layer.shape.columns * layer.shape.lanes
-    return -(-layer.inputs // columns) + -(-layer.hidden // columns)
+    depth = max(phase.depth for phase in layer.phases)
+    return -(-layer.inputs // columns) + -(-depth // columns)
 
 
-def _backward_bf16(layer: Layer, row_tiles: int) -> int:
+def _backward_prepared(layer: LayerSizes, row_tiles: int) -> int:
     """Bytes of rows and columns in three parts that a thread has at once in the backward pass."""
     lanes = layer.shape.lanes
-    depths = [len(stage.gates) * layer.units * lanes for stage in layer.program.stages]
-    of_step = bf16_rows_bytes(row_tiles * TILE_ROWS, max(depths))
-    of_x = sum(bf16_rows_bytes(BF16_BACK_ROWS, depth) for depth in depths)
+    of_step = max(bf16_rows_bytes(row_tiles * TILE_ROWS, len(p.blocks) * p.units * lanes) for p in layer.phases)
+    of_x = sum(bf16_rows_bytes(BF16_BACK_ROWS, len(p.x) * p.units * lanes) for p in layer.phases)
     columns = min(WEIGHT_GROUPS, _weight_groups(layer)) * layer.shape.columns
     return max(of_step, of_x, (2 + columns) * bf16_column_bytes(PANEL_ROWS))
 
 
 def _template(
-    values: Mapping[int, int],
-    sizes: Mapping[int, int],
-    count: int,
-    threads: int,
-    residuals: tuple[int, int, int],
-) -> Template:
-    """From the words that are known, the sizes of what others are addresses of, and the number of words."""
-    row_threads, unit_threads = values[ROW_THREADS], values[UNIT_THREADS]
-    balance = make_words(even_parts(unit_threads) * row_threads + even_parts(threads))
-    offsets, total = {}, 0
-    sizes = {**sizes, PARTS: 8 * len(balance)}
-    for place, size in sizes.items():
+    call: SomeArguments, sizes: Mapping[str, int], division: Division, history: int, tiles: bool, others: Any
+) -> Template[SomeArguments]:
+    """From the arguments that are known, and the sizes of the memory that others are addresses of."""
+    balance = make_words(even_parts(division.unit_threads) * division.row_threads + even_parts(division.threads))
+    offsets: dict[str, int] = {}
+    total = 0
+    sizes = {**sizes, "parts": 8 * len(balance)}
+    for name, size in sizes.items():
         if size > 0:
-            offsets[place] = total
+            offsets[name] = total
             total += round_up(size)
-    words = [values.get(place, offsets.get(place, 0)) for place in range(count)]
-    barriers = (offsets[BARRIERS], sizes[BARRIERS])
-    return Template(make_words(words), tuple(offsets), total, barriers, threads, residuals, offsets[PARTS], balance)
+    barriers = (offsets["barriers"], sizes["barriers"])
+    return Template(
+        call,
+        tuple(offsets.items()),
+        total,
+        barriers,
+        division.threads,
+        history,
+        offsets["parts"],
+        balance,
+        tiles,
+        others,
+    )
 
 
-def _common(layer: Layer, steps: int, batch: int, division: Division) -> dict[int, int]:
+def _common(layer: LayerSizes, steps: int, batch: int, division: Division) -> dict[str, int]:
+    program = layer.program
     return {
-        STEPS: steps,
-        BATCH: batch,
-        HIDDEN: layer.hidden,
-        INPUT: layer.inputs,
-        UNITS: layer.units,
-        ROW_THREADS: division.row_threads,
-        UNIT_THREADS: division.unit_threads,
-        STAGES: len(layer.program.stages),
-        STATES: layer.program.states,
-        KEPT_ROW: layer.kept_row,
+        "steps": steps,
+        "batch": batch,
+        "inputs": layer.inputs,
+        "row_threads": division.row_threads,
+        "unit_threads": division.unit_threads,
+        "states": len(program.states),
+        "extra_inputs": program.row_inputs + program.unit_inputs,
     }

@@ -3,7 +3,7 @@
 Numba's threading layers are not used: forking a process kills or hangs the child after OpenMP, the workqueue aborts on
 concurrent calls, and none promises that all threads run at once, which the barrier of the kernels needs. Threads of
 the system do: one that waits gives its core away. Python does not know of them, so neither gevent nor the end of the
-interpreter concerns them.
+interpreter concerns them. Where PyTorch is loaded, tasks run on its threads instead, see `openmp`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from . import kernels, toolchain
+from . import kernels, openmp, toolchain
+from .arguments import Arguments, TeamArguments
 from .fields.mailbox import (
     CORE_TIME,
     CYCLES,
@@ -34,6 +35,9 @@ from .target import host_target
 
 START_SECONDS = 0.01
 """Seconds that a new worker has to begin, before it gets work all the same."""
+
+RAISING = ctypes.PYFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64)
+"""The type of a kernel that is called with the GIL, and raises the exception that it leaves behind."""
 
 Task = tuple[int, int, int]
 """Address of a kernel, address of its words, number of the thread."""
@@ -76,7 +80,7 @@ class Pool:
         tasks: Sequence[Task],
         *,
         watch: bool = False,
-        cancel: Callable[[], object] | None = None,
+        cancel: Sequence[int] | None = None,
         keep: object = None,
     ) -> Times | None:
         """Run tasks at once; None, with nothing run, if others use the pool or the system gives no more threads.
@@ -84,8 +88,12 @@ class Pool:
         With `watch`, see what they take, and to it that the threads have cores of their own if there are enough.
 
         With `cancel`, this thread only waits, and handles signals meanwhile. An exception of theirs is raised when the
-        tasks have ended, which `cancel` should hasten; `keep` refers to all memory that they use.
+        tasks have ended: words at the addresses in `cancel` are set to 1 to hasten that. `keep` refers to all memory
+        that they use.
         """
+        team = openmp.team()
+        if team is not None and team.most_threads() > 1:
+            return self._run_team(team, tasks, watch=watch, cancel=cancel)
         own, posted = ([tasks[0]], tasks[1:]) if cancel is None else ([(0, 0, 0)], tasks)
         try:
             functions = self._require(len(posted)).functions
@@ -101,9 +109,7 @@ class Pool:
             self._wait(job, functions, cancel, keep)
         return None if job[RESULT] == REFUSED else Times(job[WALL_TIME] * 1e-9, job[CORE_TIME] * 1e-9, job[CYCLES])
 
-    def _wait(
-        self, job: Words, functions: dict[str, toolchain.Kernel], cancel: Callable[[], object], keep: object
-    ) -> None:
+    def _wait(self, job: Words, functions: dict[str, toolchain.Kernel], cancel: Sequence[int], keep: object) -> None:
         # The workers' memory stays even if a second signal interrupts the wait for them; what is here already may be
         # theirs too, if the pool is not free.
         before, self._waited_for = self._waited_for, (self._waited_for, job, keep)
@@ -118,7 +124,8 @@ class Pool:
             for _ in iter(is_done, True):
                 functions["await"](address, 0)
         except BaseException:
-            cancel()
+            for word in cancel:
+                ctypes.c_int64.from_address(word).value = 1
             for _ in iter(is_done, True):
                 functions["await"](address, 0)
             raise
@@ -130,6 +137,31 @@ class Pool:
             else:
                 # A second interruption: workers compute on, perhaps longer than the interpreter lives.
                 ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._waited_for))
+
+    def _run_team(
+        self, team: openmp.Team, tasks: Sequence[Task], *, watch: bool, cancel: Sequence[int] | None
+    ) -> Times | None:
+        """The same on the threads that PyTorch computes with. With `cancel` there is one more, as this one waits."""
+        library = self._library = self._library or kernels.thread_kernels(host_target())
+        table, cancels = make_words([word for task in tasks for word in task]), make_words(cancel or ())
+        job = TeamArguments(tasks=len(tasks), task_table=words_address(table), pool=self._running, watch=watch)
+        for name, address in team.addresses.items():
+            setattr(job, name, address)
+        job.member = library.addresses["member"]
+        if cancel is None:
+            library.functions["run_team"](job.address, 0)
+        else:
+            job.waits, job.asked, job.cancels, job.cancel_table = (
+                1,
+                len(tasks) + 1,
+                len(cancels),
+                words_address(cancels),
+            )
+            # Called with the GIL, it raises an exception that the handler of a signal raised.
+            RAISING(library.addresses["run_team"])(job.address, 0)
+        if job.done != len(tasks):
+            return None
+        return Times(job.wall_time * 1e-9, job.core_time * 1e-9, job.cycles)
 
     def _require(self, workers: int) -> toolchain.Library:
         """Have at least so many workers; returns their code. OSError if the system does not give them."""
@@ -192,9 +224,9 @@ POOL = Pool()
 """The process's pool."""
 
 
-def run(library: toolchain.Library, kernel: str, words: Words, threads: int) -> None:
+def run(library: toolchain.Library, kernel: str, call: Arguments, threads: int) -> None:
     """Run a kernel whose threads need not run at once: one after the other if another call has the pool."""
-    address = words_address(words)
+    address = call.address
     tasks = [(library.addresses[kernel], address, thread) for thread in range(threads)]
     if threads == 1 or POOL.try_run(tasks) is None:
         for thread in range(threads):

@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import functools
 import importlib
+from collections.abc import Iterator, Mapping, Sequence
 
+from ..contract import Compilation, Limits
+from ..program.program import Program
 from .cupy_device import CupyDevice
 from .engine import CudaEngine
 from .probe import probe
+
+on_gpu = True
 
 
 def make_engine(num_threads: int | None) -> CudaEngine:
@@ -24,4 +29,23 @@ def _engine(number: int) -> CudaEngine:
     return CudaEngine(CupyDevice(importlib.import_module("cupy")))
 
 
-__all__ = ["CudaEngine", "make_engine", "probe"]
+def describe() -> dict[str, str]:
+    """See `contract.EngineModule`: the GPU."""
+    return {"gpu": probe().device}
+
+
+def limits(dtype: str, num_threads: int, read_bytes: int, gemm_size: int) -> Limits:
+    """See `contract.EngineModule`: a product by cuBLAS and a copy, measured once, of sizes that fill a GPU."""
+    from .measure import gpu_limits
+
+    return gpu_limits(dtype)
+
+
+def warm_up(programs: Mapping[str, Program], dtypes: Sequence[str], training: bool) -> Iterator[Compilation]:
+    """See `contract.EngineModule`: machine code for the current GPU."""
+    from .compilations import compilations
+
+    return compilations(programs, dtypes, training)
+
+
+__all__ = ["CudaEngine", "describe", "limits", "make_engine", "on_gpu", "probe", "warm_up"]

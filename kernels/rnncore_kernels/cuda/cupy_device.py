@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..contract import Array
+from .compiler import Capability, Source, machine_code
 from .device import Argument, Device, Limits
 from .gemm import gemm_arguments, leading
-from .toolchain import Capability, Source, machine_code
 
 FREE_SHARED_BYTES = 48 << 10
 """Dynamic shared memory that a block may have without being granted it."""

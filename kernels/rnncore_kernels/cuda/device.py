@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Protocol
 
 from ..contract import Array
-from .toolchain import Capability, Source
+from .compiler import Capability, Source
 
 Argument = Array | int
 """Of a kernel: an array, of which it gets the address of the first element, or a number."""

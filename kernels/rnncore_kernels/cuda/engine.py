@@ -6,13 +6,13 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from types import ModuleType
 
-from ..cells import Cell
-from ..contract import Array, BackwardRun, Engine, LayerGradients, LayerWeights, Run
-from . import launch
+from ..contract import Array, BackwardRun, Engine, LayerGradients, LayerWeights, Run, Sizes
+from ..program.program import Program
 from .backward import backward
 from .device import Device
 from .forward import Residuals, forward, infer
-from .packed import CudaPacked, pack
+from .launch import backward_plan, forward_plan
+from .pack import CudaPacked, pack
 
 
 class CudaEngine(Engine[CudaPacked, Residuals]):
@@ -24,13 +24,14 @@ class CudaEngine(Engine[CudaPacked, Residuals]):
         self._device = device
         self.xp: ModuleType = device.xp
 
-    def pack(self, cell: Cell, weights: LayerWeights, *, copy: bool, backward: bool) -> CudaPacked:
-        return pack(self.xp, cell, weights, copy=copy, backward=backward)
+    def pack(self, program: Program, sizes: Sizes, weights: LayerWeights, *, copy: bool, backward: bool) -> CudaPacked:
+        return pack(self.xp, program, sizes, weights, copy=copy, backward=backward)
 
-    def impl(self, cell: Cell, weights: LayerWeights, steps: int, batch: int, *, training: bool) -> str:
-        hidden, dtype = weights.weight_hh.shape[1], weights.weight_hh.dtype
-        forward, backward = launch.impl(self._device.limits, cell, dtype, batch, hidden)
-        return f"{forward}, back {backward}" if training else forward
+    def impl(self, program: Program, sizes: Sizes, steps: int, batch: int, *, training: bool) -> str:
+        forward = forward_plan(self._device.limits, program, sizes, batch).impl
+        return (
+            f"{forward}, back {backward_plan(self._device.limits, program, sizes, batch).impl}" if training else forward
+        )
 
     def infer(self, runs: Sequence[Run[CudaPacked]]) -> None:
         for run in runs:
@@ -61,6 +62,7 @@ def _memory_for(what: str, x: Array, packed: CudaPacked) -> Iterator[None]:
         steps, batch, inputs = x.shape
         raise MemoryError(
             f"not enough memory on the GPU for {what} of a layer with T={steps}, B={batch}, I={inputs}, "
-            f"H={packed.hidden} in {x.dtype}: {error} Use fewer rows or steps at a time, or delete tapes and arrays "
-            f"that nobody needs; cupy.get_default_memory_pool().free_all_blocks() returns what CuPy keeps for later."
+            f"H={packed.sizes.hidden} in {x.dtype}: {error} Use fewer rows or steps at a time, or delete tapes and "
+            f"arrays that nobody needs; cupy.get_default_memory_pool().free_all_blocks() returns what CuPy keeps for "
+            f"later."
         ) from error

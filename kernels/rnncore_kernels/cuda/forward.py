@@ -4,38 +4,39 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from ..contract import Array, Run
+from ..contract import Array, Inputs, Run
 from .device import Device
-from .kernels import forward_source
-from .launch import Ends, forward_division, is_few, launch, make_ends
-from .packed import CudaPacked
+from .launch import Ends, Values, launch, make_ends, make_values
+from .layout import x_order
+from .pack import CudaPacked
+from .steps import forward_steps
 
 PROJECTION_BYTES = 1 << 26
 """In inference, the input projection is made for as many steps at a time as fit in this."""
 
+ALL, TURNS = -1, 1
+"""Values of `slot_mask`: a slot for each step, and two that take turns."""
+
 
 @dataclass(frozen=True)
 class Residuals:
-    """What the backward pass reads of a run.
+    """Values of the forward pass that the backward pass reads.
 
     Attributes:
         x: (T, B, I).
+        inputs: of the run.
         ends: when rows end.
         reverse: whether steps ran from the last to the first.
-        states: (states, T + 1, B, padded): at t and t + 1 stand those before and after step t, in reverse the other
-            way round.
-        operands: (stages - 1, T, B, padded): operands of the later stages.
-        kept: (kept values, T, B, padded).
+        values: of all steps. At t and t + 1 stand the states before and after step t, in reverse the other way round.
+        totals: (kept totals, T, B).
     """
 
     x: Array
+    inputs: Inputs
     ends: Ends
     reverse: bool
-    states: Array
-    operands: Array
-    kept: Array
+    values: Values
+    totals: Array | None
 
 
 def infer(device: Device, run: Run[CudaPacked]) -> None:
@@ -44,64 +45,55 @@ def infer(device: Device, run: Run[CudaPacked]) -> None:
     if steps == 0 or batch == 0:
         return
     packed, ends = run.packed, make_ends(device, run.rows, batch)
-    program, padded, dtype = packed.program, packed.padded, run.packed.bias.dtype
-    chunk = max(1, PROJECTION_BYTES // (batch * program.gates * padded * dtype.itemsize))
+    program, itemsize = packed.program, packed.sizes.dtype.itemsize
+    step_bytes = batch * len(program.x_gates) * packed.padded * itemsize
+    chunk = max(1, PROJECTION_BYTES // step_bytes) if step_bytes else steps
     spans = [slice(first, min(steps, first + chunk)) for first in range(0, steps, chunk)]
-    states = device.xp.empty((program.states, 2, batch, padded), dtype)
-    operands = device.xp.empty((max(1, len(program.stages) - 1), 1, batch, padded), dtype)
+    states, operands = (make_values(device, w, 2, batch, packed) for w in (program.states, program.operands))
     for span in reversed(spans) if run.reverse else spans:
-        _launch(device, run, ends, span, states, operands, None)
+        _launch(device, run, ends, span, Values(states, operands, None), None)
 
 
 def forward(device: Device, run: Run[CudaPacked]) -> Residuals:
     """See `contract.Engine.forward`."""
     steps, batch, _ = run.x.shape
-    packed = run.packed
-    program, padded, dtype = packed.program, packed.padded, packed.bias.dtype
-    ends = make_ends(device, run.rows, batch)
-    states = device.xp.empty((program.states, steps + 1, batch, padded), dtype)
-    operands = device.xp.empty((len(program.stages) - 1, steps, batch, padded), dtype)
-    kept = device.xp.empty((program.kept, steps, batch, padded), dtype)
+    packed, ends = run.packed, make_ends(device, run.rows, batch)
+    program = packed.program
+    states = make_values(device, program.states, steps + 1, batch, packed)
+    operands, saved = (make_values(device, w, steps, batch, packed) for w in (program.operands, program.saved))
+    values = Values(states, operands, saved)
+    kept = len(program.kept_totals)
+    totals = device.xp.empty((kept, steps, batch), packed.sizes.dtype) if kept else None
     if steps and batch:
-        _launch(device, run, ends, slice(0, steps), states, operands, kept)
-    return Residuals(run.x, ends, run.reverse, states, operands, kept)
+        _launch(device, run, ends, slice(0, steps), values, totals)
+    return Residuals(run.x, run.inputs, ends, run.reverse, values, totals)
 
 
 def _launch(
-    device: Device, run: Run[CudaPacked], ends: Ends, span: slice, states: Array, operands: Array, kept: Array | None
+    device: Device, run: Run[CudaPacked], ends: Ends, span: slice, values: Values, totals: Array | None
 ) -> None:
     """Compute the steps of a span."""
-    packed, batch = run.packed, run.x.shape[1]
-    program, padded, dtype = packed.program, packed.padded, packed.bias.dtype
-    steps, few = span.stop - span.start, is_few(batch)
-    division = forward_division(device.limits, program, np.dtype(dtype), batch, padded)
-    projection = device.xp.empty((steps, batch, program.gates, padded), dtype)
-    project(device, run.x[span], packed.of_x, projection)
+    packed, batch, xp = run.packed, run.x.shape[1], device.xp
+    steps, gates = span.stop - span.start, len(x_order(packed.program))
+    projection = xp.empty((steps, batch, gates, packed.padded), packed.sizes.dtype) if gates else None
+    if projection is not None:
+        project(device, run.x[span], packed.weight_x, projection)
     output = None if run.output is None else run.output[span]
-    rest = max((len(stage.next_carry) for stage in program.stages[:-1]), default=1)
     arguments = {
         "steps": steps,
         "first": span.start,
         "reverse": int(run.reverse),
-        "batch": batch,
-        "weights": packed.forward,
+        "slot_mask": TURNS if values.saved is None else ALL,
+        "totals": totals,
         "projection": projection,
-        "bias": packed.bias,
-        "states": states,
-        "slots": states.shape[1],
-        "operands": operands if len(program.stages) > 1 else None,
-        "operand_slots": operands.shape[1],
-        "rest": device.xp.empty((rest, batch, padded), dtype) if len(program.stages) > 1 else None,
-        "kept": kept if program.kept else None,
-        "kept_steps": 0 if kept is None else steps,
         "output": output,
         "output_step": 0 if output is None else output.strides[0],
         "output_row": 0 if output is None else output.strides[1],
         "last": run.last,
         "last_row": 0 if run.last is None else run.last.strides[0],
     }
-    source = forward_source(program, np.dtype(dtype), few)
-    launch(device, source, division, packed, ends, arguments, run.state)
+    inputs = Inputs(tuple(a[span] for a in run.inputs.rows), tuple(a[span] for a in run.inputs.units))
+    launch(device, forward_steps(packed.program), packed, ends, run.state, inputs, values, arguments)
 
 
 def project(device: Device, x: Array, weights: Array, out: Array) -> None:

@@ -9,15 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from ..cells import Cell
-from ..codegen.program import Program, make_program
-from ..contract import Array, Rows
+from ..cells.symbol import Width
+from ..contract import Array, Inputs, Rows, Sizes
+from ..program.program import Program
 from .device import Argument, Device, Limits
-from .division import Division, divide
-from .kernels import FEW_ROWS, backward_tile, forward_tiles
-from .packed import CudaPacked, padded_size
+from .layout import extent, inverse_size_bits, padded_size
+from .libraries import FEW_ROWS, backward_source, forward_source, make_tiles
+from .pack import CudaPacked
+from .plan import LaunchPlan, Product, StepWork, make_plan
+from .steps import Steps, backward_steps, forward_steps
 from .tile import LANES
-from .toolchain import Source
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def make_ends(device: Device, rows: Rows, batch: int) -> Ends:
     """The rows of a run."""
     if rows.batch_sizes is None:
         return Ends(None, None)
-    # Of the row at a position, the steps in which more rows than that are there.
+    # For the row at a position, the steps in which more rows than that are there.
     longer = np.bincount(rows.batch_sizes, minlength=batch + 1)[::-1].cumsum()[::-1]
     lengths = device.xp.asarray(longer[1 : batch + 1].astype(np.int32))
     order = None if rows.order is None else device.xp.asarray(rows.order.astype(np.int32))
@@ -55,60 +56,121 @@ def is_few(batch: int) -> bool:
     return batch <= FEW_ROWS
 
 
-def forward_division(limits: Limits, program: Program, dtype: np.dtype[Any], batch: int, padded: int) -> Division:
+def step_work(steps: Steps, sizes: Sizes, batch: int) -> StepWork:
+    """The work of a step of a pass."""
+    itemsize, padded = sizes.dtype.itemsize, padded_size(sizes.hidden, sizes.dtype.itemsize)
+    tiles = make_tiles(steps, sizes.dtype, is_few(batch))
+    products = []
+    for visit, tile in zip(steps.visits, tiles, strict=True):
+        if visit.product is not None:
+            of = steps.program.products[visit.product]
+            inner = [of.width] * len(of.blocks) if steps.backward else [of.operand_width]
+            k, units = (extent(widths, itemsize).of(padded) for widths in (inner, [visit.width]))
+            products.append(Product(visit.product, tile, k, units))
+    return StepWork(
+        tile=tiles[0],
+        products=tuple(products),
+        batch=batch,
+        units=tuple(extent([visit.width], itemsize).of(padded) for visit in steps.visits),
+        barriers=sum(visit.waits for visit in steps.visits),
+        totals=max(len(visit.totals) for visit in steps.visits),
+    )
+
+
+def forward_plan(limits: Limits, program: Program, sizes: Sizes, batch: int) -> LaunchPlan:
     """How the steps of the forward pass of a layer are divided."""
-    tiles = forward_tiles(program, dtype, is_few(batch))
-    return divide(limits, tiles, (1,) * len(tiles), batch, padded)
+    return make_plan(limits, step_work(forward_steps(program), sizes, batch))
 
 
-def backward_division(limits: Limits, program: Program, dtype: np.dtype[Any], batch: int, padded: int) -> Division:
+def backward_plan(limits: Limits, program: Program, sizes: Sizes, batch: int) -> LaunchPlan:
     """How the steps of the backward pass of a layer are divided."""
-    widths = tuple(stage.columns - stage.split for stage in program.stages)
-    tiles = (backward_tile(dtype, is_few(batch)),) * len(widths)
-    return divide(limits, tiles, widths, batch, padded)
-
-
-def impl(limits: Limits, cell: Cell, dtype: np.dtype[Any], batch: int, hidden: int) -> tuple[str, str]:
-    """What runs the forward and the backward pass of a layer: where its weights are, and groups of rows x of units."""
-    program, padded = make_program(cell), padded_size(hidden, dtype.itemsize)
-    forward, backward = (make(limits, program, dtype, batch, padded) for make in (forward_division, backward_division))
-    return forward.impl, backward.impl
+    return make_plan(limits, step_work(backward_steps(program), sizes, batch))
 
 
 def launch(
     device: Device,
-    source: Source,
-    division: Division,
+    steps: Steps,
     packed: CudaPacked,
     ends: Ends,
+    given: Sequence[Array],
+    inputs: Inputs,
+    values: Values,
     arguments: Mapping[str, Argument | None],
-    states: Sequence[Array],
 ) -> None:
-    """Run a kernel.
+    """Run the kernel of a pass.
 
     Args:
         device: where.
-        source: the kernel.
-        division: of its work.
+        steps: the pass.
         packed: the layer.
         ends: of rows.
-        arguments: those of `source.fields` that do not follow from the above; None is 0.
-        states: the kernel's `ends`.
+        given: the call's states or their cotangents, overwritten.
+        inputs: of the steps of this launch.
+        values: of the steps.
+        arguments: those of `arguments.RUN_FIELDS` that do not follow from the above; what is missing or None is 0.
     """
-    given: dict[str, Any] = {
-        "hidden": packed.hidden,
-        "padded": packed.padded,
+    program, sizes, padded, batch = packed.program, packed.sizes, packed.padded, len(given[0])
+    make_source = backward_source if steps.backward else forward_source
+    source = make_source(program, sizes.dtype, is_few(batch))
+    plan = make_plan(device.limits, step_work(steps, sizes, batch))
+    xp, totals = device.xp, len(steps.values.totals)
+    fields: dict[str, Any] = {
+        "batch": batch,
+        "hidden": sizes.hidden,
+        "padded": padded,
+        "inverse_size": inverse_size_bits(sizes.hidden, sizes.dtype),
         "order": ends.order,
         "lengths": ends.lengths,
-        "resident": int(division.resident),
-        "counters": device.xp.zeros((division.row_groups, LANES), np.int32),
-        **{name: getattr(division, name) for name in _FROM_DIVISION},
+        "resident": int(plan.resident),
+        "counters": xp.zeros((plan.row_groups, LANES), np.int32),
+        "saves": int(values.saved is not None),
+        "partial": xp.empty((2, totals, batch, plan.slices), sizes.dtype) if totals else None,
+        "bias": packed.bias,
+        **{name: getattr(plan, name) for name in _OF_PLAN},
         **arguments,
     }
-    values = [0 if given[name] is None else given[name] for name in source.fields]
-    device.launch(source, division.blocks, LANES * division.warps, division.shared_bytes, [*values, *states])
+    run = [0 if fields.get(name) is None else fields[name] for name in source.fields]
+    # A product that no visit computes has no weights.
+    weights: list[Any] = [0, 0] * len(program.products)
+    matrices = packed.backward if steps.backward else packed.forward
+    assert matrices is not None
+    for product, at in zip(plan.work.products, plan.weights_at, strict=True):
+        weights[2 * product.number : 2 * product.number + 2] = matrices[product.number], at
+    of_inputs = [v for array in (*inputs.rows, *inputs.units) for v in (array, array.strides[0], array.strides[1])]
+    arrays = [
+        *(*given, *weights, *packed.parameters, *of_inputs, *values.states, *values.operands),
+        *([0] * len(program.saved) if values.saved is None else values.saved),
+        *make_values(device, steps.values.carried, 1, batch, packed),
+        *values.grads,
+        *values.columns,
+    ]
+    device.launch(source, plan.blocks, LANES * plan.warps, plan.shared_bytes, [*run, *arrays])
 
 
-_FROM_DIVISION = (
-    "row_groups", "unit_groups", "log_rows", "log_units", "unit_slices", "chunk", "operand_at", "sums_at",
+@dataclass(frozen=True)
+class Values:
+    """Values of the steps of a launch, (slots, B, padded width) each, see `arguments.Arrays`.
+
+    Attributes:
+        saved: None where none are.
+        grads, columns: of the backward pass.
+    """
+
+    states: tuple[Array, ...]
+    operands: tuple[Array, ...]
+    saved: tuple[Array, ...] | None
+    grads: tuple[Array, ...] = ()
+    columns: tuple[int, ...] = ()
+
+
+def make_values(
+    device: Device, widths: Sequence[Width], slots: int, batch: int, packed: CudaPacked
+) -> tuple[Array, ...]:
+    """Memory for values."""
+    units = (extent([width], packed.sizes.dtype.itemsize).of(packed.padded) for width in widths)
+    return tuple(device.xp.empty((slots, batch, count), packed.sizes.dtype) for count in units)
+
+
+_OF_PLAN = (
+    "row_groups", "unit_groups", "log_rows", "log_units", "chunk", "operand_at", "sums_at", "totals_at", "slices",
 )  # fmt: skip

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from ..contract import Probe
+from .compiler import Capability, Source, machine_code
 from .cupy_device import CupyDevice
-from .toolchain import Capability, Source, machine_code
 
 CUPY, NUMBA_CUDA = ((14, 2), (15,)), ((0, 30, 4), (0, 31))
 """The versions that are known to work, from and below; those of the extras in pyproject.toml."""
@@ -213,7 +213,7 @@ class _Checks:
 
 
 def _make_trial() -> Callable[..., None]:
-    from .code.trial import make_trial_kernel
+    from .kernels.trial import make_trial_kernel
 
     return make_trial_kernel()
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from ..contract import Probe
+from collections.abc import Iterator, Mapping, Sequence
+
+from ..contract import Compilation, Limits, Probe
 from ..host import processor_name
+from ..program.program import Program
 from .engine import NumpyEngine
+
+on_gpu = False
 
 
 def probe() -> Probe:
@@ -13,8 +18,27 @@ def probe() -> Probe:
 
 
 def make_engine(num_threads: int | None) -> NumpyEngine:
-    """See `contract.EngineModule`."""
-    return NumpyEngine(num_threads)
+    """See `contract.EngineModule`; this engine has one thread."""
+    return NumpyEngine()
 
 
-__all__ = ["NumpyEngine", "make_engine", "probe"]
+def describe() -> dict[str, str]:
+    """See `contract.EngineModule`: the BLAS that NumPy calls, with its kernel and threads."""
+    from .measure import blas_name
+
+    return {"blas": blas_name()}
+
+
+def limits(dtype: str, num_threads: int, read_bytes: int, gemm_size: int) -> Limits:
+    """See `contract.EngineModule`: a product by NumPy, measured once."""
+    from .measure import gemm_rate
+
+    return Limits(gemm=gemm_rate(dtype, num_threads, gemm_size))
+
+
+def warm_up(programs: Mapping[str, Program], dtypes: Sequence[str], training: bool) -> Iterator[Compilation]:
+    """See `contract.EngineModule`; nothing is compiled."""
+    return iter(())
+
+
+__all__ = ["NumpyEngine", "describe", "limits", "make_engine", "on_gpu", "probe", "warm_up"]

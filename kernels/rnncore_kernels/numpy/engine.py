@@ -1,70 +1,352 @@
-"""The engine of `backend="numpy"`: tiles of rows, each computed by one thread."""
+"""The engine of `backend="numpy"`: the equations and one loop over the steps, the reference that is read first.
+
+Values of a step are (n, width), n the rows that have the step, the longest first. Weights are used transposed: a row
+times a matrix. All products run on one thread of BLAS, which splits sums otherwise for each number of threads.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..cells import Cell
-from ..contract import BackwardRun, Engine, LayerGradients, LayerWeights, Run
-from .backward import backward, join
-from .forward import Residuals, forward, infer
-from .layout import NumpyPacked, Tile, make_tiles, pack
-from .threads import run_in_threads, tile_count
+from ..contract import Array, BackwardRun, Engine, Inputs, LayerGradients, LayerWeights, Run, Sizes
+from ..program.program import KINDS, Code, Place, Program, units_of
+from ..quiet import quiet
+from .blas import single_threaded
+from .operations import OPERATIONS
 
-_Run = Run[NumpyPacked]
-_BackwardRun = BackwardRun[NumpyPacked, list[Residuals]]
-Result = TypeVar("Result")
+PROJECTION_BYTES = 1 << 21
+"""Most bytes of W_ih x + b_ih of the steps for which it is one product: few for the cache, enough for BLAS."""
+
+KEPT = frozenset({"state", "new", "operand", "saved", "total", "row", "unit_input"})
+"""Kinds of values that the backward pass may read."""
+
+Values = dict[Place, Any]
+"""Values of a step by kind and number, see `program.program`."""
 
 
-class NumpyEngine(Engine[NumpyPacked, list[Residuals]]):
+@dataclass(frozen=True)
+class NumpyPacked:
+    """A layer's weights, as the steps use them.
+
+    Attributes:
+        weights: as they came.
+        x_bias: (Gx*H,) what is added to W_ih x, with b_hh where a block of a product begins with it.
+        blocks: (width of the operand, width) matrix of each block of a product.
+        biases: (H,) what is added to a block alone; None where x_bias has it, or there is none.
+        constants: parameters that code reads.
+    """
+
+    program: Program
+    sizes: Sizes
+    weights: LayerWeights
+    x_bias: Array | None
+    blocks: tuple[Array, ...]
+    biases: tuple[Array | None, ...]
+    constants: Values
+
+
+class Residuals(NamedTuple):
+    """What the backward pass reads: the call's arrays, and the values of each step."""
+
+    run: Run[NumpyPacked]
+    steps: list[Values]
+
+
+class NumpyEngine(Engine[NumpyPacked, Residuals]):
     """See `contract.Engine`."""
 
     xp: ModuleType = np
     min_block_steps = 16
     compared_bytes = 1 << 20
 
-    def __init__(self, num_threads: int | None = None) -> None:
-        self.num_threads = num_threads
+    def pack(self, program: Program, sizes: Sizes, weights: LayerWeights, *, copy: bool, backward: bool) -> NumpyPacked:
+        if copy:
+            weights = _mapped(weights, np.copy)
+        hidden, x_bias, blocks, biases = sizes.hidden, None, [], []
+        if weights.bias_ih is not None:
+            x_bias = weights.bias_ih.copy()
+        for block in program.blocks:
+            bias = None
+            if block.projection is not None:
+                matrix = weights.projections[block.projection]
+            else:
+                assert block.gate is not None
+                assert weights.weight_hh is not None
+                rows = _rows(block.gate, hidden)
+                matrix = weights.weight_hh[rows]
+                bias = None if weights.bias_hh is None else weights.bias_hh[rows]
+                if block.x is not None and bias is not None and x_bias is not None:
+                    x_bias[_rows(block.x, hidden)] += bias
+                    bias = None
+            blocks.append(matrix.T)
+            biases.append(bias)
+        constants: Values = {("inverse_size", 0): 1 / hidden}
+        constants |= {("unit", k): unit for k, unit in enumerate(weights.units)}
+        constants |= {("scalar", k): scalar for k, scalar in enumerate(weights.scalars)}
+        return NumpyPacked(program, sizes, weights, x_bias, tuple(blocks), tuple(biases), constants)
 
-    def pack(self, cell: Cell, weights: LayerWeights, *, copy: bool, backward: bool) -> NumpyPacked:
-        return pack(cell, weights, copy)
+    def impl(self, program: Program, sizes: Sizes, steps: int, batch: int, *, training: bool) -> str:
+        return "1 thread"
 
-    def impl(self, cell: Cell, weights: LayerWeights, steps: int, batch: int, *, training: bool) -> str:
-        tiles = tile_count(batch, 2 * weights.weight_hh.size * batch)
-        return f"{tiles} tiles of rows" if tiles > 1 else "1 tile"
+    @quiet
+    def infer(self, runs: Sequence[Run[NumpyPacked]]) -> None:
+        for run in runs:
+            single_threaded(_forward, run, None)
 
-    def infer(self, runs: Sequence[_Run]) -> None:
-        pairs = [(run, tile) for run in runs for tile in _tiles(run)]
-        self._compute(infer, runs, pairs)
+    @quiet
+    def forward(self, runs: Sequence[Run[NumpyPacked]]) -> list[Residuals]:
+        results = [Residuals(run, []) for run in runs]
+        for run, residuals in zip(runs, results, strict=True):
+            single_threaded(_forward, run, residuals.steps)
+        return results
 
-    def forward(self, runs: Sequence[_Run]) -> list[list[Residuals]]:
-        tiles = [_tiles(run) for run in runs]
-        pairs = [(run, tile) for run, tiles_of_run in zip(runs, tiles, strict=True) for tile in tiles_of_run]
-        results = iter(self._compute(forward, runs, pairs))
-        return [[next(results) for _ in tiles_of_run] for tiles_of_run in tiles]
-
-    def backward(self, runs: Sequence[_BackwardRun]) -> list[LayerGradients]:
-        pairs = [(run, residuals) for run in runs for residuals in run.residuals]
-        results = iter(self._compute(backward, runs, pairs))
-        return [join([next(results) for _ in run.residuals], run.residuals) for run in runs]
-
-    def _compute(
-        self, work: Callable[..., Result], runs: Sequence[_Run | _BackwardRun], pairs: Sequence[tuple[Any, Any]]
-    ) -> list[Result]:
-        """`work` on each pair of a run and a tile of it."""
-        return run_in_threads(work, pairs, sum(_step_flops(run) for run in runs), self.num_threads)
+    @quiet
+    def backward(self, runs: Sequence[BackwardRun[NumpyPacked, Residuals]]) -> list[LayerGradients]:
+        return [single_threaded(_backward, run) for run in runs]
 
 
-def _tiles(run: _Run) -> list[Tile]:
-    steps, batch, _ = run.x.shape
-    return make_tiles(run.rows, steps, batch, tile_count(batch, _step_flops(run)))
+def _forward(run: Run[NumpyPacked], tape: list[Values] | None) -> None:
+    """Compute a run; `tape` gets the values that the backward pass reads, in the order of computing."""
+    program, hidden = run.packed.program, run.packed.sizes.hidden
+    phases = program.forward.phases if tape is not None else tuple(program.inference())
+    before, everyone = 0, _pick(run, 0)
+    state = [s[everyone].copy() for s in run.state]
+    for t, n, x in _x_parts(run):
+        values = {**run.packed.constants, **_inputs(run, t, n)}
+        values |= {("state", k): s[:n].copy() for k, s in enumerate(state)}
+        values |= {("x", k): x[:, _rows(k, hidden)] for k in range(len(program.x_gates))}
+        for phase in phases:
+            for total in phase.totals:
+                values["total", total] = _sum(values["carried", program.forward.totals[total]])
+            if phase.product is not None:
+                _multiply(run.packed, phase.product, values)
+            compute(phase.code, values, (n, units_of(phase.width, hidden)), run.packed.sizes.dtype)
+        for k, s in enumerate(state):
+            s[:n] = values["new", k]
+        if run.output is not None:
+            run.output[t, _pick(run, 0, n)] = state[0][:n]
+            run.output[t, _pick(run, n)] = 0
+        if run.last is not None and run.reverse:
+            run.last[_pick(run, before, n)] = state[0][before:n]
+        before = n
+        if tape is not None:
+            tape.append({place: value for place, value in values.items() if place[0] in KEPT})
+    for target, s in zip(run.state, state, strict=True):
+        target[everyone] = s
+    if run.last is not None and not run.reverse and len(run.x):
+        some = _active(run, 0)
+        run.last[_pick(run, 0, some)] = state[0][:some]
 
 
-def _step_flops(run: _Run | _BackwardRun) -> int:
-    """Of the recurrent product of one time step of the whole batch."""
-    state = run.state if isinstance(run, Run) else run.grad_state
-    return 2 * run.packed.weights.weight_hh.size * len(state[0])
+def _multiply(packed: NumpyPacked, number: int, values: Values) -> None:
+    """The blocks of a product of a step."""
+    product = packed.program.products[number]
+    for k in product.blocks:
+        result = values[product.operand] @ packed.blocks[k]
+        x, bias = packed.program.blocks[k].x, packed.biases[k]
+        if bias is not None:
+            result += bias
+        if x is not None:
+            result += values["x", x]
+        values["product", k] = result
+
+
+def _backward(run: BackwardRun[NumpyPacked, Residuals]) -> LayerGradients:
+    """The gradients of a run; overwrites the cotangents of its states."""
+    forward, tape = run.residuals
+    packed, program = run.packed, run.packed.program
+    everyone, hidden = _pick(forward, 0), packed.sizes.hidden
+    grad = [g[everyone].copy() for g in run.grad_state]
+    columns: list[list[Array]] = [[] for _ in program.columns]
+    times = list(_times(forward))
+    for (t, n), kept in zip(reversed(times), reversed(tape), strict=True):
+        values = {**packed.constants, **kept}
+        # Copied, as a column may be a state's cotangent, which is overwritten.
+        values |= {("grad", k): g[:n].copy() for k, g in enumerate(grad)}
+        if run.grad_output is not None:
+            values["grad", 0] = values["grad", 0] + run.grad_output[t, _pick(forward, 0, n)]
+        new = [np.zeros_like(g[:n]) for g in grad]
+        for phase in program.backward.phases:
+            for total in phase.totals:
+                values["grad_total", total] = _sum(values["carried", program.backward.totals[total]])
+            back = None if phase.product is None else _multiply_back(packed, phase.product, values)
+            if phase.into is not None:
+                new[phase.into] += back
+            elif phase.product is not None:
+                values["back", phase.product] = back
+            compute(phase.code, values, (n, units_of(phase.width, hidden)), packed.sizes.dtype)
+            for output in phase.code.outputs:
+                if output.kind == "grad_state":
+                    new[output.number] += values["grad_state", output.number]
+        for g, value in zip(grad, new, strict=True):
+            g[:n] = value
+        for k, column in enumerate(columns):
+            column.append(values["column", k])
+    for target, g in zip(run.grad_state, grad, strict=True):
+        target[everyone] = g
+    return _gradients(forward, tape, times, columns)
+
+
+def _multiply_back(packed: NumpyPacked, number: int, values: Values) -> Array:
+    """The cotangent of the operand of a product, from those of its blocks."""
+    blocks = packed.program.products[number].blocks
+    columns = (k for k, column in enumerate(packed.program.columns) if column.block in blocks)
+    first, *others = ((k, packed.program.columns[k].block) for k in columns)
+
+    def part(column: int, block: int | None) -> Array:
+        assert block is not None
+        product: Array = values["column", column] @ packed.blocks[block].T
+        return product
+
+    back = part(*first)
+    for other in others:
+        back += part(*other)
+    return back
+
+
+def _gradients(
+    run: Run[NumpyPacked], tape: list[Values], times: list[tuple[int, int]], columns: list[list[Array]]
+) -> LayerGradients:
+    """Sums and products over all steps of the columns, (rows of all steps, width) each, from the last step on.
+
+    Rows past their end are left out: 0 times an infinite state would be NaN.
+    """
+    program, sizes = run.packed.program, run.packed.sizes
+    weights = _mapped(run.packed.weights, np.zeros_like)
+    inputs = Inputs(*(tuple(np.zeros(a.shape, a.dtype) for a in arrays) for arrays in run.inputs))
+    places = [(t, _pick(run, 0, n), n) for t, n in reversed(times)]
+    x = _joined([run.x[t, rows] for t, rows, _ in places], sizes.inputs, sizes.dtype)
+    grad_x = np.zeros((len(x), sizes.inputs), sizes.dtype)
+
+    def scattered(target: Array, flat: Array) -> None:
+        first = 0
+        for t, rows, n in places:
+            target[t, rows] = flat[first : first + n]
+            first += n
+
+    row_parts: dict[int, Array] = {}
+    for column, parts in zip(program.columns, columns, strict=True):
+        d = _joined(parts, units_of(column.width, sizes.hidden), sizes.dtype)
+        if column.x is not None:
+            rows = _rows(column.x, sizes.hidden)
+            weight_ih, bias_ih = weights.weight_ih, weights.bias_ih
+            assert weight_ih is not None
+            assert run.packed.weights.weight_ih is not None
+            weight_ih[rows] = d.T @ x
+            grad_x += d @ run.packed.weights.weight_ih[rows]
+            if bias_ih is not None:
+                bias_ih[rows] = d.sum(axis=0)
+        if column.block is not None:
+            block = program.blocks[column.block]
+            product = next(p for p in program.products if column.block in p.blocks)
+            width = units_of(product.operand_width, sizes.hidden)
+            operand = _joined([values[product.operand] for values in reversed(tape)], width, sizes.dtype)
+            if block.projection is not None:
+                weights.projections[block.projection][...] = d.T @ operand
+            else:
+                assert block.gate is not None
+                assert weights.weight_hh is not None
+                rows = _rows(block.gate, sizes.hidden)
+                weights.weight_hh[rows] += d.T @ operand
+                if weights.bias_hh is not None:
+                    weights.bias_hh[rows] += d.sum(axis=0)
+        elif column.kind == "unit":
+            weights.units[column.number][...] = d.sum(axis=0)
+        elif column.kind == "scalar":
+            weights.scalars[column.number][...] += d.sum()
+        elif column.kind == "row":
+            row_parts[column.number] = row_parts.get(column.number, 0) + d.sum(axis=1)
+        elif column.kind == "unit_input":
+            scattered(inputs.units[column.number], d)
+    for index, flat in row_parts.items():
+        scattered(inputs.rows[index], flat)
+    result = np.zeros(run.x.shape, sizes.dtype)
+    scattered(result, grad_x)
+    return LayerGradients(result, weights, inputs)
+
+
+def compute(code: Code, values: Values, shape: tuple[int, int], dtype: np.dtype[Any]) -> None:
+    """Add the results of code to the values of a step, as arrays of a shape."""
+    done: list[Any] = []
+    for operation, arguments in code.nodes:
+        if operation in KINDS:
+            done.append(values[operation, int(arguments[0])])
+        else:
+            done.append(OPERATIONS[operation](*(done[a] if isinstance(a, int) else a for a in arguments)))
+    for kind, index, node in code.outputs:
+        value = done[node]
+        values[kind, index] = value if np.shape(value) == shape else np.broadcast_to(np.asarray(value, dtype), shape)
+
+
+def _x_parts(run: Run[NumpyPacked]) -> Iterator[tuple[int, int, Array]]:
+    """Each step in the order of computing, its number of rows, and W_ih x_t + bias for these, (n, Gx*H)."""
+    packed = run.packed
+    weight, dtype = packed.weights.weight_ih, packed.sizes.dtype
+    if weight is None:
+        yield from ((t, n, np.empty((n, 0), dtype)) for t, n in _times(run))
+        return
+    times = list(_times(run))
+    most = max((n for _, n in times), default=0)
+    block = max(1, PROJECTION_BYTES // max(1, most * len(weight) * dtype.itemsize))
+    for first in range(0, len(times), block):
+        here = times[first : first + block]
+        parts = np.concatenate([run.x[t, _pick(run, 0, n)] for t, n in here]) @ weight.T
+        if packed.x_bias is not None:
+            parts += packed.x_bias
+        start = 0
+        for t, n in here:
+            yield t, n, parts[start : start + n]
+            start += n
+
+
+def _times(run: Run[NumpyPacked]) -> Iterator[tuple[int, int]]:
+    """Each step in the order of computing, and its number of rows."""
+    steps = len(run.x)
+    for t in range(steps - 1, -1, -1) if run.reverse else range(steps):
+        yield t, _active(run, t)
+
+
+def _active(run: Run[NumpyPacked], t: int) -> int:
+    sizes = run.rows.batch_sizes
+    return run.x.shape[1] if sizes is None else int(sizes[t])
+
+
+def _pick(run: Run[NumpyPacked], first: int, last: int | None = None) -> Array | slice:
+    """An index of the rows from the first to the last, the longest row first."""
+    return slice(first, last) if run.rows.order is None else run.rows.order[first:last]
+
+
+def _inputs(run: Run[NumpyPacked], t: int, n: int) -> Values:
+    """Row inputs (n, 1) and unit inputs (n, H) of a step."""
+    rows = _pick(run, 0, n)
+    values: Values = {("row", k): array[t, rows][:, None] for k, array in enumerate(run.inputs.rows)}
+    return values | {("unit_input", k): array[t, rows] for k, array in enumerate(run.inputs.units)}
+
+
+def _sum(value: Array) -> Array:
+    total: Array = value.sum(axis=1, keepdims=True)
+    return total
+
+
+def _joined(parts: list[Array], width: int, dtype: np.dtype[Any]) -> Array:
+    return np.concatenate(parts) if parts else np.empty((0, width), dtype)
+
+
+def _rows(gate: int, hidden: int) -> slice:
+    """The rows of a gate in a matrix of weights."""
+    return slice(gate * hidden, (gate + 1) * hidden)
+
+
+def _mapped(weights: LayerWeights, function: Callable[[Array], Array]) -> LayerWeights:
+    """The weights with a function of each array in its place."""
+
+    def all_of(arrays: tuple[Array, ...]) -> tuple[Array, ...]:
+        return tuple(function(a) for a in arrays)
+
+    ih, hh, b_ih, b_hh = (None if w is None else function(w) for w in weights[:4])
+    return LayerWeights(ih, hh, b_ih, b_hh, *map(all_of, weights[4:]))

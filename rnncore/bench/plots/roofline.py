@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.transforms import ScaledTranslation
 
-from ..measure import GPU
+from ..peers import on_gpu
 from ..result import Result
 from . import PlotError, scales
 from .labels import common
@@ -34,7 +34,7 @@ def panels(results: Sequence[Result]) -> list[Panel]:
     for result in results:
         if result.limits is not None:
             work = result.workload
-            groups.setdefault((result.contender == GPU, work.dtype, work.threads, work.mode), []).append(result)
+            groups.setdefault((on_gpu(result.contender), work.dtype, work.threads, work.mode), []).append(result)
     if not groups:
         raise PlotError("a roofline takes the machine's limits, which are not in these rows")
     return [_panel(gpu, mode, rows) for (gpu, _, _, mode), rows in groups.items()]
@@ -124,13 +124,13 @@ def _bandwidths(rows: Sequence[Result]) -> list[tuple[int, float]]:
     found: dict[int, list[float]] = {}
     for row in rows:
         if row.limits is not None and row.limits.bandwidth is not None:
-            found.setdefault(row.workload.weight_bytes(), []).append(row.limits.bandwidth)
+            found.setdefault(row.work.weight_bytes, []).append(row.limits.bandwidth)
     rated = sorted(((size, max(rates)) for size, rates in found.items()), key=lambda pair: -pair[1])
     return [*rated[:1], *(pair for pair in rated[1:][-1:] if pair[1] < MUCH_SLOWER * rated[0][1])]
 
 
 def _intensity(row: Result) -> float:
-    return row.workload.flops() / row.workload.bytes()
+    return row.work.flops / row.work.bytes
 
 
 def _best(rates: Iterable[float | None]) -> float | None:

@@ -26,7 +26,7 @@ def panels(results: Sequence[Result]) -> list[Panel]:
         for axis in AXES:
             lines = [line for line in _lines(workloads, axis) if len({getattr(w, axis) for w in line}) > 1]
             if lines:
-                chosen = max(lines, key=lambda line: (len(line), sum(workload.flops() for workload in line)))
+                chosen = max(lines, key=lambda line: (len(line), sum(w.steps * w.batch * w.hidden_size for w in line)))
                 drawn.append(_panel(axis, chosen, len(lines), results))
     if not drawn:
         raise PlotError("scaling takes several values of T, B or H with the rest the same: rnncore bench -H 64,128")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 MARKERS = {"numba": "o", "numpy": "s", "cuda": "*", "torch": "^", "onnxruntime": "D", "openvino": "v"}
+MARKERS |= {"torch-loop": "P", "cudnn": "X"}
 """Of contenders, so that colour is not all that tells them apart. One that is not here gets those of `OTHER`."""
 
 OTHER = "other"
@@ -53,6 +54,8 @@ LIGHT = Theme(
         "torch": "#b83200",
         "onnxruntime": "#b97900",
         "openvino": "#4a4f57",
+        "torch-loop": "#8f5a00",
+        "cudnn": "#5b6b00",
         OTHER: "#7a5c3e",
     },
     slower=("#fbe3d2", "#f5bd95", "#b0450a"),
@@ -72,6 +75,8 @@ DARK = Theme(
         "torch": "#ff7043",
         "onnxruntime": "#f2c744",
         "openvino": "#848d97",
+        "torch-loop": "#d9a35a",
+        "cudnn": "#b3c24a",
         OTHER: "#c9a47e",
     },
     slower=("#46301f", "#70401d", "#c2530f"),

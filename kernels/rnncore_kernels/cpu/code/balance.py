@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 from ..fields.balance import BUSY, COUNT, PART_WORDS, SHIFT, WAITED, WHOLE, WIDTH, piece_count
 from .emitted import compiled
+from .groups import unit_offset
 from .memory import set_word, word
-from .rows import unit_offset
 from .system import cycles
 
 BALANCE_STEPS = 4

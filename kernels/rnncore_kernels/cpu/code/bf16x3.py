@@ -38,12 +38,6 @@ LARGEST = float.fromhex("0x1.fep127")
 """The largest bfloat16. What is larger, infinity too, becomes this, as there are no parts that add up to infinity."""
 
 
-@compiled("back_blocks")
-def back_blocks(gate_vectors: int, stages: int) -> int:
-    """Where a column of weights of the backward pass begins, in blocks: behind those of so many stages and gates."""
-    return (gate_vectors + 1) // 2 + stages
-
-
 class Rest(NamedTuple):
     """LLVM's values for a depth.
 

@@ -1,161 +1,232 @@
-"""A stage of a cell on rows of one vector of hidden units, compiled from the cell's expression graphs."""
+"""The code of a phase on rows of some vectors of units, compiled from its expressions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from ...codegen.expression import emit
-from ...codegen.program import Program, StageProgram
+from ...program.program import Code, Place
+from ..arguments import BackwardArguments, ForwardArguments, StepArguments, ValueArguments
 from ..shape import Shape
-from ..vector import Vector, first_lanes
+from ..vector import ELEMENTS, Vector, first_lanes
 from .ir import I64, PREFIX, Definition, loop, pointer, word_pointer
 
-FORWARD = (
-    "n",
-    "pre_x", "pre_x_row",  # columns of what x alone contributes to
-    "pre", "pre_row",  # the other columns
+CELL = (
+    "run", "step", "r", "n",  # of the thread's rows the first, and how many
+    "first", "units", "groups",  # of the units the first, and how many in each of some groups
+    "pre_x", "pre_x_row", "pre_x_group",  # columns of x parts, and distances
+    "pre", "pre_row", "pre_group",  # all others
     "column",  # distance of columns
-    "operand", "rest", "rest_value",  # the first carried value; the others, and their distance
-    "next_operand", "next_rest", "next_value",
-    "row",  # distance of rows in all of these
-    "kept", "kept_row", "kept_value",
-    "out_rows", "out_offset", "count",  # table of addresses, or 0; elements written there
+    "width",  # units of the phase, in elements
 )  # fmt: skip
-"""Arguments of a stage's forward function: sizes and distances in bytes, addresses of the first row."""
+"""Arguments of the function: sizes and distances in bytes, addresses of the first row."""
 
-BACKWARD = (
-    "n",
-    "grad", "grad_value",  # cotangents of what the stage returned, and their distance
-    "next_grad", "next_value",  # the same of what it was given; written
-    "grad_row",
-    "state", "new_state", "state_value", "state_row",
-    "kept", "kept_row",
-    "pre", "pre_row",  # cotangents of pre-activations; written
-    "value",  # distance of values in `kept` and `pre`
-    "out_rows", "out_offset", "count",  # cotangent of the output, table of addresses, or 0; valid elements
-)  # fmt: skip
-"""Arguments of a stage's backward function."""
+COUNTERS = {
+    "state": "before", "new": "after", "operand": "index", "saved": "index", "total": "index", "carried": "fresh",
+    "grad": "fresh", "grad_state": "fresh", "back": "fresh", "column": "pre",
+}  # fmt: skip
+"""The number of the thread's first row, in the values of a kind: a field of StepArguments."""
 
-
-def make_cell(shape: Shape, program: Program) -> list[Definition]:
-    """The functions of a cell's stages: `forward_0`, `forward_0_keep`, `backward_0`, `forward_1` and so on."""
-    return [
-        definition
-        for stage in program.stages
-        for definition in (
-            make_stage_forward(shape, program, stage, keep=False),
-            make_stage_forward(shape, program, stage, keep=True),
-            make_stage_backward(shape, program, stage),
-        )
-    ]
+MEMORIES = {
+    "state": "history", "new": "history", "operand": "history", "saved": "history", "total": "history",
+    "unit": "packed", "scalar": "packed", "inverse_size": "packed", "column": "pre",
+}  # fmt: skip
+"""Memory that values of a kind are in: a field of the arguments of the kernel; `memory` for others."""
 
 
-class _Inputs(dict[str, Vector]):
-    """Values by name, loaded when they are first needed."""
-
-    def __init__(self, load: Callable[[str, int], Vector]) -> None:
-        super().__init__()
-        self._load = load
-
-    def __missing__(self, name: str) -> Vector:
-        kind = name.rstrip("0123456789") if not name.startswith("pre_") else name
-        index = int(name[len(kind) :] or 0)
-        value = self[name] = self._load(kind, index)
-        return value
+ROWS = {"saved": "saved", "total": "saved", "column": "column"}
+"""Values with rows at one distance; all others of a phase have its width, and so the same distance."""
 
 
-def make_stage_forward(shape: Shape, program: Program, stage: StageProgram, keep: bool) -> Definition:
-    """The forward function of a stage, keeping what backward needs or not; see FORWARD."""
-    last = stage is program.stages[-1]
+class PhaseCode(NamedTuple):
+    """What is compiled for a phase.
+
+    Attributes:
+        code: its expressions.
+        x: gates whose parts of x it reads, the first columns.
+        blocks: the product's blocks, the columns behind these.
+        values: numbers of values.
+        row_inputs: number of the inputs that have one number a row, before those with units.
+        backward: whether totals are those of the forward pass, and the output has a cotangent.
+        adds: kinds and numbers of the results that are added to what is there.
+        fenced: nodes whose values are rounded before others use them.
+    """
+
+    code: Code
+    x: Sequence[int]
+    blocks: Sequence[int]
+    values: Mapping[Place, int]
+    row_inputs: int
+    backward: bool
+    adds: frozenset[Place]
+    fenced: frozenset[int]
+
+
+def make_code(shape: Shape, phase: PhaseCode, name: str) -> Definition:
+    """The function of a phase; see CELL."""
 
     def body(b: Any, *arguments: Any) -> None:
-        a: dict[str, Any] = dict(zip(FORWARD, arguments, strict=True))
-        with loop(b, a["n"]) as turn:
+        _Emission(b, shape, phase, dict(zip(CELL, arguments, strict=True))).emit()
 
-            def at(base: str, row: str, step: Any = None, times: int = 0) -> Any:
-                address = b.add(a[base], b.mul(turn, a[row]))
-                return pointer(b, address if step is None else b.add(address, b.mul(step, I64(times))))
-
-            def carried(operand: str, rest: str, value: str, index: int) -> Any:
-                return at(operand, "row") if index == 0 else at(rest, "row", a[value], index - 1)
-
-            def load(kind: str, index: int) -> Vector:
-                if kind.startswith("pre_"):
-                    column = stage.pre.index(kind)
-                    base = "pre_x" if column < stage.split else "pre"
-                    where = at(base, f"{base}_row", a["column"], column)
-                else:
-                    where = carried("operand", "rest", "rest_value", index)
-                return Vector.load(b, shape.target, shape.dtype, where)
-
-            kept = stage.keep if keep else ()
-            results = emit((*stage.next_carry, *kept), _Inputs(load))
-            for index, value in enumerate(results):
-                assert value is not None
-                if index < len(stage.next_carry):
-                    value.store(carried("next_operand", "next_rest", "next_value", index))
-                else:
-                    place = stage.kept + index - len(stage.next_carry)
-                    value.store(at("kept", "kept_row", a["kept_value"], place))
-            if last:
-                with b.if_then(b.icmp_signed("!=", a["out_rows"], I64(0))):
-                    out = b.load(word_pointer(b, a["out_rows"], turn))
-                    results[0].store(pointer(b, out, a["out_offset"]), a["count"])  # type: ignore[union-attr]
-
-    name = f"forward_{program.stages.index(stage)}" + ("_keep" if keep else "")
-    return Definition(PREFIX + name, len(FORWARD), returns=False, body=body)
+    return Definition(PREFIX + name, len(CELL), returns=False, body=body)
 
 
-def make_stage_backward(shape: Shape, program: Program, stage: StageProgram) -> Definition:
-    """The backward function of a stage; see BACKWARD."""
-    last = stage is program.stages[-1]
+class _Emission:
+    """The instructions of one function while they are written."""
 
-    def body(b: Any, *arguments: Any) -> None:
-        a: dict[str, Any] = dict(zip(BACKWARD, arguments, strict=True))
-        with loop(b, a["n"]) as turn:
+    def __init__(self, b: Any, shape: Shape, phase: PhaseCode, arguments: Mapping[str, Any]) -> None:
+        self._b, self._shape, self._phase, self._a = b, shape, phase, arguments
+        self._kind = BackwardArguments if phase.backward else ForwardArguments
+        self._threads = self._field("run", "row_threads")
+        self._bases: dict[Place, tuple[Any, Any]] = {}
+        self._distances: dict[str, Any] = {}
+        self._moved: dict[str, Any] = {}
+        self._unit_values: dict[Place, Vector] = {}
+        self._unit: Any = None
+        self._count: Any = None
+        self._row: Any = None
+        self._pre_x: Any = None
+        self._pre: Any = None
 
-            def at(base: str, row: str, step: str, times: int) -> Any:
-                moved = b.add(b.mul(turn, a[row]), b.mul(a[step], I64(times)))
-                return pointer(b, b.add(a[base], moved))
+    def emit(self) -> None:
+        """Loops over groups, units and rows, and the code inside."""
+        b, a = self._b, self._a
+        reads = list(dict.fromkeys(self._phase.code.reads()))
+        for place in dict.fromkeys([*reads, *((o.kind, o.number) for o in self._phase.code.outputs)]):
+            self._bases[place] = self._base(*place)
+        constants = {place: self._splat(place) for place in reads if place[0] in ("scalar", "inverse_size")}
+        self._out = self._table("out_rows")
+        with loop(b, a["groups"]) as group, loop(b, a["units"]) as k:
+            unit = b.add(b.mul(group, a["units"]), k)
+            self._unit = b.mul(unit, I64(self._shape.vector_bytes))
+            lanes = b.mul(b.add(a["first"], unit), I64(self._shape.lanes))
+            self._count = b.sub(a["width"], lanes)
+            self._unit_values = dict(constants)
+            for place in reads:
+                if place[0] == "unit":
+                    self._unit_values[place] = self._load(b.add(self._bases[place][0], self._unit))
+            at = b.mul(k, I64(self._shape.vector_bytes))
+            self._pre_x = b.add(b.add(a["pre_x"], b.mul(group, a["pre_x_group"])), at)
+            self._pre = b.add(b.add(a["pre"], b.mul(group, a["pre_group"])), at)
+            with loop(b, a["n"]) as row:
+                self._row = row
+                self._moved = {rows: b.mul(row, distance) for rows, distance in self._distances.items()}
+                self._emit_row()
 
-            def load(kind: str, index: int) -> Vector:
-                base, row, step = {
-                    "grad": ("grad", "grad_row", "grad_value"),
-                    "state": ("state", "state_row", "state_value"),
-                    "new": ("new_state", "state_row", "state_value"),
-                    "kept": ("kept", "kept_row", "value"),
-                }[kind]
-                return Vector.load(b, shape.target, shape.dtype, at(base, row, step, index))
+    def _emit_row(self) -> None:
+        zero = Vector.full(self._b, self._shape.target, self._shape.dtype, 0)
+        results = emit(self._phase.code, self._read, zero.constant, self._phase.fenced, Vector.fence)
+        for output, value in zip(self._phase.code.outputs, results, strict=True):
+            place = output.kind, output.number
+            if place in self._phase.adds:
+                value = value + self._load(self._at(place))
+            if output.kind == "column":
+                # Lanes past the last unit may hold anything, and the products run over them.
+                value = value.select(first_lanes(value, self._count), 0.0)
+            value.store(pointer(self._b, self._at(place)))
+            if place == ("new", 0):
+                with self._b.if_then(self._b.icmp_signed("!=", self._out, I64(0))):
+                    value.store(pointer(self._b, self._in_row(self._out, self._out_unit())), self._count)
 
-            inputs = _Inputs(load)
-            if last:
-                inputs["grad0"] = _add_output(b, shape, a, load("grad", 0), turn)
-            results = emit((*stage.grad_pre, *stage.grad_carry), inputs)
-            zero = load("grad", 0).constant(0.0)
-            for index, value in enumerate(results):
-                if index < stage.columns:
-                    assert value is not None
-                    # Lanes past the last unit may hold anything, and the products run over them.
-                    valid = value.select(first_lanes(value, a["count"]), 0.0)
-                    valid.store(at("pre", "pre_row", "value", stage.column + index))
-                else:
-                    place = at("next_grad", "grad_row", "next_value", index - stage.columns)
-                    (zero if value is None else value).store(place)
+    def _read(self, kind: str, index: int) -> Vector:
+        place, b = (kind, index), self._b
+        if place in self._unit_values:
+            return self._unit_values[place]
+        if kind in ("x", "product"):
+            return self._load(self._column(kind, index))
+        if kind == "unit_input":
+            table = self._bases[place][0]
+            return self._load(self._in_row(table, self._out_unit()), self._count)
+        if kind == "row":
+            return self._element(self._in_row(self._bases[place][0], I64(0)))
+        if kind in ("total", "grad_total"):
+            base, row = self._bases[place]
+            return self._element(b.add(base, b.mul(self._row, row)))
+        value = self._load(self._at(place))
+        return self._with_output(value) if place == ("grad", 0) else value
 
-    name = f"backward_{program.stages.index(stage)}"
-    return Definition(PREFIX + name, len(BACKWARD), returns=False, body=body)
+    def _column(self, kind: str, index: int) -> Any:
+        """Where the row of a column is."""
+        b, a, phase = self._b, self._a, self._phase
+        if kind == "x":
+            base, row, column = self._pre_x, a["pre_x_row"], phase.x.index(index)
+        else:
+            base, row, column = self._pre, a["pre_row"], len(phase.x) + phase.blocks.index(index)
+        return b.add(b.add(base, b.mul(self._row, row)), b.mul(a["column"], I64(column)))
 
+    def _base(self, kind: str, index: int) -> tuple[Any, Any]:
+        """Where the first row of a value and the first unit are, and the distance of the thread's rows."""
+        b, a = self._b, self._a
+        if kind in ("x", "product"):
+            return None, None
+        if kind in ("row", "unit_input"):
+            number = index + (self._phase.row_inputs if kind == "unit_input" else 0)
+            return b.add(self._table("input_rows"), b.mul(self._field("step", "table_bytes"), I64(number))), None
+        if kind == "grad_total" or (kind == "total" and not self._phase.backward):
+            at = b.add(self._field("step", "totals"), b.mul(self._field("step", "table_bytes"), I64(index)))
+            item = I64(self._shape.itemsize)
+            return b.add(at, b.mul(a["r"], item)), item
+        value = b.add(self._field("run", "values"), I64(8 * len(ValueArguments.names) * self._value(kind, index)))
+        offset, row, turn = (b.load(word_pointer(b, value, k)) for k in range(3))
+        base = b.add(self._field("run", MEMORIES.get(kind, "memory")), offset)
+        if kind in ("grad", "grad_state"):
+            parity = self._field("step", "parity")
+            base = b.add(base, b.mul(turn, parity if kind == "grad" else b.sub(I64(1), parity)))
+        if kind in COUNTERS:
+            first = b.add(self._field("step", COUNTERS[kind]), b.mul(a["r"], self._threads))
+            base = b.add(base, b.mul(first, row))
+        if kind not in ("scalar", "inverse_size", "total"):
+            base = b.add(base, b.mul(a["first"], I64(self._shape.vector_bytes)))
+        if kind not in COUNTERS:
+            return base, None
+        distance = b.mul(row, self._threads)
+        return base, self._distances.setdefault(ROWS.get(kind, "width"), distance)
 
-def _add_output(b: Any, shape: Shape, a: dict[str, Any], grad: Vector, index: Any) -> Vector:
-    """The cotangent of h, with that of the output where there is one."""
-    before = b.block
-    with b.if_then(b.icmp_signed("!=", a["out_rows"], I64(0))):
-        out = b.load(word_pointer(b, a["out_rows"], index))
-        of_output = Vector.load(b, shape.target, shape.dtype, pointer(b, out, a["out_offset"]), a["count"])
-        total = grad + of_output
-        inside = b.block
-    value = b.phi(grad.value.type)
-    value.add_incoming(grad.value, before)
-    value.add_incoming(total.value, inside)
-    return Vector(b, value, shape.target)
+    def _value(self, kind: str, index: int) -> int:
+        return self._phase.values[{"new": "state", "grad_state": "grad"}.get(kind, kind), index]
+
+    def _at(self, place: Place) -> Any:
+        """Where the vector of a value is, in this row."""
+        moved = self._moved[ROWS.get(place[0], "width")]
+        return self._b.add(self._b.add(self._bases[place][0], moved), self._unit)
+
+    def _field(self, who: str, name: str) -> Any:
+        names = StepArguments.names if who == "step" else self._kind.names
+        return self._b.load(word_pointer(self._b, self._a[who], names.index(name)))
+
+    def _table(self, name: str) -> Any:
+        """The table of the addresses of these rows, or 0."""
+        b, table = self._b, self._field("step", name)
+        moved = b.add(table, b.mul(self._a["r"], I64(8)))
+        return b.select(b.icmp_signed("!=", table, I64(0)), moved, I64(0))
+
+    def _in_row(self, table: Any, offset: Any) -> Any:
+        """An address in this row of a table."""
+        return self._b.add(self._b.load(word_pointer(self._b, table, self._row)), offset)
+
+    def _out_unit(self) -> Any:
+        """Offset of this vector of units in a row of the caller's."""
+        return self._b.add(self._b.mul(self._a["first"], I64(self._shape.vector_bytes)), self._unit)
+
+    def _load(self, address: Any, count: Any = None) -> Vector:
+        return Vector.load(self._b, self._shape.target, self._shape.dtype, pointer(self._b, address), count)
+
+    def _element(self, address: Any) -> Vector:
+        element = ELEMENTS[self._shape.dtype]
+        place = self._b.inttoptr(address, element.as_pointer())
+        return Vector.splat(self._b, self._shape.target, self._b.load(place, align=self._shape.itemsize, typ=element))
+
+    def _splat(self, place: Place) -> Vector:
+        return self._element(self._bases[place][0])
+
+    def _with_output(self, grad: Vector) -> Vector:
+        """The cotangent of the first state, with that of the output where there is one."""
+        b, before = self._b, self._b.block
+        with b.if_then(b.icmp_signed("!=", self._out, I64(0))):
+            total = grad + self._load(self._in_row(self._out, self._out_unit()), self._count)
+            inside = b.block
+        value = b.phi(grad.value.type)
+        value.add_incoming(grad.value, before)
+        value.add_incoming(total.value, inside)
+        return Vector(b, value, self._shape.target)

@@ -15,8 +15,9 @@ from typing import Any, ParamSpec, TypeVar, cast
 from numba.core import types
 from numba.extending import models, register_model
 
+from ..arguments import CLASSES, Arguments
 from ..shape import Shape
-from .ir import PREFIX, Body, Definition, call_address
+from .ir import I64, PREFIX, Body, Definition, call_address, word_pointer
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -45,12 +46,16 @@ def once_for_shape(make: Callable[[Shape], R]) -> Callable[[Shape], R]:
 def compiled(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Decorator: a Python function of integers, which returns one if it is annotated with `-> int`.
 
-    `name` tells it from other functions in the same kernels.
+    An integer whose annotation is a class of `arguments` is the address of such a structure. `name` tells the function
+    from others in the same kernels.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        returns = function.__annotations__.get("return") == "int"
-        definition = Definition(PREFIX + name, len(inspect.signature(function).parameters), returns, python=function)
+        annotations = function.__annotations__
+        parameters = [*inspect.signature(function).parameters, "return"]
+        kinds = tuple((k, annotations[x]) for k, x in enumerate(parameters) if annotations.get(x) in CLASSES)
+        returns = annotations.get("return") not in ("None", None)
+        definition = Definition(PREFIX + name, len(parameters) - 1, returns, kinds, python=function)
         DEFINITIONS[definition.name] = definition
         return cast(Callable[P, R], Function(definition, inline=False))
 
@@ -62,15 +67,16 @@ def emitted(
     parameters: Sequence[str],
     body: Body,
     *,
-    returns: bool = False,
+    returns: bool | type[Arguments] = False,
     inline: bool = False,
     finished: bool = False,
 ) -> Any:
     """A function whose instructions `body` writes; where the call stands if `inline`, else in a function of its own.
 
-    `finished` is as in `Definition`.
+    It returns an integer or nothing, or the address of a structure. `finished` is as in `Definition`.
     """
-    definition = Definition(PREFIX + name, len(parameters), returns, body=body, finished=finished)
+    kinds = ((len(parameters), returns.__name__),) if isinstance(returns, type) else ()
+    definition = Definition(PREFIX + name, len(parameters), bool(returns), kinds, body=body, finished=finished)
     if not inline:
         DEFINITIONS[definition.name] = definition
     return Function(definition, inline)
@@ -90,6 +96,39 @@ def make_caller(parameters: Sequence[str]) -> Any:
     return emitted("call_address", ("address", *parameters), body, inline=True)
 
 
+class Structure(types.Type):  # type: ignore[misc]
+    """Numba's type of the address of a structure of `arguments`; what its fields hold are integers."""
+
+    def __init__(self, name: str) -> None:
+        self.fields = CLASSES[name].names
+        super().__init__(name)
+
+
+class _Address(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, kind: Structure) -> None:
+        super().__init__(manager, kind, I64)
+
+
+register_model(Structure)(_Address)
+
+
+def field(context: Any, builder: Any, kind: Structure, value: Any, name: str) -> Any:
+    """Emit a load of a field, as Numba asks for attributes."""
+    return builder.load(word_pointer(builder, value, kind.fields.index(name)))
+
+
+def set_field(context: Any, builder: Any, kind: Structure, name: str, values: Any) -> None:
+    """Emit a store to a field; `values` are the structure's address and what is stored."""
+    builder.store(values[1], word_pointer(builder, values[0], kind.fields.index(name)))
+
+
+def numba_types(definition: Definition) -> tuple[tuple[Any, ...], Any]:
+    """Numba's types of the arguments of a function and of its result."""
+    known = {place: Structure(name) for place, name in definition.kinds}
+    arguments = tuple(known.get(place, types.int64) for place in range(definition.arity))
+    return arguments, known.get(definition.arity, types.int64) if definition.returns else types.void
+
+
 class Native(types.Callable, types.Opaque):  # type: ignore[misc]
     """Numba's type of a function that compiled Python calls: of integers, with LLVM's instructions for a call of it.
 
@@ -98,7 +137,8 @@ class Native(types.Callable, types.Opaque):  # type: ignore[misc]
 
     def __init__(self, definition: Definition, inline: bool) -> None:
         self.definition, self.inline = definition, inline
-        self.signature = (types.int64 if definition.returns else types.void)(*[types.int64] * definition.arity)
+        arguments, result = numba_types(definition)
+        self.signature = result(*arguments)
         super().__init__(definition.name)
 
     @property
@@ -107,7 +147,7 @@ class Native(types.Callable, types.Opaque):  # type: ignore[misc]
 
     def get_call_type(self, context: Any, args: Sequence[Any], kws: Any) -> Any:
         fits = len(args) == self.definition.arity and not kws
-        return self.signature if fits and all(isinstance(a, types.Integer) for a in args) else None
+        return self.signature if fits and all(isinstance(a, (types.Integer, Structure)) for a in args) else None
 
     def get_call_signatures(self) -> Any:
         return [self.signature], False

@@ -27,6 +27,8 @@ class Definition:
         name: in LLVM.
         arity: number of arguments.
         returns: whether there is a result.
+        kinds: names of the classes of arguments of which some of these, or the result, are the address, see
+            `arguments`; by their place, the result behind the last.
         body: writes LLVM's instructions, `body(builder, *arguments)`; None if there is `python`.
         python: a Python function for Numba to compile; None if there is `body`.
         finished: whether `body` writes it as it should run, so that LLVM need not optimise it before it selects
@@ -36,6 +38,7 @@ class Definition:
     name: str
     arity: int
     returns: bool
+    kinds: tuple[tuple[int, str], ...] = ()
     body: Body | None = None
     python: Body | None = None
     finished: bool = False
@@ -118,3 +121,11 @@ def call_address(builder: Any, address: Any, arguments: Sequence[Any]) -> Any:
     """Call the function of int64 at an address."""
     kind = ir.FunctionType(ir.VoidType(), [I64] * len(arguments))
     return builder.call(builder.inttoptr(address, kind.as_pointer()), arguments)
+
+
+def call_function(builder: Any, address: Any, arguments: Sequence[Any], bits: int) -> Any:
+    """Call the C function at an address, with int64 for its arguments; its result has so many bits, 0 for none."""
+    result = ir.IntType(bits) if bits else ir.VoidType()
+    kind = ir.FunctionType(result, [I64] * len(arguments))
+    value = builder.call(builder.inttoptr(address, kind.as_pointer()), arguments)
+    return builder.sext(value, I64) if 0 < bits < 64 else value

@@ -6,14 +6,14 @@ its share is even however long the rows are.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
+from ..arguments import RunArguments, StepArguments
 from ..shape import Shape
+from .balance import unit_bound
+from .calls import input_at, state_at, value_at
 from .emitted import compiled
 from .memory import clear, copy, set_word, word
-
-FEW_ROWS = 7
-"""Rows that leave registers of a tile unused, so that several groups of units are computed at once."""
 
 
 @compiled("active")
@@ -50,89 +50,112 @@ def fill_table_placed(table: int, n: int, base: int, distance: int, order: int, 
         set_word(table, i, base + place(order, thread + i * threads) * distance)
 
 
-@compiled("part_start")
-def part_start(count: int, part: int, parts: int) -> int:
-    """Where a part begins, of `count` divided as evenly as can be."""
-    return count * part // parts if parts > 1 else count * part
+class States(NamedTuple):
+    """Copies between the caller's arrays of states and the rows in which a pass has them, or their cotangents.
 
-
-@compiled("unit_offset")
-def unit_offset(group: int, groups: int, units: int) -> int:
-    """First unit vector of a group, where `units` are divided as evenly as can be."""
-    if groups == units:
-        return group
-    base, more = units // groups, units % groups
-    return group * base + min(group, more)
-
-
-def make_most_per_group(shape: Shape) -> Any:
-    """`most_per_group(gates)`: most unit vectors that share a tile, as many as fill its columns."""
-    most = shape.columns
-
-    @compiled("most_per_group")
-    def most_per_group(gates: int) -> int:
-        return max(1, most // gates)
-
-    return most_per_group
-
-
-@compiled("groups_together")
-def groups_together(first: int, last: int, groups: int, more: int, n: int, down: int) -> int:
-    """How many groups of one size to multiply at once for n rows, of those from `first` and before `last`.
-
-    They are the first, or with `down` the last. The first `more` of all have one unit vector more than the others.
+    Attributes:
+        enter: `enter(run, step, memory, row, parity, first, last)`: the thread's units of its rows from first to last,
+            to the values of the states in `memory`, whose row 0 is `row` there; zeros behind the units.
+        leave: `leave(run, step, memory, row, parity, first, last)`: the inverse, without the zeros.
+        leave_one: `leave_one(run, step, number, memory, row, parity, target, target_row, first, last)`: one state, to
+            another array.
+        clear: `clear_state(run, step, number, memory, row, parity, n)`: zeros in n rows of one state.
+        clear_output: `clear_output(run, step, out, out_row, first, last)`: zeros in an array of the first state.
     """
-    if n > FEW_ROWS:
-        return 1
-    if down != 0:
-        return min(4, last - (max(first, more) if last > more else first))
-    return min(4, min(last, more if first < more else groups) - first)
+
+    enter: Any
+    leave: Any
+    leave_one: Any
+    clear: Any
+    clear_output: Any
 
 
-@compiled("copy_units")
-def copy_units(target: int, source: int, first: int, last: int, hidden: int, vector: int, item: int) -> None:
-    """Copy the unit vectors from first to last of a row of `hidden` elements, as far as they go."""
-    start = first * vector
-    count = min(last * vector, hidden * item) - start
-    if count > 0:
-        copy(target + start, source + start, count)
+def make_states(shape: Shape) -> States:
+    """Those of a shape."""
+    vector, item = shape.vector_bytes, shape.itemsize
 
-
-@compiled("enter")
-def enter(
-    block: int, row_bytes: int, value_bytes: int, arrays: int, values: int, first: int, last: int, thread: int,
-    threads: int, order: int, hidden: int, u0: int, u1: int, vector: int, item: int,
-) -> None:  # fmt: skip
-    """Copy the thread's rows from first to last out of the caller's arrays into padded rows; zeros behind them."""
-    for q in range(first, last):
-        row = thread + q * threads
-        source = place(order, row) * hidden * item
-        for value in range(values):
-            to = block + row * row_bytes + value * value_bytes
-            clear(to + u0 * vector, (u1 - u0) * vector)
-            copy_units(to, word(arrays, value) + source, u0, u1, hidden, vector, item)
-
-
-@compiled("leave")
-def leave(
-    block: int, row_bytes: int, target: int, target_row: int, first: int, last: int, thread: int, threads: int,
-    order: int, hidden: int, u0: int, u1: int, vector: int, item: int,
-) -> None:  # fmt: skip
-    """Copy the thread's rows from first to last out of padded rows into an array of the caller's."""
-    for q in range(first, last):
-        row = thread + q * threads
-        to = target + place(order, row) * target_row
-        copy_units(to, block + row * row_bytes, u0, u1, hidden, vector, item)
-
-
-@compiled("clear_output")
-def clear_output(
-    out: int, out_row: int, first: int, last: int, order: int, thread: int, threads: int, u0: int, u1: int, hidden: int,
-    vector: int, item: int,
-) -> None:  # fmt: skip
-    """Zero the units of the thread's rows from first to last in an array of the caller's."""
-    start = u0 * vector
-    count = min(u1 * vector, hidden * item) - start
-    for q in range(first, last):
+    @compiled("copy_units")
+    def copy_units(target: int, source: int, first: int, last: int, width: int) -> None:
+        """Copy the unit vectors from first to last of a row of `width` elements, as far as they go."""
+        start = first * vector
+        count = min(last * vector, width * item) - start
         if count > 0:
-            clear(out + place(order, thread + q * threads) * out_row + start, count)
+            copy(target + start, source + start, count)
+
+    @compiled("enter")
+    def enter(
+        run: RunArguments, step: StepArguments, memory: int, row: int, parity: int, first: int, last: int
+    ) -> None:
+        if first >= last:
+            return
+        for number in range(run.states):
+            state = state_at(run.state_table, number)
+            value = value_at(run.values, state.value)
+            u0 = unit_bound(state.units, state.groups, step.low)
+            u1 = unit_bound(state.units, state.groups, step.high)
+            array, base = word(run.state_arrays, number), memory + value.offset + value.turn * parity
+            for q in range(first, last):
+                there = step.thread + q * run.row_threads
+                to = base + (row + there) * value.row
+                clear(to + u0 * vector, (u1 - u0) * vector)
+                copy_units(to, array + place(run.order, there) * state.width * item, u0, u1, state.width)
+
+    @compiled("leave_one")
+    def leave_one(
+        run: RunArguments, step: StepArguments, number: int, memory: int, row: int, parity: int, target: int,
+        target_row: int, first: int, last: int,
+    ) -> None:  # fmt: skip
+        state = state_at(run.state_table, number)
+        value = value_at(run.values, state.value)
+        u0 = unit_bound(state.units, state.groups, step.low)
+        u1 = unit_bound(state.units, state.groups, step.high)
+        base = memory + value.offset + value.turn * parity
+        for q in range(first, last):
+            there = step.thread + q * run.row_threads
+            to = target + place(run.order, there) * target_row
+            copy_units(to, base + (row + there) * value.row, u0, u1, state.width)
+
+    @compiled("leave")
+    def leave(
+        run: RunArguments, step: StepArguments, memory: int, row: int, parity: int, first: int, last: int
+    ) -> None:
+        if first >= last:
+            return
+        for number in range(run.states):
+            row_bytes = state_at(run.state_table, number).width * item
+            array = word(run.state_arrays, number)
+            leave_one(run, step, number, memory, row, parity, array, row_bytes, first, last)
+
+    @compiled("clear_state")
+    def clear_state(
+        run: RunArguments, step: StepArguments, number: int, memory: int, row: int, parity: int, n: int
+    ) -> None:
+        state = state_at(run.state_table, number)
+        value = value_at(run.values, state.value)
+        u0 = unit_bound(state.units, state.groups, step.low)
+        u1 = unit_bound(state.units, state.groups, step.high)
+        base = memory + value.offset + value.turn * parity
+        for q in range(n):
+            clear(base + (row + step.thread + q * run.row_threads) * value.row + u0 * vector, (u1 - u0) * vector)
+
+    @compiled("clear_output")
+    def clear_output(run: RunArguments, step: StepArguments, out: int, out_row: int, first: int, last: int) -> None:
+        state = state_at(run.state_table, 0)
+        start = unit_bound(state.units, state.groups, step.low) * vector
+        count = min(unit_bound(state.units, state.groups, step.high) * vector, state.width * item) - start
+        if count > 0:
+            for q in range(first, last):
+                clear(out + place(run.order, step.thread + q * run.row_threads) * out_row + start, count)
+
+    return States(enter, leave, leave_one, clear_state, clear_output)
+
+
+@compiled("fill_input_tables")
+def fill_input_tables(
+    tables: int, table_bytes: int, n: int, inputs: int, count: int, t: int, order: int, thread: int, threads: int
+) -> None:
+    """Addresses of n of the thread's rows at step t in each input beside x, one table after the other."""
+    for number in range(count):
+        values = input_at(inputs, number)
+        base = values.base + t * values.step
+        fill_table_placed(tables + number * table_bytes, n, base, values.row, order, thread, threads)

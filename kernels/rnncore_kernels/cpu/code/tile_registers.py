@@ -8,17 +8,15 @@ TERMS, so their bits depend on nothing but row and column.
 from __future__ import annotations
 
 import itertools
-from typing import Any, NamedTuple
+from typing import Any
 
 from llvmlite import ir
 
 from ..fields.bf16x3 import BLOCK_BYTES, PARTS, ROWS, TILE_BYTES
 from ..shape import Shape
+from ..sizes import BF16_BACK_ROWS, BF16_BLOCK_ROWS
 from .bf16x3 import (
-    GATHERED_ARGUMENTS,
-    ROWS_ARGUMENTS,
     TERMS,
-    TRANSPOSED_ARGUMENTS,
     column_bytes,
     make_bf16_gathered,
     make_bf16_rows,
@@ -27,7 +25,9 @@ from .bf16x3 import (
     whole_blocks,
 )
 from .emitted import compiled, emitted, once_for_shape
+from .gemm import Gemm
 from .ir import BYTE, I64, call_external, loop, pointer, prefetch
+from .moves import fetch, make_add_rows
 from .tiles import make_choice
 
 SPACING = 8
@@ -49,47 +49,73 @@ LINES = range(0, BLOCK_BYTES, 64)
 TILE = ("a", "a_rows", "w", "w_block", "blocks", "packed", "start", "start_row", "c", "c_row")
 
 
-class TileRegisters(NamedTuple):
-    """What compiled code does with tile registers; nothing where there are none.
-
-    Attributes:
-        configure, release: `configure()`, `release()`: around all of it, in each thread.
-        bf16_rows, bf16_gathered, bf16_transposed: see `bf16x3`.
-        multiply: `multiply(columns, rows, n, depth, w, start, start_row, c, c_row)`: C = start + A W. `rows` is what
-            `bf16_rows` made of A's n rows, `w` what `bf16x3.make_bf16_columns` made of W's `columns` vectors, where
-            these are more than a tile has in tiles of their own. `start` and C have as many rows as n rounded up to a
-            multiple of 16; C may be `start`, and the distance of rows of `start` 0.
-    """
-
-    configure: Any
-    release: Any
-    bf16_rows: Any
-    bf16_gathered: Any
-    bf16_transposed: Any
-    multiply: Any
-
-
 MULTIPLY = ("columns", "rows", "n", "depth", "w", "start", "start_row", "c", "c_row")
 
 
 @once_for_shape
-def make_tile_registers(shape: Shape) -> TileRegisters:
-    """Those of a shape."""
-    if shape.matrix:
-        configure, release = emitted("configure_tiles", (), _configure), emitted("release_tiles", (), _release)
-        conversions = (make_bf16_rows(shape), make_bf16_gathered(shape), make_bf16_transposed(shape))
-        return TileRegisters(configure, release, *conversions, _make_multiply(shape))
+def make_tile_gemm(shape: Shape) -> Gemm:
+    """Products on tile registers.
 
-    def nothing(name: str, parameters: tuple[str, ...]) -> Any:
-        return emitted(name, parameters, lambda _, *__: None)
+    C and `start` have as many rows as n rounded up to a multiple of 16; C may be `start`, and the distance of rows of
+    `start` 0.
+    """
+    vector, lanes, item, most = shape.vector_bytes, shape.lanes, shape.itemsize, shape.columns
+    bf16_rows, transpose, multiply_tiles = make_bf16_rows(shape), make_bf16_transposed(shape), _make_multiply(shape)
+    add_rows = make_add_rows(shape)
 
-    return TileRegisters(
-        nothing("configure_tiles", ()),
-        nothing("release_tiles", ()),
-        nothing("bf16_rows", ROWS_ARGUMENTS),
-        nothing("bf16_gathered", GATHERED_ARGUMENTS),
-        nothing("bf16_transposed", TRANSPOSED_ARGUMENTS),
-        nothing("multiply_bf16", MULTIPLY),
+    @compiled("prepare_rows")
+    def prepare(rows: int, n: int, depth: int, target: int) -> int:
+        bf16_rows(rows, n, depth, target)
+        return target
+
+    @compiled("prepared_rows_bytes")
+    def prepared_bytes(n: int, depth: int) -> int:
+        return (n + ROWS - 1) // ROWS * column_bytes(depth)  # type: ignore[no-any-return]
+
+    @compiled("prepared_rows_at")
+    def rows_at(prepared: int, r: int, depth: int) -> int:
+        return prepared + r * (column_bytes(depth) // ROWS)  # type: ignore[no-any-return]
+
+    @compiled("multiply_prepared")
+    def multiply(
+        columns: int, rows: int, n: int, depth: int, w: int, start: int, start_row: int, c: int, c_row: int,
+        groups: int, w_group: int, start_group: int, c_group: int,
+    ) -> None:  # fmt: skip
+        multiply_tiles(columns, rows, n, depth, w, start, start_row, c, c_row)
+
+    @compiled("take_left")
+    def take_left(source: int, row: int, n: int, target: int, vectors: int) -> None:
+        for k in range(vectors):
+            transpose(source + k * vector, row, n, target + k * column_bytes(n))
+
+    @compiled("add_product_tiles")
+    def add_product(
+        wide: int, height: int, units: int, n: int, left: int, right: int, c: int, c_row: int, count: int, add: int,
+        nothing: int,
+    ) -> None:  # fmt: skip
+        sums = nothing + most * vector
+        fetch(c, c_row, height, min(wide * vector, count * item))
+        multiply_tiles(wide, left, units * lanes, n, right, nothing, 0, sums, wide * vector)
+        add_rows(sums, height, wide, c, c_row, count, add)
+
+    return Gemm(
+        begin=emitted("configure_tiles", (), _configure),
+        end=emitted("release_tiles", (), _release),
+        prepare=prepare,
+        prepared_bytes=prepared_bytes,
+        rows_at=rows_at,
+        column_bytes=column_bytes,
+        multiply=multiply,
+        panel_bytes=column_bytes,
+        take_left=take_left,
+        take_right=make_bf16_gathered(shape),
+        add_product=add_product,
+        most_rows=BF16_BLOCK_ROWS,
+        most_back_rows=BF16_BACK_ROWS,
+        row_block=ROWS,
+        together=False,
+        left_units=2,
+        suffix="_tiles",
     )
 
 

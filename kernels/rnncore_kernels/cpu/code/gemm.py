@@ -1,0 +1,99 @@
+"""Products of rows with packed weights, as passes compute them: on vector registers, or on tile registers.
+
+A pass is compiled for one of these, and knows of no other.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ..shape import Shape
+from ..sizes import BLOCK_ROWS, PANEL_ROWS, block_units
+from .emitted import compiled, emitted, once_for_shape
+from .ir import I64
+from .moves import make_copy, make_gather
+from .multiply import make_multiply
+from .outer import make_outer
+
+
+class Gemm(NamedTuple):
+    """Compiled functions for products, and sizes.
+
+    Attributes:
+        begin, end: `begin()`, `end()`: around all products, in each thread.
+        prepare: `prepare(rows, n, depth, target)`: rows, by a table of their addresses, as `multiply` takes them; where
+            it needs memory for that, at `target`. Returns where they are.
+        prepared_bytes: `prepared_bytes(n, depth)`: of such memory.
+        rows_at: `rows_at(prepared, r, depth)`: the prepared rows from r on.
+        column_bytes: `column_bytes(depth)`: of a column of packed weights, of a vector.
+        multiply: `multiply(columns, prepared, n, depth, w, start, start_row, c, c_row, groups, w_group, start_group,
+            c_group)`: C = start + A W, see `multiply`.
+        panel_bytes: `panel_bytes(n)`: of one vector of n rows, as `add_product` takes them.
+        take_left, take_right: `take_left(source, row, n, target, vectors)`, rows at a distance, and
+            `take_right(rows, n, offset, count, target, vectors)`, `count` elements at an offset of rows by a table of
+            their addresses: factors of `add_product`.
+        add_product: `add_product(wide, height, units, n, left, right, c, c_row, count, add, nothing)`: C (+)= A^T B
+            over n rows, for `height` columns of A in `units` vectors and `count` of B in `wide` vectors; `nothing` is
+            as many zeros as a tile has columns, with room for a product behind.
+        most_rows, most_back_rows: rows that are multiplied before code runs on them, and in products over all steps.
+        row_block: rows that take as long as one.
+        together: whether several groups are multiplied at once.
+        left_units: vectors of units that are multiplied together in `add_product`.
+        suffix: what the names of kernels end in.
+    """
+
+    begin: Any
+    end: Any
+    prepare: Any
+    prepared_bytes: Any
+    rows_at: Any
+    column_bytes: Any
+    multiply: Any
+    panel_bytes: Any
+    take_left: Any
+    take_right: Any
+    add_product: Any
+    most_rows: int
+    most_back_rows: int
+    row_block: int
+    together: bool
+    left_units: int
+    suffix: str
+
+
+@once_for_shape
+def make_vector_gemm(shape: Shape) -> Gemm:
+    """Products on vector registers."""
+    vector, outer = shape.vector_bytes, make_outer(shape)
+    nothing = emitted("no_tile_registers", (), lambda _: None, inline=True)
+    names = ("rows", "n", "depth", "target")
+
+    def inline(name: str, names: tuple[str, ...], body: Any) -> Any:
+        return emitted(name, names, body, returns=True, inline=True)
+
+    @compiled("add_product")
+    def add_product(
+        wide: int, height: int, units: int, n: int, left: int, right: int, c: int, c_row: int, count: int, add: int,
+        nothing: int,
+    ) -> None:  # fmt: skip
+        outer(wide, height, n, left, units * vector, right, c, c_row, count, add)
+
+    return Gemm(
+        begin=nothing,
+        end=nothing,
+        prepare=inline("prepare", names, lambda _, rows, *__: rows),
+        prepared_bytes=inline("prepared_bytes", ("n", "depth"), lambda *_: I64(0)),
+        rows_at=inline("rows_at", ("prepared", "r", "depth"), lambda b, rows, r, _: b.add(rows, b.mul(r, I64(8)))),
+        column_bytes=inline("vector_column_bytes", ("depth",), lambda b, depth: b.mul(depth, I64(vector))),
+        multiply=make_multiply(shape),
+        panel_bytes=inline("panel_bytes", ("n",), lambda *_: I64(PANEL_ROWS * vector)),
+        take_left=make_copy(shape),
+        take_right=make_gather(shape),
+        add_product=add_product,
+        most_rows=BLOCK_ROWS,
+        most_back_rows=BLOCK_ROWS,
+        row_block=1,
+        together=True,
+        left_units=block_units(shape.lanes),
+        suffix="",
+    )

@@ -1,0 +1,36 @@
+"""Groups of units that share a tile, and how threads divide them."""
+
+from __future__ import annotations
+
+from .emitted import compiled
+
+FEW_ROWS = 7
+"""Rows that leave registers of a tile unused, so that several groups of units are computed at once."""
+
+
+@compiled("part_start")
+def part_start(count: int, part: int, parts: int) -> int:
+    """Where a part begins, of `count` divided as evenly as can be."""
+    return count * part // parts if parts > 1 else count * part
+
+
+@compiled("unit_offset")
+def unit_offset(group: int, groups: int, units: int) -> int:
+    """First unit vector of a group, where `units` are divided as evenly as can be."""
+    if groups == units:
+        return group
+    base, more = units // groups, units % groups
+    return group * base + min(group, more)
+
+
+@compiled("groups_together")
+def groups_together(first: int, last: int, groups: int, more: int, n: int, down: int) -> int:
+    """How many groups of one size to multiply at once for n rows, of those from `first` and before `last`.
+
+    They are the first, or with `down` the last. The first `more` of all have one unit vector more than the others.
+    """
+    if n > FEW_ROWS:
+        return 1
+    if down != 0:
+        return min(4, last - (max(first, more) if last > more else first))
+    return min(4, min(last, more if first < more else groups) - first)

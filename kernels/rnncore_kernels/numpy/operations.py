@@ -1,0 +1,37 @@
+"""The operations of a cell's code on arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+OPERATIONS: dict[str, Callable[..., Any]] = {
+    "number": lambda number: number,
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "div": lambda a, b: a / b,
+    "neg": lambda a: -a,
+    "exp": np.exp,
+    "log": np.log,
+    "sqrt": np.sqrt,
+    "tanh": np.tanh,
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "log_sigmoid": lambda x: -np.logaddexp(0, -x),
+    "softplus": lambda x: np.logaddexp(0, x),
+    "relu": lambda x: np.maximum(x, 0),
+    "silu": lambda x: np.maximum(x, -1e4) / (1 + np.exp(-x)),  # -0 at -infinity
+    "abs": np.abs,
+    "sin": np.sin,
+    "cos": np.cos,
+    "maximum": np.maximum,
+    "minimum": np.minimum,
+    "clamp": np.clip,
+    "heaviside": lambda x: np.heaviside(x, 0),
+    "where_positive": lambda x, value: np.where(x > 0, value, np.heaviside(x, 0)),
+    "where_greater": lambda a, b, x, y: np.where(a > b, x, y),
+    "where_greater_equal": lambda a, b, x, y: np.where(a >= b, x, y),
+}
+"""By name; arguments are arrays and Python numbers, which take the arrays' dtype."""

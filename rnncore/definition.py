@@ -1,0 +1,80 @@
+"""A cell as a network computes it: what was recorded of it when the network was made."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from dataclasses import dataclass
+
+from rnncore_kernels.cells import CELLS, Cell, CellError
+from rnncore_kernels.program.derive import derive
+from rnncore_kernels.program.program import Program
+from rnncore_kernels.program.record import Recorded, record
+
+
+@dataclass(frozen=True, eq=False)
+class Definition:
+    """A cell, its names, and the program that engines run.
+
+    The program is plain data: a copied or unpickled network computes what was recorded, whatever became of the cell.
+
+    Attributes:
+        cell: the cell that the user gave, or one of the library's.
+        program: the equations, forward and backward.
+        states, gates, units, scalars, row_inputs, unit_inputs: the declared names.
+        projections: names of the matrices of `project`.
+        initial: the number that a unit parameter or scalar begins with, by name.
+    """
+
+    cell: Cell
+    program: Program
+    states: tuple[str, ...]
+    gates: tuple[str, ...]
+    units: tuple[str, ...]
+    scalars: tuple[str, ...]
+    row_inputs: tuple[str, ...]
+    unit_inputs: tuple[str, ...]
+    projections: tuple[str, ...]
+    initial: dict[str, float]
+
+    @functools.cached_property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of all that a call is given beside x."""
+        return self.row_inputs + self.unit_inputs
+
+
+def define(cell: str | Cell) -> Definition:
+    """The definition of a cell, or of one of the library's by its name.
+
+    Raises:
+        ValueError: no such name; CellError for what is wrong with the cell.
+        TypeError: something else than a cell.
+    """
+    if isinstance(cell, str):
+        if cell not in CELLS:
+            known = ", ".join(map(repr, CELLS))
+            close = difflib.get_close_matches(cell.lower(), CELLS, n=1)
+            hint = f": did you mean {close[0]!r}?" if close else ""
+            raise ValueError(f"cell: expected one of {known} or an instance of Cell, got {cell!r}{hint}")
+        cell = CELLS[cell]()
+    # A cell of one's own may read numbers that change: it is recorded anew for each network.
+    return _library(cell) if type(cell) in CELLS.values() else _define(cell, record(cell))
+
+
+@functools.lru_cache(maxsize=256)
+def _library(cell: Cell) -> Definition:
+    return _define(cell, record(cell))
+
+
+def _define(cell: Cell, recorded: Recorded) -> Definition:
+    projections = tuple(recorded.graph.projections)
+    learnable = recorded.names["units"] + recorded.names["scalars"]
+    for name in projections:
+        if f"weight_{name}" in learnable:
+            raise CellError(
+                f"{cell!r}: expected different names of parameters, got weight_{name} for the matrix of "
+                f"project({name!r}, ...) and for what is declared: rename one of them"
+            )
+    return Definition(
+        cell=cell, program=derive(recorded), projections=projections, initial=recorded.initial, **recorded.names
+    )

@@ -1,0 +1,88 @@
+"""The reference for a cell that the oracle lacks: the NumPy engine in float64, held against finite differences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rnncore_kernels.cells.cell import names
+
+from ..devices import on_host
+from ..recurrent import Recurrent
+from ..states import as_given, as_tuple
+from .oracle import Array, Result
+
+if TYPE_CHECKING:
+    from .networks import Call
+
+STEP = 1e-6
+"""Of central differences in float64, whose error is then about 1e-9 of numbers near 1."""
+
+
+def reference(call: Call) -> Result:
+    """The results of the NumPy engine in float64 on a call's values."""
+    return _Reference(call).result()
+
+
+def derivative_errors(call: Call, seed: int = 0) -> Iterator[tuple[str, float]]:
+    """The name of each tensor of the reference, and how far its gradient is from finite differences.
+
+    The derivative is that along a random direction, and the error relative to it or to 1.
+    """
+    found, rng = _Reference(call), np.random.default_rng(seed)
+    grads = found.result()
+    pairs = {"x": (found.x, grads.grad_x)}
+    for name, values, grad in zip(names(found.rnn.cell.states), found.state, grads.grad_state, strict=True):
+        pairs[f"initial {name}"] = values, grad
+    pairs |= {name: (values, grads.grad_parameters[name]) for name, values in found.rnn.parameters.items()}
+    pairs |= {name: (values, grads.grad_inputs[name]) for name, values in found.inputs.items()}
+    for name, (values, grad) in pairs.items():
+        direction, before, sides = rng.standard_normal(values.shape), values.copy(), []
+        for sign in (1, -1):
+            values[...] = before + sign * STEP * direction
+            sides.append(found.loss())
+        values[...] = before
+        expected = (sides[0] - sides[1]) / (2 * STEP)
+        yield name, abs(float((grad * direction).sum()) - expected) / max(1.0, abs(expected))
+
+
+class _Reference:
+    """A call's network and values in float64, on the NumPy engine."""
+
+    def __init__(self, call: Call) -> None:
+        rnn = call.rnn
+        self.rnn = Recurrent(
+            rnn.cell,
+            rnn.input_size,
+            rnn.hidden_size,
+            num_layers=rnn.num_layers,
+            bidirectional=rnn.bidirectional,
+            bias=rnn.bias,
+            dtype="float64",
+            backend="numpy",
+        )
+        for name, values in rnn.parameters.items():
+            self.rnn.parameters[name][...] = on_host(values)
+        self.x, self.grad_output = (a.astype(np.float64) for a in (call.x, call.grad_output))
+        self.state, self.grad_state = (
+            tuple(a.astype(np.float64) for a in arrays) for arrays in (call.state, call.grad_state)
+        )
+        self.inputs = {name: values.astype(np.float64) for name, values in call.inputs.items()}
+        self.options: dict[str, Any] = {"lengths": call.lengths, "inputs": self.inputs or None}
+
+    def result(self) -> Result:
+        """Outputs, states and gradients."""
+        output, final, tape = self.rnn.forward(self.x, as_given(self.state), **self.options)
+        grads = self.rnn.backward(tape, self.grad_output, as_given(self.grad_state))
+        return Result(
+            output, as_tuple(final), grads.x, as_tuple(grads.state), dict(grads.parameters), dict(grads.inputs)
+        )
+
+    def loss(self) -> float:
+        """The sum of outputs and final states times their cotangents."""
+        output, final = self.rnn(self.x, as_given(self.state), **self.options)
+        terms: list[tuple[Array, Array]] = [(output, self.grad_output)]
+        terms += zip(as_tuple(final), self.grad_state, strict=True)
+        return float(sum((value * cotangent).sum() for value, cotangent in terms))

@@ -1,0 +1,32 @@
+"""Gradients that nobody needs are left out, and the others have the bits that they have with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from rnncore import Recurrent
+from rnncore_kernels.contract import Array, Needs
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("needs", [Needs(x=False), Needs(weights=False), Needs(x=False, weights=False)])
+def test_what_is_needed_has_the_same_bits(backend: str, cell: str, needs: Needs) -> None:
+    rnn = Recurrent(cell, 19, 23, bidirectional=True, backend=backend, seed=0)
+    x = np.random.default_rng(0).standard_normal((5, 4, 19)).astype(np.float32)
+    output, _, tape = rnn.forward(x, lengths=[5, 2, 0, 3])
+
+    def gradients(needs: Sequence[Needs] | None) -> tuple[list[Array], list[Array], Array]:
+        states = tape.layout.new_states(None)
+        grad_x, weights, _ = tape.stack.backward(tape.layers, tape.stack.parts(output), states, needs)
+        arrays = [array for layer in weights for array in layer[:4] if array is not None]
+        return list(states), arrays, grad_x
+
+    expected, got = gradients(None), gradients([needs] * 2)
+    wanted = [*zip(expected[0], got[0], strict=True)]
+    wanted += zip(expected[1], got[1], strict=True) if needs.weights else []
+    wanted += [(expected[2], got[2])] if needs.x else []
+    for reference, value in wanted:
+        np.testing.assert_array_equal(np.asarray(value), np.asarray(reference))

@@ -1,0 +1,94 @@
+"""Tile registers on processors that have none: the same products, written with vectors of 16 numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from llvmlite import ir
+
+from rnncore_kernels.cpu import kernels
+from rnncore_kernels.cpu.code import tile_registers
+from rnncore_kernels.cpu.code.bf16x3 import TERMS
+from rnncore_kernels.cpu.code.emitted import emitted
+from rnncore_kernels.cpu.code.ir import I64, loop, pointer
+from rnncore_kernels.cpu.fields.bf16x3 import BLOCK_BYTES, ROWS, TILE_BYTES
+from rnncore_kernels.cpu.shape import Shape
+from rnncore_kernels.cpu.vector import Vector
+
+SHAPE = kernels.host_shape(np.dtype(np.float32))
+
+
+def can_emulate() -> bool:
+    """Whether a vector has as many numbers as a row of a tile."""
+    return SHAPE.lanes == ROWS
+
+
+@contextmanager
+def emulated(folder: Path) -> Iterator[None]:
+    """Products on tile registers are computed without them, by code that is kept in a folder of its own."""
+    caches = [kernels.forward_tile_kernels, kernels.backward_tile_kernels]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RNNCORE_CACHE_DIR", str(folder))
+        patch.setattr(Shape, "matrix", property(lambda shape: shape.dtype == np.float32))
+        for name in ("_configure", "_release"):
+            patch.setattr(tile_registers, name, lambda _: None)
+        patch.setattr(tile_registers, "_tile", tile)
+        yield
+    for cache in caches:
+        cache.cache_clear()
+
+
+def tile(high: int, wide: int) -> Any:
+    """See `tile_registers._tile`."""
+
+    def body(b: Any, *arguments: Any) -> None:
+        a: dict[str, Any] = dict(zip(tile_registers.TILE, arguments, strict=True))
+
+        def load(address: Any) -> Vector:
+            return Vector.load(b, SHAPE.target, SHAPE.dtype, pointer(b, address))
+
+        def row_at(matrix: str, r: int, m: Any, j: int) -> Any:
+            row = b.add(I64(ROWS * r), m)
+            return b.add(b.add(a[matrix], b.mul(a[f"{matrix}_row"], row)), I64(64 * j))
+
+        def halves(words: Vector) -> tuple[Vector, Vector]:
+            low = b.shl(words.bits(), words.integers(16))
+            return words.from_bits(low), words.from_bits(b.and_(words.bits(), words.integers(-0x10000)))
+
+        def add_product(total: Any, left: Any, right: Any, m: Any) -> None:
+            """Row m of a tile at `left` times the tile at `right`."""
+            with loop(b, I64(ROWS)) as k:
+                word = b.add(b.add(left, b.mul(m, I64(64))), b.mul(k, I64(4)))
+                number = b.load(b.inttoptr(word, ir.FloatType().as_pointer()), align=4, typ=ir.FloatType())
+                factors = halves(Vector.splat(b, SHAPE.target, number))
+                others = halves(load(b.add(right, b.mul(k, I64(64)))))
+                value = Vector(b, b.load(total), SHAPE.target)
+                for x, y in zip(factors, others, strict=True):
+                    value = x.fma(y, value)
+                b.store(value.value, total)
+
+        total = b.alloca(ir.VectorType(ir.FloatType(), ROWS))
+        for r in range(high):
+            for j in range(wide):
+                with loop(b, I64(ROWS)) as m:
+                    b.store(load(row_at("start", r, m, j)).value, total)
+                    rows = b.add(a["a"], b.mul(a["a_rows"], I64(r)))
+                    with loop(b, a["blocks"]) as block:
+                        left = b.add(rows, b.mul(block, I64(BLOCK_BYTES)))
+                        right = b.add(b.add(a["w"], b.mul(block, a["w_block"])), I64(j * BLOCK_BYTES))
+                        for of_column, of_row in TERMS:
+                            add_product(total, b.add(left, I64(of_row * TILE_BYTES)),
+                                        b.add(right, I64(of_column * TILE_BYTES)), m)  # fmt: skip
+                    left = b.add(rows, b.mul(a["blocks"], I64(BLOCK_BYTES)))
+                    right = b.add(b.add(a["w"], b.mul(a["blocks"], a["w_block"])), I64(j * BLOCK_BYTES))
+                    with loop(b, a["packed"]) as number:
+                        offset = b.mul(number, I64(TILE_BYTES))
+                        add_product(total, b.add(left, offset), b.add(right, offset), m)
+                    Vector(b, b.load(total), SHAPE.target).store(pointer(b, row_at("c", r, m, j)))
+
+    return emitted(f"bf16_tile_{high}x{wide}", tile_registers.TILE, body, finished=True)
