@@ -1,0 +1,128 @@
+"""PyTorch's LSTM, GRU and RNN on rnncore's engines: subclasses whose parameters, options and errors are PyTorch's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
+
+from . import calls
+from .dynamo import allow
+from .fallback import fall_back, reason_against
+from .network import DTYPES
+
+
+class _Accelerated(torch.nn.modules.rnn.RNNBase):
+    """What the three classes have in common."""
+
+    def forward(self, input: Any, hx: Any = None) -> Any:
+        """Compute a sequence as the class of PyTorch's does: same arguments, results and errors."""
+        compiling = torch.compiler.is_compiling()
+        if torch._C._get_tracing_state() is not None or (compiling and torch.compiler.is_exporting()):
+            return super().forward(input, hx)
+        weights = self._weights()
+        packed = isinstance(input, PackedSequence)
+        x = input.data if packed else input
+        states = () if hx is None else (hx,) if self.mode != "LSTM" else hx
+        if not self._fits(x, states, weights, packed=packed):
+            # It raises what is to be raised.
+            return super().forward(input, hx)
+        if torch.is_autocast_enabled("cpu"):
+            dtype = weights[0].dtype
+            x, states = x.to(dtype), [s.to(dtype) for s in states]
+        reason = None if compiling else reason_against([*weights, x, *states])
+        if reason is not None or (compiling and (packed or not x.is_cpu or x.dtype not in DTYPES)):
+            fall_back(reason or "a graph of what only eager calls take")
+            return super().forward(input, hx)
+        if packed:
+            return self._packed(input, states, weights)
+        batch_first = self.batch_first and x.dim() == 3
+        if x.dim() == 2:
+            x, states = x.unsqueeze(1), [s.unsqueeze(1) for s in states]
+        call = calls.traced if compiling else calls.padded
+        output, *finals = call(self, x, states, (), weights, batch_first=batch_first)
+        if input.dim() == 2:
+            output, finals = output.squeeze(1), [s.squeeze(1) for s in finals]
+        return output, finals[0] if self.mode != "LSTM" else (finals[0], finals[1])
+
+    def _packed(self, input: PackedSequence, states: Sequence[Tensor], weights: Sequence[Tensor]) -> Any:
+        data, sizes, order, back = input
+        if order is not None:
+            states = [s.index_select(1, order) for s in states]
+        output, *finals = calls.packed(self, data, sizes, states, (), weights)
+        if back is not None:
+            finals = [s.index_select(1, back) for s in finals]
+        return PackedSequence(output, sizes, order, back), finals[0] if self.mode != "LSTM" else tuple(finals)
+
+    def network_arguments(self) -> tuple[str, tuple[Any, ...]]:
+        """The key of the cell and the options of the network."""
+        sizes = self.input_size, self.hidden_size, self.num_layers, self.bidirectional, self.bias
+        return f"{self.mode} {self.proj_size}", (*sizes, self.dropout)
+
+    @property
+    def output_size(self) -> int:
+        """Width of the output."""
+        width: int = self.proj_size or self.hidden_size
+        return 2 * width if self.bidirectional else width
+
+    def _weights(self) -> list[Tensor]:
+        """The parameters as they are, also where something computes them: a parametrization, say."""
+        own = self._parameters
+        try:
+            return [own[name] for name in self._flat_weights_names]
+        except KeyError:
+            return [getattr(self, name) for name in self._flat_weights_names]
+
+    def _fits(self, x: Any, states: Any, weights: Sequence[Tensor], *, packed: bool) -> bool:
+        """Whether types, axes and dtypes are such that PyTorch raises no error."""
+        # An empty sequence is an error of PyTorch's; an empty batch is left to it.
+        if not isinstance(x, Tensor) or x.dim() not in ((2,) if packed else (2, 3)) or x.numel() == 0:
+            return False
+        dtype = None if torch.is_autocast_enabled("cpu") else weights[0].dtype
+        if x.shape[-1] != self.input_size or (dtype is not None and x.dtype is not dtype):
+            return False
+        if len(states) == 0:
+            return True
+        widths = [self.proj_size or self.hidden_size, self.hidden_size][: 2 if self.mode == "LSTM" else 1]
+        if not isinstance(states, (tuple, list)) or len(states) != len(widths):
+            return False
+        depth = self.num_layers * (2 if self.bidirectional else 1)
+        axes = 3 if packed else x.dim()
+        for state, width in zip(states, widths, strict=True):
+            if not isinstance(state, Tensor) or state.dim() != axes:
+                return False
+            if state.shape[0] != depth or state.shape[-1] != width or (dtype is not None and state.dtype is not dtype):
+                return False
+            if not packed and axes == 3 and state.shape[1] != x.shape[0 if self.batch_first else 1]:
+                return False
+        return True
+
+    def __getstate__(self) -> Any:
+        state = super().__getstate__()
+        state.pop(calls.KEPT, None)
+        return state
+
+    def __prepare_scriptable__(self) -> torch.nn.Module:
+        # TorchScript compiles a module from its source: it gets PyTorch's own class.
+        own: Any = type(self).__mro__[2]
+        other = own.__new__(own)
+        other.__dict__.update({k: v for k, v in self.__dict__.items() if k != calls.KEPT})
+        return other
+
+
+class LSTM(_Accelerated, torch.nn.LSTM):
+    """`torch.nn.LSTM`, computed by rnncore."""
+
+
+class GRU(_Accelerated, torch.nn.GRU):
+    """`torch.nn.GRU`, computed by rnncore."""
+
+
+class RNN(_Accelerated, torch.nn.RNN):
+    """`torch.nn.RNN`, computed by rnncore."""
+
+
+allow(_Accelerated)

@@ -1,0 +1,244 @@
+"""`Recurrent`: a PyTorch module of any cell, the library's or one's own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
+
+from rnncore_kernels.cells import Cell
+
+from ..architecture import make_architecture
+from ..definition import Definition
+from ..rows import DENSE, arrange
+from . import calls
+from .fallback import reason_against
+from .network import DTYPES, cell_key
+
+
+class Recurrent(torch.nn.Module):
+    """A recurrent network of any cell as a module: one or more layers, in one or both directions.
+
+    Parameters have the names and shapes of `rnncore.Recurrent`, so that each loads the other's `state_dict`.
+
+    Args:
+        cell: the name of a cell, or an instance of `rnncore.cells.Cell`, one of your own too.
+        input_size, hidden_size, num_layers, bidirectional, bias, batch_first: as in `rnncore.Recurrent`.
+        dropout: probability of zeroing an element of the input of each layer but the first, while training.
+        device: "cpu" or None.
+        dtype: torch.float32 or torch.float64; None for PyTorch's default.
+
+    Raises:
+        ValueError, TypeError: an argument is wrong; the message says which.
+    """
+
+    def __init__(
+        self,
+        cell: str | Cell,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bidirectional: bool = False,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        dtype = torch.get_default_dtype() if dtype is None else dtype
+        assert dtype is not None
+        if dtype not in DTYPES:
+            raise ValueError(f"dtype: expected torch.float32 or torch.float64, got {dtype}")
+        if device is not None and torch.device(device).type != "cpu":
+            raise ValueError(f"device: expected 'cpu', got {device!r}")
+        self._architecture = make_architecture(
+            cell,
+            input_size=input_size,
+            hidden_size=hidden_size,
+            num_layers=num_layers,
+            bidirectional=bidirectional,
+            bias=bias,
+            batch_first=batch_first,
+            dropout=dropout,
+            dtype=DTYPES[dtype],
+        )
+        arch = self._architecture
+        self.input_size, self.hidden_size, self.num_layers = arch.input_size, arch.hidden_size, arch.num_layers
+        self.bidirectional, self.bias, self.batch_first = arch.bidirectional, arch.bias, arch.batch_first
+        self.dropout, self.output_size = arch.dropout, arch.output_size
+        self._cell_key = cell_key(arch.definition)
+        self._widths = [arch.units(width) for width in arch.program.states]
+        for name, parameter in arch.parameters().items():
+            self.register_parameter(name, torch.nn.Parameter(torch.empty(parameter.shape, dtype=dtype)))
+        self.reset_parameters()
+
+    @property
+    def cell(self) -> Cell:
+        """The cell."""
+        return self._architecture.cell
+
+    @property
+    def _definition(self) -> Definition:
+        return self._architecture.definition
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """The number that the cell says, else values from U(-1/sqrt(H), 1/sqrt(H)) of PyTorch's generator."""
+        bound = 1 / math.sqrt(self.hidden_size)
+        for name, parameter in self._architecture.parameters().items():
+            values = self.get_parameter(name)
+            if parameter.initial is None:
+                values.uniform_(-bound, bound)
+            else:
+                values.fill_(parameter.initial)
+
+    def forward(
+        self,
+        x: Any,
+        state: Any = None,
+        lengths: Tensor | None = None,
+        inputs: Mapping[str, Tensor] | None = None,
+    ) -> tuple[Any, Any]:
+        """Compute a sequence.
+
+        Args:
+            x: (T, B, I), (B, T, I) with batch_first, (T, I), or a PackedSequence of such a batch.
+            state: the initial state, (L*D, B, width), or (L*D, width) without a batch; a tuple of them where the cell
+                has several; None is zeros.
+            lengths: (B,) integers from 0 to T, in any order: the steps of each row. None: every row has T steps.
+            inputs: what the cell takes beside x, by name: row inputs (T, B) or (B,), unit inputs (T, B, H) or (B, H);
+                (B, T) and (B, T, H) with batch_first. Differentiable.
+
+        Returns:
+            (output, state): as x and the state were given; 0 past a row's end.
+
+        Raises:
+            ValueError, TypeError: an argument is wrong; the message says what was expected.
+        """
+        weights = [
+            self.get_parameter(name) if name in self._parameters else getattr(self, name) for name in self._names
+        ]
+        dtype = weights[0].dtype
+        if isinstance(x, PackedSequence):
+            return self._packed(x, state, lengths, inputs, weights)
+        compiling = torch.compiler.is_compiling()
+        if x.dim() not in (2, 3) or x.shape[-1] != self.input_size:
+            axes = "(B, T, input_size)" if self.batch_first else "(T, B, input_size)"
+            raise ValueError(
+                f"x: expected {axes} or (T, input_size) with input_size={self.input_size}, got {(*x.shape,)}"
+            )
+        unbatched = x.dim() == 2
+        batch_first = self.batch_first and not unbatched
+        x = x.unsqueeze(1) if unbatched else x
+        steps, batch = (x.shape[1], x.shape[0]) if batch_first else (x.shape[0], x.shape[1])
+        states = self._states(state, batch, unbatched=unbatched)
+        given = self._inputs(inputs, steps, batch, unbatched=unbatched, batch_first=batch_first)
+        if torch.is_autocast_enabled("cpu"):
+            x, states, given = x.to(dtype), [s.to(dtype) for s in states], [i.to(dtype) for i in given]
+        if compiling:
+            if lengths is not None:
+                raise ValueError("lengths: expected None under torch.compile: give lengths in eager calls")
+            output, *finals = calls.traced(self, x, states, given, weights, batch_first=batch_first)
+        else:
+            reason = reason_against([*weights, x, *states, *given])
+            if reason is not None:
+                raise TypeError(f"x: expected dense {dtype} tensors of the processor, got {reason}")
+            rows = DENSE
+            if lengths is not None:
+                rows, x = self._ragged(x, lengths, steps, batch, batch_first=batch_first)
+            output, *finals = calls.padded(self, x, states, given, weights, batch_first=batch_first, rows=rows)
+        if unbatched:
+            output, finals = output.squeeze(1), [s.squeeze(1) for s in finals]
+        return output, finals[0] if len(finals) == 1 else tuple(finals)
+
+    def _packed(
+        self, x: PackedSequence, state: Any, lengths: Any, inputs: Any, weights: Sequence[Tensor]
+    ) -> tuple[Any, Any]:
+        if lengths is not None or inputs is not None:
+            raise ValueError("x: expected a padded batch where there are lengths or inputs, got a PackedSequence")
+        data, sizes, order, back = x
+        states = self._states(state, int(sizes[0]), unbatched=False)
+        if order is not None:
+            states = [s.index_select(1, order) for s in states]
+        reason = reason_against([*weights, data, *states])
+        if reason is not None:
+            raise TypeError(f"x: expected dense {weights[0].dtype} tensors of the processor, got {reason}")
+        output, *finals = calls.packed(self, data, sizes, states, (), weights)
+        if back is not None:
+            finals = [s.index_select(1, back) for s in finals]
+        packed = PackedSequence(output, sizes, order, back)
+        return packed, finals[0] if len(finals) == 1 else tuple(finals)
+
+    def _ragged(self, x: Tensor, lengths: Tensor, steps: int, batch: int, *, batch_first: bool) -> tuple[Any, Tensor]:
+        """When rows end, and x with zeros past that."""
+        values = torch.as_tensor(lengths, device="cpu")
+        if values.shape != (batch,) or values.dtype.is_floating_point or values.dtype is torch.bool:
+            raise ValueError(f"lengths: expected (B={batch},) integers, got {values.dtype} {(*values.shape,)}")
+        if batch and not 0 <= int(values.min()) <= int(values.max()) <= steps:
+            raise ValueError(f"lengths: expected integers from 0 to T={steps}, got {values.tolist()}")
+        ended = torch.arange(steps)[:, None] >= values
+        ended = (ended.T if batch_first else ended)[..., None]
+        rows = arrange(np.asarray(values, np.int64), steps, batch)
+        return rows, x if rows is DENSE else x.masked_fill(ended, 0)
+
+    def _states(self, state: Any, batch: int, *, unbatched: bool) -> list[Tensor]:
+        """Initial states (L*D, B, width); none for zeros."""
+        if state is None:
+            return []
+        names = self._definition.states
+        states = [state] if isinstance(state, Tensor) else list(state)
+        depth = self.num_layers * (2 if self.bidirectional else 1)
+        shapes = [(depth, width) if unbatched else (depth, batch, width) for width in self._widths]
+        if len(states) != len(names) or [(*s.shape,) for s in states] != shapes:
+            got = ", ".join(str((*s.shape,)) for s in states)
+            raise ValueError(f"state: expected ({', '.join(names)}) of shapes {', '.join(map(str, shapes))}, got {got}")
+        return [s.unsqueeze(1) for s in states] if unbatched else states
+
+    def _inputs(
+        self, inputs: Mapping[str, Tensor] | None, steps: int, batch: int, *, unbatched: bool, batch_first: bool
+    ) -> list[Tensor]:
+        """Inputs (T, B) and (T, B, H), in the order of the cell."""
+        cell, named = self._definition, {} if inputs is None else inputs
+        if {*named} != {*cell.inputs}:
+            wanted = ", ".join(map(repr, cell.inputs)) or "none"
+            raise ValueError(f"inputs: expected {wanted}, got {', '.join(map(repr, named)) or 'none'}")
+        result = []
+        for name in cell.inputs:
+            tail = (self.hidden_size,) if name in cell.unit_inputs else ()
+            value, time = named[name], (batch, steps) if batch_first else (steps, batch)
+            if unbatched:
+                value, time = value.unsqueeze(-1 - len(tail)), (steps, 1)
+            if value.shape == (*time, *tail):
+                value = value.transpose(0, 1) if batch_first else value
+            elif value.shape != (batch, *tail):
+                raise ValueError(
+                    f"inputs[{name!r}]: expected {(*time, *tail)} or {(batch, *tail)}, got {(*value.shape,)}"
+                )
+            result.append(value.expand(steps, batch, *tail))
+        return result
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return tuple(self._architecture.parameters())
+
+    def network_arguments(self) -> tuple[str, tuple[Any, ...]]:
+        """See `calls.Caller`."""
+        sizes = self.input_size, self.hidden_size, self.num_layers, self.bidirectional, self.bias
+        return self._cell_key, (*sizes, self.dropout)
+
+    def extra_repr(self) -> str:
+        """The constructor's arguments."""
+        return self._architecture.describe()
+
+    def __getstate__(self) -> Any:
+        return {name: value for name, value in self.__dict__.items() if name != calls.KEPT}
+
+    def __setstate__(self, state: Any) -> None:
+        super().__setstate__(state)
+        self._cell_key = cell_key(self._definition)

@@ -1,0 +1,268 @@
+"""`accelerate` swaps classes in place, says what it did, and can be undone; `Recurrent` is a module of any cell."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import re
+import socket
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+import processes
+import torch
+
+import rnncore
+import rnncore.torch as ours
+from rnncore.cells import cell, exp, sigmoid, tanh
+
+
+class Tagger(torch.nn.Module):
+    """A model as people write them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = torch.nn.Embedding(11, 5)
+        self.lstm = torch.nn.LSTM(5, 7, bidirectional=True)
+        self.linear = torch.nn.Linear(14, 3)
+
+    def forward(self, words: Any, lengths: Any) -> Any:
+        """Scores of each word."""
+        packed = torch.nn.utils.rnn.pack_padded_sequence(self.embedding(words), lengths, enforce_sorted=False)
+        return self.linear(torch.nn.utils.rnn.pad_packed_sequence(self.lstm(packed)[0])[0])
+
+
+def train(model: Any, optimizer: Any, seed: int) -> float:
+    torch.manual_seed(seed)
+    words, lengths = torch.randint(0, 11, (6, 4)), torch.tensor([2, 6, 3, 1])
+    optimizer.zero_grad()
+    loss = torch.nn.functional.cross_entropy(model(words, lengths).reshape(-1, 3), torch.randint(0, 3, (24,)))
+    loss.backward()
+    optimizer.step()
+    return float(loss.item())
+
+
+def test_training_goes_on_with_the_same_parameters() -> None:
+    theirs = Tagger()
+    mine = copy.deepcopy(theirs)
+    before, losses = list(mine.parameters()), []
+    optimizers = [torch.optim.Adam(model.parameters()) for model in (theirs, mine)]
+    report = ours.accelerate(mine)
+    assert report.replaced == {"lstm": "rnncore.torch.LSTM(5, 7, bidirectional=True)"}
+    assert not report.left
+    for seed in range(8):
+        if seed == 4:
+            ours.accelerate(mine, undo=True)
+        losses.append([train(m, o, seed) for m, o in zip((theirs, mine), optimizers, strict=True)])
+    assert type(mine.lstm) is torch.nn.LSTM
+    assert all(a is b for a, b in zip(before, mine.parameters(), strict=True))
+    first, second = np.transpose(losses)
+    np.testing.assert_allclose(first, second, rtol=1e-4)
+
+
+class Mine(torch.nn.LSTM):
+    """A user's own class."""
+
+
+def test_the_report_says_why_modules_stay() -> None:
+    model = torch.nn.ModuleDict(
+        {
+            "own": Mine(3, 4),
+            "narrow": torch.nn.GRU(3, 4, dtype=torch.bfloat16),
+            "meta": torch.nn.GRU(3, 4, device="meta"),
+            "cell": torch.nn.LSTMCell(3, 4),
+            "patched": torch.nn.RNN(3, 4),
+            "done": ours.GRU(3, 4),
+            "linear": torch.nn.Linear(3, 4),
+        }
+    )
+    model["patched"].forward = lambda x: x
+    report = ours.accelerate(model)
+    assert not report.replaced
+    assert report.left == {
+        "own": "Mine is a subclass, which may compute something else",
+        "narrow": "weight_ih_l0 is torch.bfloat16, and rnncore computes in float32 and float64",
+        "meta": "weight_ih_l0 is on meta, where PyTorch computes with libraries of its own",
+        "cell": "LSTMCell computes one step a call, most of which is PyTorch's own time",
+        "patched": "its forward has been replaced",
+    }
+    assert str(report).startswith("own: left as it is: Mine is a subclass")
+    assert str(ours.accelerate(torch.nn.Linear(2, 2))) == "no recurrent modules"
+
+
+def test_a_model_that_is_recurrent_and_the_with_form() -> None:
+    model, x = torch.nn.GRU(3, 4), torch.randn(2, 5, 3)
+    expected = model(x)[0]
+
+    def use() -> None:
+        with ours.accelerate(model) as same:
+            assert same is model
+            assert type(model) is ours.GRU
+            torch.testing.assert_close(model(x)[0], expected)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        use()
+    assert type(model) is torch.nn.GRU
+    assert not [name for name in model.__dict__ if "rnncore" in name]
+    assert str(ours.accelerate(model)) == "the model: rnncore.torch.GRU(3, 4)"
+
+
+def test_something_else_than_a_module() -> None:
+    with pytest.raises(TypeError, match=r"model: expected a torch\.nn\.Module, got dict"):
+        ours.accelerate({})
+
+
+@cell(states="h c", gates="i f g o", units="p", row_inputs="dt", unit_inputs="u", initial={"p": 0.5})
+def own(h: Any, c: Any, i: Any, f: Any, g: Any, o: Any, p: Any, dt: Any, u: Any) -> Any:
+    """A cell with everything."""
+    c = exp(-dt) * c * sigmoid(f) + sigmoid(i + p * c) * tanh(g) + 0.1 * u
+    return sigmoid(o) * tanh(c), c
+
+
+def test_a_module_of_ones_own_cell() -> None:
+    options: dict[str, Any] = {"num_layers": 2, "bidirectional": True}
+    module = ours.Recurrent(own, 5, 7, dtype=torch.float64, **options)
+    assert module.p_l0.tolist() == [0.5] * 7
+    rnn = rnncore.Recurrent(own, 5, 7, dtype="float64", backend=_backend(), **options)
+    rnn.load_state_dict({name: value.numpy() for name, value in module.state_dict().items()})
+    x, dt, u = (torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in ((4, 3, 5), (4, 3), (3, 7)))
+    lengths = torch.tensor([2, 4, 0])
+    output, states = module(x, None, lengths, {"dt": dt, "u": u})
+    given = {"dt": dt.detach().numpy(), "u": u.detach().numpy()}
+    expected, final, tape = rnn.forward(x.detach().numpy(), lengths=lengths.numpy(), inputs=given)
+    for value, reference in zip((output, *states), (expected, *final), strict=True):
+        np.testing.assert_array_equal(value.detach().numpy(), reference)
+    torch.autograd.backward([output, *states], [torch.ones_like(t) for t in (output, *states)])
+    grads = rnn.backward(tape, np.ones_like(expected), tuple(np.ones_like(s) for s in final))
+    np.testing.assert_allclose(x.grad.numpy(), grads.x, rtol=1e-12)
+    for name, value in (("dt", dt), ("u", u)):
+        np.testing.assert_allclose(value.grad.numpy(), grads.inputs[name], rtol=1e-12)
+    for name, parameter in module.named_parameters():
+        np.testing.assert_allclose(parameter.grad.numpy(), grads.parameters[name], rtol=1e-12)
+
+
+def _backend() -> str:
+    return "numba" if rnncore.backends()["numba"].available else "numpy"
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_layouts_of_a_module_of_any_cell(batch_first: bool) -> None:
+    module = ours.Recurrent("mgu", 3, 4, num_layers=2, batch_first=batch_first)
+    x, h = torch.randn(5, 2, 3), torch.randn(2, 2, 4)
+    lengths = torch.tensor([5, 3])
+    given = x.transpose(0, 1) if batch_first else x
+    output, final = module(given, h, lengths)
+    output = output.transpose(0, 1) if batch_first else output
+    assert not output[3:, 1].any()
+    packed = torch.nn.utils.rnn.pack_padded_sequence(given, lengths, batch_first=batch_first)
+    torch.testing.assert_close(module(packed, h)[1], final)
+    torch.testing.assert_close(module(packed, h)[0].data[-1], output[4, 0])
+    alone, alone_final = module(x[:3, 1], h[:, 1])
+    torch.testing.assert_close(alone, output[:3, 1])
+    torch.testing.assert_close(alone_final, final[:, 1])
+    for other in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
+        assert torch.equal(other(given, h, lengths)[1], final)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (lambda: (torch.randn(2, 3, 4),), r"x: expected \(T, B, input_size\) or \(T, input_size\) with input_size=5"),
+        (
+            lambda: (torch.randn(2, 3, 5), torch.randn(1, 3, 6)),
+            r"state: expected \(h\) of shapes \(1, 3, 7\), got \(1, 3, 6\)",
+        ),
+        (
+            lambda: (torch.randn(2, 3, 5), None, torch.tensor([1, 2, 3])),
+            r"lengths: expected integers from 0 to T=2, got",
+        ),
+        (
+            lambda: (torch.randn(2, 3, 5), None, torch.ones(3)),
+            r"lengths: expected \(B=3,\) integers, got torch.float32",
+        ),
+        (lambda: (torch.randn(2, 3, 5), None, None, {"a": torch.ones(2)}), "inputs: expected none, got 'a'"),
+    ],
+)
+def test_refusals(arguments: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ours.Recurrent("gru", 5, 7)(*arguments())
+
+
+def test_refused_dtypes_and_devices() -> None:
+    with pytest.raises(ValueError, match=r"dtype: expected torch\.float32 or torch\.float64, got torch\.bfloat16"):
+        ours.Recurrent("gru", 5, 7, dtype=torch.bfloat16)
+    with pytest.raises(ValueError, match="device: expected 'cpu', got 'meta'"):
+        ours.Recurrent("gru", 5, 7, device="meta")
+    with pytest.raises(
+        TypeError, match=r"x: expected dense torch\.float32 tensors of the processor, got a tensor on meta"
+    ):
+        ours.Recurrent("gru", 5, 7)(torch.randn(2, 3, 5, device="meta"))
+
+
+WORKER = """
+import os, sys
+import torch, torch.distributed as dist
+import rnncore.torch as ours
+
+rank, size = int(sys.argv[1]), int(sys.argv[2])
+os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=sys.argv[3])
+torch.manual_seed(0)
+model = torch.nn.Sequential()
+model.lstm, model.linear = ours.LSTM(3, 4), torch.nn.Linear(4, 2)
+
+class Whole(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = model
+
+    def forward(self, x):
+        return self.inner.linear(self.inner.lstm(x)[0][-1])
+
+network = Whole()
+if size > 1:
+    dist.init_process_group("gloo", rank=rank, world_size=size)
+    network = torch.nn.parallel.DistributedDataParallel(network)
+optimizer = torch.optim.SGD(network.parameters(), 0.1)
+for step in range(3):
+    torch.manual_seed(step)
+    x, y = torch.randn(5, 8, 3), torch.randint(0, 2, (8,))
+    mine = slice(rank * 8 // size, (rank + 1) * 8 // size)
+    optimizer.zero_grad()
+    torch.nn.functional.cross_entropy(network(x[:, mine]), y[mine]).backward()
+    optimizer.step()
+if rank == 0:
+    print(*[p.double().sum().item() for p in model.parameters()])
+if size > 1:
+    dist.destroy_process_group()
+"""
+
+
+def test_two_processes_train_as_one() -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        port = str(server.getsockname()[1])
+    alone = processes.run(WORKER, "0", "1", port)
+    both = [processes.start(["-c", WORKER, str(rank), "2", port], {"OMP_NUM_THREADS": "1"}) for rank in range(2)]
+    printed = [processes.finish(process) for process in both]
+    values = [[float(word) for word in text.split()] for text in (alone, printed[0])]
+    np.testing.assert_allclose(values[0], values[1], rtol=1e-4, atol=1e-5)
+
+
+def test_the_language_model_of_the_examples() -> None:
+    script = str(Path(__file__).parent.parent / "examples" / "pytorch_language_model.py")
+    several = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0", "--standalone"]
+    losses = [
+        re.findall(
+            r"step \d+: ([\d.]+)", processes.finish(processes.start([*how, script, "--steps", "4", *option], {}))
+        )
+        for how, option in (([], []), (several, []), ([], ["--pytorch"]))
+    ]
+    first, *others = [[float(loss) for loss in each] for each in losses]
+    assert len(first) == 1
+    for other in others:
+        np.testing.assert_allclose(other, first, atol=0.002)

@@ -1,0 +1,113 @@
+"""torch.compile traces rnncore's modules whole, and the operators in its graphs are well-formed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+import torch
+
+import rnncore.torch as ours
+
+
+class Model(torch.nn.Module):
+    """A layer below, the network and a layer above."""
+
+    def __init__(self, rnn: Any) -> None:
+        super().__init__()
+        self.below, self.rnn = torch.nn.Linear(3, 5), rnn
+        self.above = torch.nn.LazyLinear(2)
+
+    def forward(self, x: torch.Tensor, state: Any = None) -> Any:
+        """Output and state."""
+        output, state = self.rnn(self.below(x), state)
+        return self.above(output), state
+
+
+def results(model: Any, x: Any, state: Any) -> list[Any]:
+    x = x.clone().requires_grad_()
+    output, final = model(x, state)
+    finals = final if isinstance(final, tuple) else (final,)
+    model.zero_grad()
+    (output.square().sum() + sum(f.square().sum() for f in finals)).backward()
+    return [output, *finals, x.grad, *(p.grad.clone() for p in model.parameters())]
+
+
+@pytest.mark.parametrize("with_state", [False, True])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ours.LSTM(5, 7),
+        lambda: ours.GRU(5, 7, num_layers=2, bidirectional=True, batch_first=True),
+        lambda: ours.RNN(5, 7, nonlinearity="relu"),
+        lambda: ours.Recurrent("mgu", 5, 7, num_layers=2),
+        lambda: ours.accelerate(torch.nn.LSTM(5, 7, proj_size=3)).model,
+    ],
+    ids=["lstm", "gru", "rnn", "mgu", "accelerated"],
+)
+def test_a_whole_graph(make: Any, with_state: bool) -> None:
+    torch.manual_seed(0)
+    torch.compiler.reset()
+    model, x = Model(make()), torch.randn(4, 6, 3)
+    state = model(x)[1] if with_state else None
+    if state is not None:
+        state = tuple(s.detach() for s in state) if isinstance(state, tuple) else state.detach()
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    for expected, value in zip(results(model, x, state), results(compiled, x, state), strict=True):
+        torch.testing.assert_close(value, expected)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(x, state)[0], model(x, state)[0])
+
+
+def test_dropout_in_a_graph() -> None:
+    torch.compiler.reset()
+    rnn = ours.GRU(5, 7, num_layers=2, dropout=1.0)
+    compiled = torch.compile(rnn, fullgraph=True, backend="aot_eager")
+    x = torch.randn(4, 6, 5)
+    torch.testing.assert_close(compiled(x)[0], rnn(x)[0])
+    rnn.dropout = 0.5
+    torch.compiler.reset()
+    assert not torch.equal(compiled(x)[0], compiled(x)[0])
+
+
+def test_pytorchs_own_modules_are_refused_as_before() -> None:
+    torch.compiler.reset()
+    with pytest.raises(Exception, match="RNN, GRU, or LSTM"):
+        torch.compile(torch.nn.Sequential(torch.nn.LSTM(5, 7)), fullgraph=True, backend="eager")(torch.randn(2, 3, 5))
+    compiled = torch.compile(torch.nn.Sequential(ours.LSTM(5, 7)), fullgraph=True, backend="eager")
+    assert compiled(torch.randn(2, 3, 5))[0].shape == (2, 3, 7)
+    assert not torch._dynamo.config.allow_rnn
+
+
+def test_the_tracer_may_be_loaded_first() -> None:
+    script = (
+        "import torch, torch._dynamo.variables.builder; import rnncore.torch as ours;"
+        "print(torch.compile(ours.GRU(2, 3), fullgraph=True, backend='eager')(torch.ones(2, 1, 2))[0].shape)"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert run.stdout.strip() == "torch.Size([2, 1, 3])", run.stderr
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_operators_are_well_formed(batch_first: bool) -> None:
+    rnn = ours.GRU(3, 4, num_layers=2, dtype=torch.float64)
+    weights = [p.detach() for p in rnn.parameters()]
+    x, h = torch.randn(2, 5, 3, dtype=torch.float64), torch.randn(2, 2 if batch_first else 5, 4, dtype=torch.float64)
+    masks = [torch.ones(2, 5, 4, dtype=torch.float64)]
+    network = "GRU 0|3 4 2 False True"
+    arguments: Any = (x, [h], [], weights, masks, network, batch_first)
+    torch.library.opcheck(torch.ops.rnncore.forward.default, (*arguments, True))
+    torch.library.opcheck(torch.ops.rnncore.forward.default, (*arguments, False))
+    output, final, token = torch.ops.rnncore.forward(*arguments, True)
+    gradients = torch.ones_like(output), [torch.ones_like(final)]
+    expected = torch.ops.rnncore.backward(token, *gradients, *arguments)
+    # A copy of the token has no tape.
+    for reference, value in zip(
+        expected, torch.ops.rnncore.backward(token.clone(), *gradients, *arguments), strict=True
+    ):
+        assert torch.equal(value, reference)
+    torch.library.opcheck(torch.ops.rnncore.backward.default, (token, *gradients, *arguments))
