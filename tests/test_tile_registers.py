@@ -152,6 +152,16 @@ def test_a_step_with_little_to_do_stays_on_vector_registers() -> None:
     assert impl["lstm"].startswith("AMX")
 
 
+def test_layers_of_one_call_are_each_computed_their_own_way(fresh_templates: None) -> None:
+    x = np.random.default_rng(0).standard_normal((64, 64, 1)).astype(np.float32)
+    numba, numpy = (Recurrent("lstm", 1, 64, 2, backend=backend, seed=1) for backend in ("numba", "numpy"))
+    below, above = (numba._architecture.sizes(layer) for layer in (0, 1))
+    program, engine = numba._architecture.program, numba._engine
+    ways = [engine.impl(program, sizes, 64, 64, training=False)[:3] for sizes in (below, above)]
+    assert ways == ["512", "AMX"]
+    np.testing.assert_allclose(numba(x)[0], numpy(x)[0], rtol=1e-5, atol=1e-5)
+
+
 @pytest.fixture
 def always(monkeypatch: pytest.MonkeyPatch, fresh_templates: None, all_threads: None) -> None:
     """Tile registers for all sizes, also those that they are too large for."""

@@ -58,7 +58,7 @@ class NumbaEngine(Engine[CpuPacked, Residuals]):
         return impl(layer, steps, batch, self._most_threads(), training=training)
 
     def infer(self, runs: Sequence[_Run]) -> None:
-        self._run("forward", partial(forward_job, keep=False), runs)
+        self._run(partial(forward_job, keep=False), runs)
 
     def stepper(self, packed: CpuPacked, batch: int) -> StepJob | None:
         several = forward_division(packed.layer, 1, batch, self._most_threads())[0].threads > 1
@@ -67,10 +67,10 @@ class NumbaEngine(Engine[CpuPacked, Residuals]):
         return StepJob(packed, batch) if simple else None
 
     def forward(self, runs: Sequence[_Run]) -> list[Residuals]:
-        return self._run("forward", partial(forward_job, keep=True), runs)
+        return self._run(partial(forward_job, keep=True), runs)
 
     def backward(self, runs: Sequence[_BackwardRun]) -> list[LayerGradients]:
-        return self._run("backward", backward_job, runs)
+        return self._run(backward_job, runs)
 
     def _most_threads(self) -> int:
         """Threads that a call may use now: one per core at most, and no more than PyTorch where its team is used."""
@@ -78,7 +78,7 @@ class NumbaEngine(Engine[CpuPacked, Residuals]):
             return 1
         return min(self._asked, usable_cores(), openmp.most_threads() or self._asked)
 
-    def _run(self, kernel: str, make: Callable[[_AnyRun, int], Job], runs: Sequence[_AnyRun]) -> list[Any]:
+    def _run(self, make: Callable[[_AnyRun, int], Job], runs: Sequence[_AnyRun]) -> list[Any]:
         """Make jobs of as many threads as pay now, run them, and return their results.
 
         If another call has the pool, this one makes do with its own thread: the results are the same.
@@ -90,20 +90,19 @@ class NumbaEngine(Engine[CpuPacked, Residuals]):
         available = LIMIT.threads(most)
         at_once = len(runs) if layer.recurrent_bytes <= ROWS_BYTES or batch >= TOGETHER_ROWS else 1
         jobs = [make(run, max(1, available // at_once)) for run in runs]
-        code, compute = layer.kernel(kernel, tiles=jobs[0].template.tiles)
         if flops >= LONG_FLOPS and threading.current_thread() is threading.main_thread():
-            run_batch: Callable[[Sequence[Job]], bool] = partial(_run_interruptibly, code, watch=most > 1)
+            run_batch: Callable[[Sequence[Job]], bool] = partial(_run_interruptibly, watch=most > 1)
         elif available > 1:
-            run_batch = partial(_run_at_once, code)
+            run_batch = _run_at_once
         else:
-            run_batch = partial(_run_alone, compute) if most > 1 else lambda _: False
+            run_batch = _run_alone if most > 1 else lambda _: False
         results, first = [], 0
         for together in _batches(jobs, available):
             if not run_batch(together):
                 for index, job in enumerate(together):
                     if job.threads > 1:
                         job = together[index] = make(runs[first + index], 1)
-                    compute(job.call.address, 0)
+                    job.compute()
             results += [job.finish() for job in together]
             first += len(together)
         return results
@@ -128,21 +127,21 @@ def _batches(jobs: Sequence[Job], available: int) -> Iterator[list[Job]]:
         yield together
 
 
-def _tasks(code: int, jobs: Sequence[Job]) -> list[tuple[int, int, int]]:
-    return [(code, job.call.address, thread) for job in jobs for thread in range(job.threads)]
+def _tasks(jobs: Sequence[Job]) -> list[tuple[int, int, int]]:
+    return [(job.kernel[0], job.call.address, thread) for job in jobs for thread in range(job.threads)]
 
 
-def _run_at_once(code: int, jobs: Sequence[Job]) -> bool:
+def _run_at_once(jobs: Sequence[Job]) -> bool:
     """Run jobs on the pool and this thread; False, with nothing run, if there is one task, or others have the pool."""
     if len(jobs) == 1 and jobs[0].threads == 1:
         return False
-    return _note(jobs, POOL.try_run(_tasks(code, jobs), watch=LIMIT.wants_to_know()))
+    return _note(jobs, POOL.try_run(_tasks(jobs), watch=LIMIT.wants_to_know()))
 
 
-def _run_interruptibly(code: int, jobs: Sequence[Job], *, watch: bool) -> bool:
+def _run_interruptibly(jobs: Sequence[Job], *, watch: bool) -> bool:
     """The same on the pool alone, while this thread waits for it and for signals."""
     cancel = [job.cancel for job in jobs]
-    return _note(jobs, POOL.try_run(_tasks(code, jobs), watch=watch, cancel=cancel, keep=jobs))
+    return _note(jobs, POOL.try_run(_tasks(jobs), watch=watch, cancel=cancel, keep=jobs))
 
 
 def _note(jobs: Sequence[Job], times: Times | None) -> bool:
@@ -162,10 +161,10 @@ def _note(jobs: Sequence[Job], times: Times | None) -> bool:
     return True
 
 
-def _run_alone(compute: Callable[[int, int], None], jobs: Sequence[Job]) -> bool:
+def _run_alone(jobs: Sequence[Job]) -> bool:
     """Run jobs on this thread, though others might help, and learn how much of a core it gets."""
     start, before = time.perf_counter(), time.thread_time()
     for job in jobs:
-        compute(job.call.address, 0)
+        job.compute()
     LIMIT.note(1, time.perf_counter() - start, time.thread_time() - before)
     return True

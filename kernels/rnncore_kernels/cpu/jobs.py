@@ -16,6 +16,7 @@ from .plan import Template, backward_template, forward_template
 from .recycling import take
 from .tables import Table
 from .targets import Targets, input_table
+from .toolchain import Kernel
 
 
 class Residuals(NamedTuple):
@@ -41,6 +42,7 @@ class Job(NamedTuple):
 
     Attributes:
         call: what the kernel is called with.
+        kernel: its address, and a function that calls it; runs of one call may have different ones.
         template: what it was made from.
         memory: of the call's own.
         others: what else its arguments refer to.
@@ -48,6 +50,7 @@ class Job(NamedTuple):
     """
 
     call: RunArguments
+    kernel: tuple[int, Kernel]
     template: Template[Any]
     memory: Array
     others: Any
@@ -57,6 +60,10 @@ class Job(NamedTuple):
     def threads(self) -> int:
         """How many the kernel expects, all at once."""
         return self.template.threads
+
+    def compute(self) -> None:
+        """Run it on this thread alone."""
+        self.kernel[1](self.call.address, 0)
 
     def keep_balance(self) -> int:
         """Let the next call of these sizes begin with what this one's threads took in the end of what they share.
@@ -93,7 +100,8 @@ def forward_job(run: Run[CpuPacked], threads: int, *, keep: bool) -> Job:
         call.out, (call.out_step, call.out_row, _) = address(output), output.strides
     if last is not None:
         call.last, call.last_row = address(last), last.strides[0]
-    return Job(call, template, memory, (others, run), lambda: residuals)
+    kernel = layer.kernel("forward", tiles=template.tiles)
+    return Job(call, kernel, template, memory, (others, run), lambda: residuals)
 
 
 class StepJob:
@@ -103,7 +111,7 @@ class StepJob:
         self._packed, self._batch = packed, batch
         # A step takes one out and puts it back; one that was interrupted does not.
         self._ready = [self._make()]
-        _, self._kernel = packed.layer.kernel("forward", tiles=self._ready[0][3].template.tiles)
+        _, self._kernel = self._ready[0][3].kernel
 
     def __call__(self, x: Array, state: Sequence[Array], output: Array) -> None:
         try:
@@ -148,7 +156,8 @@ def backward_job(run: BackwardRun[CpuPacked, Residuals], threads: int) -> Job:
         call.matrices = targets.matrices
     call.grad_inputs = targets.inputs.address
     call.sums, call.sum_table = targets.sums.count, targets.sums.address
-    return Job(call, template, memory, (others, run, targets), targets.finish)
+    kernel = packed.layer.kernel("backward", tiles=template.tiles)
+    return Job(call, kernel, template, memory, (others, run, targets), targets.finish)
 
 
 def _begin(template: Template[SomeArguments]) -> tuple[SomeArguments, Array]:
