@@ -159,11 +159,7 @@ class Architecture:
 
     def by_name(self, layers: Sequence[LayerWeights]) -> dict[str, Array]:
         """The inverse of `by_layer`, in the order of `parameters`."""
-        arrays: list[Array] = []
-        for layer in layers:
-            arrays += [array for array in layer[:4] if array is not None]
-            arrays += [*layer.projections, *layer.units, *layer.scalars]
-        return dict(zip(self._parameter_names, arrays, strict=True))
+        return dict(zip(self._parameter_names, in_order(layers), strict=True))
 
     def width_name(self, width: Width) -> str:
         """A width in words, for messages."""
@@ -184,6 +180,15 @@ class Architecture:
         parts = [repr(self.cell), f"input_size={self.input_size}", f"hidden_size={self.hidden_size}"]
         parts += [f"{k}={v!r}" for k, v in options_of(self).items() if v != OPTIONS[k]]
         return ", ".join([*parts, f"dtype={self.dtype.name!r}"])
+
+
+def in_order(layers: Sequence[LayerWeights]) -> list[Array]:
+    """The arrays of layers and directions, in the order of `Architecture.parameters`."""
+    arrays: list[Array] = []
+    for layer in layers:
+        arrays += [array for array in layer[:4] if array is not None]
+        arrays += [*layer.projections, *layer.units, *layer.scalars]
+    return arrays
 
 
 def options_of(network: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from torch import Tensor
 from rnncore_kernels.cells import GRU, LSTM, Cell, Elman
 from rnncore_kernels.contract import Array, Engine, Inputs, LayerWeights, Needs, Rows
 
-from ..architecture import Architecture
+from ..architecture import Architecture, in_order
 from ..definition import Definition, define
 from ..inputs import NO_INPUTS
 from ..registry import make_engine, resolve_on_host
@@ -158,7 +158,7 @@ class Network:
             _write(grad_x, sequences),
             [torch.from_numpy(s) for s in states],
             [torch.from_numpy(a) for a in (*inputs.rows, *inputs.units)],
-            [torch.from_numpy(a) for a in self.join(weights)],
+            [torch.from_numpy(a) for a in in_order(weights)],
         )
 
     def needs(self, x: bool, weights: Sequence[bool]) -> list[Needs]:
@@ -170,14 +170,6 @@ class Network:
     def split(self, arrays: Sequence[Array]) -> list[LayerWeights]:
         """Parameters in the order of `names` by layer and direction."""
         return self.architecture.by_layer(dict(zip(self.names, arrays, strict=True)))
-
-    def join(self, layers: Sequence[LayerWeights]) -> list[Array]:
-        """The inverse of `split`."""
-        arrays: list[Array] = []
-        for layer in layers:
-            arrays += [array for array in layer[:4] if array is not None]
-            arrays += [*layer.projections, *layer.units, *layer.scalars]
-        return arrays
 
     def _new_output(self, x: Array, sequences: Sequences) -> Array:
         """A new (T, B, D*P) array that lies in memory as the caller will see it."""

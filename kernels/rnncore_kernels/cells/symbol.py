@@ -247,14 +247,18 @@ class Graph:
         return False
 
 
-def ordered(outputs: Iterable[Symbol], leaves: Container[Symbol] = ()) -> list[Symbol]:
-    """The nodes that values are computed from, each behind its arguments, but for those before `leaves`."""
+def ordered(outputs: Iterable[Symbol], leaves: Container[Symbol] = (), *, surrogates: bool = False) -> list[Symbol]:
+    """The nodes that values are computed from, each behind its arguments, but for those before `leaves`.
+
+    With `surrogates`, also those of surrogates, each before its node.
+    """
     done: dict[Symbol, None] = {}
     # With a stack, not by recursion: a long cell makes deep graphs.
     pending = list(reversed(list(outputs)))
     while pending:
         node = pending[-1]
-        missing = [] if node in leaves else [a for a in node.sources if a not in done]
+        extra = (node.extra,) if surrogates and node.extra is not None else ()
+        missing = [] if node in leaves else [a for a in (*node.sources, *extra) if a not in done]
         if node in done or not missing:
             pending.pop()
             done.setdefault(node)

@@ -10,10 +10,10 @@ from ..cells.symbol import HIDDEN, Graph, Symbol, ordered
 from .differentiate import Gradient, differentiate
 from .phases import Schedule, Work
 from .program import Block, Column, Pass, Place, Product, Program
-from .record import Recorded, record
+from .record import LEAVES, Recorded, record
 from .saved import values_to_save
 
-ALWAYS = {"states": "state", "units": "unit", "scalars": "scalar", "row_inputs": "row", "unit_inputs": "unit_input"}
+ALWAYS = {"states": "state"} | {attribute: kind for attribute, (kind, _) in LEAVES.items()}
 """Kind of the values that every phase can read, by the attribute of a cell that names them."""
 
 
@@ -43,9 +43,8 @@ class _Derivation:
             if (kind, name) in node
         }
         self.always[self.graph.node("inverse_size", width=0)] = ("inverse_size", 0)
-        self.states = [
-            self._state(name, output) for name, output in zip(self.names["states"], self.outputs, strict=True)
-        ]
+        named = zip(self.names["states"], self.outputs, strict=True)
+        self.states = [self.graph.node("state", name, width=output.width) for name, output in named]
         used = [(n.operation, n.arguments[0]) for n in self.nodes if n.operation in ("gate", "x", "recurrent")]
         gates = self.names["gates"]
         self.x_gates = [g for g in gates if {("gate", g), ("x", g)} & set(used)]
@@ -57,9 +56,6 @@ class _Derivation:
         self.operand_places: dict[Symbol, Place] = {
             symbol: ("operand", index) for index, symbol in enumerate(self.operands)
         }
-
-    def _state(self, name: str, output: Symbol) -> Symbol:
-        return self.graph.node("state", name, width=output.width)
 
     def _products(self) -> list[tuple[Symbol, ...]]:
         """The blocks of each product, in the order of computing: fused ones first, then in the order of gates."""
@@ -209,7 +205,7 @@ class _Derivation:
 
 def separated(graph: Graph, outputs: Sequence[Symbol]) -> tuple[Symbol, ...]:
     """The outputs, with gates whose parts are used apart, or that multiply several operands, as sums of their parts."""
-    nodes = _with_surrogates(outputs)
+    nodes = ordered(outputs, surrogates=True)
     uses: dict[str, set[Symbol]] = {}
     for node in nodes:
         if node.operation in ("gate", "x", "recurrent"):
@@ -224,22 +220,6 @@ def separated(graph: Graph, outputs: Sequence[Symbol]) -> tuple[Symbol, ...]:
             extra = None if node.extra is None else new[node.extra]
             new[node] = graph.node(node.operation, *arguments, width=node.width, extra=extra)
     return tuple(new[output] for output in outputs)
-
-
-def _with_surrogates(outputs: Sequence[Symbol]) -> list[Symbol]:
-    """The nodes of outputs and of surrogates, each behind those it is made from and its surrogate."""
-    done: dict[Symbol, None] = {}
-    pending = list(reversed(outputs))
-    while pending:
-        node = pending[-1]
-        extra = () if node.extra is None else (node.extra,)
-        missing = [] if node in done else [a for a in (*node.sources, *extra) if a not in done]
-        if missing:
-            pending += reversed(missing)
-        else:
-            pending.pop()
-            done.setdefault(node)
-    return list(done)
 
 
 def levels_of(nodes: Sequence[Symbol]) -> dict[Symbol, int]:
