@@ -17,7 +17,7 @@ from .devices import as_array, on_host
 from .errors import describe
 
 if TYPE_CHECKING:
-    from .recurrent import Recurrent
+    from .network import Network, SomeNetwork
 
 CARRY = GRU("carry", "after")
 """PyTorch's GRU."""
@@ -49,8 +49,8 @@ def from_pytorch(architecture: Architecture, xp: ModuleType, values: Mapping[str
 
 
 def from_torch(
-    kind: type[Recurrent], module: Any, *, backend: str, num_threads: int | None, seed: int | None
-) -> Recurrent:
+    kind: type[SomeNetwork], module: Any, *, backend: str, num_threads: int | None, seed: int | None
+) -> SomeNetwork:
     """See `Recurrent.from_torch`."""
     mode = getattr(module, "mode", None)
     cells: dict[Any, Cell] = {
@@ -78,7 +78,7 @@ def from_torch(
     return rnn
 
 
-def to_torch(rnn: Recurrent) -> Any:
+def to_torch(rnn: Network) -> Any:
     """See `Recurrent.to_torch`."""
     name, options = _counterpart(rnn.cell, "to_torch")
     if options.get("proj_size", 0) >= rnn.hidden_size:

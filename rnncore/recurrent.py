@@ -1,36 +1,27 @@
-"""`Recurrent`: a recurrent network - its parameters, and what can be computed with them."""
+"""`Recurrent`: a recurrent network - what can be computed with its parameters."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
 
-from rnncore_kernels.cells import Cell
 from rnncore_kernels.contract import Array
 
-from .architecture import check_integer, check_seed, check_threads, make_architecture
 from .arguments import new_states, read_sequence
-from .cells_by_name import describe_cell
 from .cotangents import read_cotangents
-from .described import Described
 from .errors import describe
 from .frozen import Frozen
 from .gradients import Gradients
 from .inputs import gradients_as_given, read_inputs
-from .live import Kept, Live
-from .parameters import Parameters, initial_values
-from .registry import make_engine, resolve
+from .network import Network
 from .stack import Stack
-from .state_dict import StateDict, from_state_dict, read_state_dict
 from .states import as_given
 from .tape import Tape
 
 
-class Recurrent(Described):
+class Recurrent(Network):
     """A recurrent network: one or more layers of one cell, in one or both directions, with its parameters.
 
     Shapes: T steps, B rows (the batch), I = input_size, H = hidden_size, L = num_layers, D = 2 if bidirectional else 1.
@@ -70,45 +61,7 @@ class Recurrent(Described):
     Initial parameters are drawn from U(-1/sqrt(H), 1/sqrt(H)), but for those whose initial number the cell says.
     """
 
-    def __init__(
-        self,
-        cell: str | Cell,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bidirectional: bool = False,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        backend: str = "auto",
-        dtype: DTypeLike = "float32",
-        seed: int | None = None,
-        num_threads: int | None = None,
-    ) -> None:
-        self._architecture = make_architecture(
-            cell,
-            input_size=input_size,
-            hidden_size=hidden_size,
-            num_layers=num_layers,
-            bidirectional=bidirectional,
-            bias=bias,
-            batch_first=batch_first,
-            dropout=dropout,
-            dtype=dtype,
-        )
-        self._num_threads = check_threads(num_threads)
-        of_parameters, of_dropout = _seeds(seed)
-        self._backend = resolve(backend)
-        self._engine = make_engine(self._backend, self._num_threads)
-        self._rng = np.random.default_rng(of_dropout)
-        xp = self._engine.xp
-        values = initial_values(self._architecture, of_parameters)
-        arrays = {name: xp.asarray(value) for name, value in values.items()}
-        self._live = Live(arrays)
-        self._parameters = Parameters(self._architecture, self._live)
-        self._kept: Kept | None = None
-
-    # Inference ---------------------------------------------------------------------------------------------------
+    # Inference --------------------------------------------------------------------------------------------------------
 
     def __call__(
         self,
@@ -193,7 +146,7 @@ class Recurrent(Described):
         """
         return self._frozen(self._live.arrays)
 
-    # Training ----------------------------------------------------------------------------------------------------
+    # Training ---------------------------------------------------------------------------------------------------------
 
     def forward(
         self,
@@ -272,194 +225,7 @@ class Recurrent(Described):
             gradients_as_given(layout, of_inputs, tape.given),
         )
 
-    def reseed(self, seed: int | None) -> None:
-        """Let dropout draw as in a network made with this seed; None for a fresh one. Parameters stay as they are.
-
-        Raises:
-            ValueError, TypeError: `seed` is not an integer of at least 0.
-        """
-        self._rng = np.random.default_rng(_seeds(seed)[1])
-
-    # Parameters --------------------------------------------------------------------------------------------------
-
-    @property
-    def parameters(self) -> Parameters:
-        """Parameters by name: live arrays, writable in place. Names, shapes and gate order are PyTorch's.
-
-        Every call computes with what has been written to them, through whatever refers to them: the arrays, views,
-        buffers, tensors of other libraries. Inference keeps packed weights for the next call; those packed while
-        somebody held a parameter are used again only if its bytes are the same, which every call then compares. Who
-        writes through an address alone (`array.ctypes.data`) keeps the array as long as that.
-        """
-        return self._parameters
-
-    def state_dict(self) -> StateDict:
-        """A copy of the parameters by name, which says of which cell they are."""
-        return StateDict({name: array.copy() for name, array in self._live.arrays.items()}, describe_cell(self.cell))
-
-    def load_state_dict(self, values: Mapping[str, Any], convention: str | None = None) -> None:
-        """Set all parameters, from `state_dict` or from PyTorch's; if one is refused, none is changed.
-
-        Args:
-            values: arrays or PyTorch's tensors, by name.
-            convention: whose they are, "rnncore" or "torch"; None where `values` say it, as those of `state_dict` and
-                `parameters` do, or where both are alike, as for the LSTM, the Elman cell and GRU(update="carry"). The
-                update gate of PyTorch's GRU is the other way round than that of `GRU()`, which computes the same, to
-                the bit, with that gate's rows of weights and biases negated: so it is converted.
-
-        Raises:
-            KeyError: a name is missing or unknown.
-            ValueError, TypeError: a shape or dtype is wrong; nobody says whose GRU the values are for, as in a plain
-                dict, or they are another GRU's; PyTorch has no such cell; or no such convention.
-        """
-        values = read_state_dict(self._architecture, self._engine.xp, values, convention)
-        missing = [name for name in self._parameters if name not in values]
-        unknown = [name for name in values if name not in self._parameters]
-        if missing or unknown:
-            raise KeyError(f"state_dict: missing {missing}, unknown {unknown}")
-        self._parameters.update(values)
-
-    @classmethod
-    def from_state_dict(
-        cls,
-        values: Mapping[str, Any],
-        convention: str | None = None,
-        cell: str | Cell | None = None,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        backend: str = "auto",
-        seed: int | None = None,
-        num_threads: int | None = None,
-    ) -> Recurrent:
-        """A network with a copy of some parameters: sizes, layers, directions, biases and dtype are theirs.
-
-        Args:
-            values: arrays or PyTorch's tensors, by name.
-            convention: whose they are, as in `load_state_dict`.
-            cell: as in the constructor; None for that of a `state_dict`, and with convention="torch" for an LSTM where
-                there are four gates, GRU(update="carry") where there are three.
-            batch_first, dropout, backend, num_threads: as in the constructor.
-            seed: of dropout.
-
-        Raises:
-            KeyError: a name is missing or unknown.
-            ValueError, TypeError: as in the constructor and `load_state_dict`, or the cell is not known.
-        """
-        options = {"batch_first": batch_first, "dropout": dropout, "backend": backend}
-        options |= {"seed": seed, "num_threads": num_threads}
-        return from_state_dict(cls, values, convention=convention, cell=cell, **options)
-
-    @classmethod
-    def from_torch(
-        cls, module: Any, backend: str = "auto", num_threads: int | None = None, seed: int | None = None
-    ) -> Recurrent:
-        """A network with a copy of the parameters of a `torch.nn.RNN`, `LSTM` or `GRU` (as update="carry").
-
-        Args:
-            module: the module.
-            backend, num_threads: as in the constructor.
-            seed: of dropout.
-
-        Raises:
-            TypeError: another kind of module, or a dtype other than float32 and float64.
-            ValueError: an option that has no counterpart here (proj_size).
-        """
-        from .pytorch import from_torch
-
-        return from_torch(cls, module, backend=backend, num_threads=num_threads, seed=seed)
-
-    def to_torch(self) -> Any:
-        """A `torch.nn.RNN`, `LSTM` or `GRU` with the same parameters, to the bit.
-
-        Those of GRU(update="candidate") are converted: the update gate's rows are negated, as in `load_state_dict`.
-
-        Raises:
-            ValueError: PyTorch has no such cell; a GRU must have reset="after".
-            ImportError: PyTorch is not installed.
-        """
-        from .pytorch import to_torch
-
-        return to_torch(self)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write architecture and parameters to a safetensors file; an existing file is replaced whole or not at all.
-
-        Raises:
-            OSError: the file cannot be written; FileNotFoundError where its folder does not exist.
-        """
-        from .storage import save
-
-        save(self, path)
-
-    @classmethod
-    def load(
-        cls,
-        path: str | os.PathLike[str],
-        backend: str = "auto",
-        cell: Cell | None = None,
-        num_threads: int | None = None,
-        seed: int | None = None,
-    ) -> Recurrent:
-        """Read a network that `save` wrote.
-
-        Args:
-            path: the file.
-            backend: as in the constructor.
-            cell: needed where the network has a cell of your own.
-            num_threads: as in the constructor.
-            seed: of dropout.
-
-        Raises:
-            FileNotFoundError: there is no file.
-            ValueError: it is another kind of file, damaged, or of another format version, or `cell` is not its cell.
-            ValueError, TypeError, BackendUnavailableError: another argument is wrong, as in the constructor.
-        """
-        from .storage import load
-
-        return load(cls, path, backend=backend, cell=cell, num_threads=num_threads, seed=seed)
-
-    # Description -------------------------------------------------------------------------------------------------
-
-    @property
-    def backend(self) -> str:
-        """The backend that computes: "cuda", "numba" or "numpy"."""
-        return self._backend
-
-    @property
-    def num_threads(self) -> int | None:
-        """Most threads that a call uses, as asked for; None if nothing was."""
-        return self._num_threads
-
-    def impl(self, steps: int, batch: int, *, training: bool = False) -> str:
-        """How the backend computes the first layer, one direction with all threads, in a few words for reports.
-
-        The Numba engine says how wide its vectors are, or "AMX" where it multiplies on tile registers, into how many
-        groups of rows x groups of hidden units its threads divide a step, and whether both products of a step are one
-        pass ("fused"); the CUDA engine whether weights stay in shared memory, and the same of its blocks. With
-        `training` both say how steps are divided in the backward pass, too ("back").
-
-        Args:
-            steps: T, at least 1.
-            batch: B, at least 1.
-            training: of `forward` and `backward`, instead of inference.
-
-        Raises:
-            ValueError, TypeError: `steps` or `batch` is not such an integer.
-        """
-        steps, batch = check_integer("steps", steps, 1), check_integer("batch", batch, 1)
-        arch = self._architecture
-        return self._engine.impl(arch.program, arch.sizes(0), steps, batch, training=training)
-
-    def __repr__(self) -> str:
-        return f"Recurrent({self._architecture.describe()}, backend={self._backend!r})"
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_engine", "_kept")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._engine = make_engine(resolve(self._backend), self._num_threads)
-        self._kept = None
+    # Weights ----------------------------------------------------------------------------------------------------------
 
     def _draw(self, shape: tuple[int, ...]) -> Array:
         """A mask of dropout."""
@@ -488,8 +254,3 @@ class Recurrent(Described):
         if kept is not was:
             self._kept = kept
         return self._frozen(live.arrays, copy=copy) if kept is None else kept.frozen
-
-
-def _seeds(seed: int | None) -> list[np.random.SeedSequence]:
-    """The seed of the initial parameters, and that of dropout."""
-    return np.random.SeedSequence(check_seed(seed)).spawn(2)

@@ -20,7 +20,7 @@ from .parameters import Parameters
 from .pytorch import CARRY, from_pytorch, is_tensor, to_numpy
 
 if TYPE_CHECKING:
-    from .recurrent import Recurrent
+    from .network import SomeNetwork
 
 CONVENTIONS = ("rnncore", "torch")
 """Whose cell the rows of weights are for: they differ in the GRU's update gate, which is the other way round."""
@@ -71,8 +71,8 @@ def read_state_dict(
 
 
 def from_state_dict(
-    kind: type[Recurrent], values: Any, *, convention: str | None, cell: str | Cell | None, **options: Any
-) -> Recurrent:
+    kind: type[SomeNetwork], values: Any, *, convention: str | None, cell: str | Cell | None, **options: Any
+) -> SomeNetwork:
     """See `Recurrent.from_state_dict`."""
     origin = _origin(values, convention)
     shapes = {name: tuple(getattr(value, "shape", ())) for name, value in values.items()}

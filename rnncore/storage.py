@@ -21,13 +21,13 @@ from .files import replace
 from .registry import resolve
 
 if TYPE_CHECKING:
-    from .recurrent import Recurrent
+    from .network import Network, SomeNetwork
 
 FORMAT_VERSION = 1
 _ARGUMENTS = ("input_size", "hidden_size", *OPTIONS)
 
 
-def save(rnn: Recurrent, path: str | os.PathLike[str]) -> None:
+def save(rnn: Network, path: str | os.PathLike[str]) -> None:
     """See `Recurrent.save`."""
     architecture = {name: getattr(rnn, name) for name in _ARGUMENTS}
     architecture |= {"dtype": rnn.dtype.name, "cell": describe_cell(rnn.cell)}
@@ -45,14 +45,14 @@ def save(rnn: Recurrent, path: str | os.PathLike[str]) -> None:
 
 
 def load(
-    kind: type[Recurrent],
+    kind: type[SomeNetwork],
     path: str | os.PathLike[str],
     *,
     backend: str,
     cell: Cell | None,
     num_threads: int | None,
     seed: int | None,
-) -> Recurrent:
+) -> SomeNetwork:
     """See `Recurrent.load`."""
     where = os.fspath(path)
     # What is wrong with the arguments is no damage of the file.

@@ -311,7 +311,7 @@ def at_line(number: int, call: Callable[[], object], meanwhile: Callable[[], obj
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:
         nonlocal seen
-        if not frame.f_code.co_filename.endswith(("live.py", "parameters.py", "recurrent.py")):
+        if not frame.f_code.co_filename.endswith(("live.py", "parameters.py", "network.py", "recurrent.py")):
             return None
         if event == "line":
             seen += 1
