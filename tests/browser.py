@@ -9,8 +9,12 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
+import processes
 import pytest
 from conftest import require_peer, required
+
+TIMEOUT = 1000 * processes.TIMEOUT
+"""Milliseconds after which the browser counts as stuck."""
 
 
 @contextlib.contextmanager
@@ -23,7 +27,7 @@ def open_browser(request: pytest.FixtureRequest) -> Iterator[Any]:
         missing("chromium is not installed")
     with importlib.import_module("playwright.sync_api").sync_playwright() as playwright:
         # Chromium's sandbox needs more rights than a container gives.
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"], timeout=TIMEOUT)
         try:
             yield browser
         finally:
@@ -34,6 +38,7 @@ def open_browser(request: pytest.FixtureRequest) -> Iterator[Any]:
 def open_page(browser: Any, address: str, **context: Any) -> Iterator[Any]:
     """A page of a browser. Fails at the end if it wrote to the console, failed, or loaded anything but itself."""
     page = browser.new_context(**context).new_page()
+    page.set_default_timeout(TIMEOUT)
     troubles: list[str] = []
     loaded: list[str] = []
     page.on("console", lambda message: troubles.append(message.text))
@@ -61,6 +66,7 @@ def open_site(browser: Any) -> Iterator[Any]:
             failures.append(f"not of this machine: {request.url}")
 
     page = browser.new_page(viewport={"width": 1400, "height": 900})
+    page.set_default_timeout(TIMEOUT)
     page.on("request", check_origin)
     page.on("response", check)
     page.on("requestfailed", lambda request: failures.append(f"{request.failure} {request.url}"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 import rnncore
 from rnncore import stack
-from rnncore.bench import roofs
+from rnncore.bench import measure, roofs
 from rnncore.registry import MODULES
 from rnncore.verification.tolerances import TOLERANCES, relative_error
 from rnncore_kernels import cuda
@@ -47,6 +47,9 @@ settings.register_profile("rnncore", deadline=None, derandomize=True, print_blob
 settings.load_profile("rnncore")
 
 Close = Callable[..., None]
+
+LEFT_OUT: Counter[str] = Counter()
+"""Tests that `make test` leaves out, by reason."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -86,12 +89,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Tests that need a GPU are skipped without one, for the probe's reason; `--require-backend cuda` refuses that.
 
     Of most cells, the executor runs float32 alone: the other dtype is the same code, and takes as long to compile.
-    All tests that execute PTX are slow.
+    All tests that execute PTX are marked so, and slow.
     """
     items[:] = [item for item in items if not _is_costly(getattr(item, "callspec", None))]
     for item in items:
         if _executes_ptx(item):
             item.add_marker(pytest.mark.slow)
+            item.add_marker(pytest.mark.ptx)
     if any(item.get_closest_marker("gpu") for item in items) and not (probe := rnncore.backends()["cuda"]).available:
         if "cuda" in (config.getoption("--require-backend") or []):
             raise pytest.UsageError(f"--require-backend cuda: {probe.reason}")
@@ -112,8 +116,18 @@ def _executes_ptx(item: pytest.Item) -> bool:
     return params.get("backend") == "ptx" or "ptx" in getattr(item, "fixturenames", ()) or "test_ptx_" in item.nodeid
 
 
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    """Count those that `make test` leaves out."""
+    if items and items[0].config.getoption("-m") == "not slow":
+        for item in items:
+            LEFT_OUT["execute PTX" if item.get_closest_marker("ptx") else "take long"] += 1
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """All tests that were skipped, by reason, in a line; pytest's own `-rs` has one for each place."""
+    """All tests that were left out or skipped, by reason, in a line each; pytest's own `-rs` has one for each place."""
+    if LEFT_OUT:
+        spoken = ", ".join(f"{count} {reason}" for reason, count in LEFT_OUT.most_common())
+        terminalreporter.write_line(f"{LEFT_OUT.total()} left to `make test-all`: {spoken}")
     reasons = Counter(
         report.longrepr[2].removeprefix("Skipped: ") for report in terminalreporter.stats.get("skipped", [])
     )
@@ -137,6 +151,12 @@ def no_earlier_runs(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
     monkeypatch.setattr(roofs, "read", kept.get)
     monkeypatch.setattr(roofs, "write", kept.__setitem__)
     return kept
+
+
+@pytest.fixture(autouse=True)
+def small_peaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The matrices whose product measures the machine are small."""
+    monkeypatch.setattr(measure, "PEAK_SIZE", 32)
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 
-TIMEOUT = 60
-"""Seconds after which a process counts as stuck."""
+TIMEOUT = 600
+"""Seconds after which a process counts as stuck, however busy the machine is."""
 
 
 def start(arguments: Sequence[str], environment: Mapping[str, str | None]) -> subprocess.Popen[str]:

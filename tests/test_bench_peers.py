@@ -29,11 +29,6 @@ SMALL = Workload("lstm", "inference", 3, 2, 4, 5, "float32")
 QUICK = ["-T", "3", "-B", "2", "-H", "8", "--min-time", "0", "-r", "2", "--backend", "numpy"]
 
 
-@pytest.fixture(autouse=True)
-def small_peak(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure, "PEAK_SIZE", 32)
-
-
 def rows_of(printed: str) -> list[dict[str, str]]:
     """Rows of the Markdown table, by column."""
     lines = [line for line in printed.splitlines() if line.startswith("|")]

