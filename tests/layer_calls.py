@@ -42,7 +42,7 @@ class LayerCall:
         )
         self.inputs = Inputs(
             tuple(np.broadcast_to(random(batch), (steps, batch)) for _ in range(program.row_inputs)),
-            tuple(random(batch, steps, hidden).transpose(1, 0, 2)[::-1] for _ in range(program.unit_inputs)),
+            tuple(random(batch, steps, units_of(w, hidden)).transpose(1, 0, 2)[::-1] for w in program.unit_inputs),
         )
         self.rows, ends = Rows(), np.full(batch, steps)
         if lengths is not None:

@@ -219,7 +219,7 @@ class Layer:
         shape = self.steps, self.batch
         self.inputs = Inputs(
             tuple(self.random(*shape) for _ in range(program.row_inputs)),
-            tuple(self.random(*shape, hidden) for _ in range(program.unit_inputs)),
+            tuple(self.random(*shape, units_of(width, hidden)) for width in program.unit_inputs),
         )
         self.x, self.state = self.random(*shape, inputs), [self.random(self.batch, width) for width in widths]
         self.grad_output, self.grad_state = self.random(*shape, widths[0]), [self.random(*s.shape) for s in self.state]

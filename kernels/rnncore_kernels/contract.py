@@ -60,7 +60,7 @@ class Inputs(NamedTuple):
     """What a call is given beside x. Axes T and B may have any strides, 0 for what does not change with time."""
 
     rows: tuple[Array, ...] = ()  # (T, B) each
-    units: tuple[Array, ...] = ()  # (T, B, H) each; the last axis is contiguous
+    units: tuple[Array, ...] = ()  # (T, B, width) each; the last axis is contiguous
 
 
 class LayerGradients(NamedTuple):

@@ -99,7 +99,7 @@ class Workload:
         Training does so in the forward and in the backward pass, where gradients are as large as what they are of.
         """
         arch = self.architecture
-        inputs = arch.program.row_inputs + arch.program.unit_inputs * arch.hidden_size
+        inputs = arch.program.row_inputs + sum(map(arch.units, arch.program.unit_inputs))
         weights = self._input_weights() * self._itemsize()
         ends = self._rows() * (arch.input_size + inputs + arch.output_size) * self._itemsize()
         once = self._longest() * self.weight_bytes() + weights + ends

@@ -63,7 +63,7 @@ class NumbaEngine(Engine[CpuPacked, Residuals]):
     def stepper(self, packed: CpuPacked, batch: int) -> StepJob | None:
         several = forward_division(packed.layer, 1, batch, self._most_threads())[0].threads > 1
         program = packed.layer.program
-        simple = not several and batch <= MAX_STEP_ROWS and not program.row_inputs + program.unit_inputs
+        simple = not several and batch <= MAX_STEP_ROWS and not program.row_inputs + len(program.unit_inputs)
         return StepJob(packed, batch) if simple else None
 
     def forward(self, runs: Sequence[_Run]) -> list[Residuals]:

@@ -128,7 +128,7 @@ def forward_template(
         depth = max(phase.depth for phase in layer.phases)
         prepared = max(bf16_rows_bytes(table_rows, layer.inputs), bf16_rows_bytes(batch, depth))
     projected = round_up(projected_rows * layer.projected_bytes) if separate else 0
-    inputs = program.row_inputs + program.unit_inputs
+    inputs = program.row_inputs + len(program.unit_inputs)
     tables = (3 + inputs + len(program.forward.totals)) * 8 * table_rows
     scratch = round_up(size_of(StepArguments) + tables + BLOCK_ROWS * layer.pre_vectors * layer.shape.vector_bytes)
     block_rows, rows = (count + most, count) if keep else (2 * batch, batch)
@@ -180,7 +180,7 @@ def backward_template(
         block_rows, grad_rows = BF16_BACK_ROWS, row_tiles * TILE_ROWS * division.row_threads
         prepared = _backward_prepared(layer, row_tiles)
     chunk = max(CHUNK_LEAST, min(CHUNK_MOST, CHUNK_BYTES // max(1, layer.columns_bytes)))
-    rows, inputs, phase_count = max(chunk, batch), program.row_inputs + program.unit_inputs, len(layer.phases)
+    rows, inputs, phase_count = max(chunk, batch), program.row_inputs + len(program.unit_inputs), len(layer.phases)
     tables = 8 * rows * (2 + phase_count + inputs) + 8 * batch * (2 + inputs + len(program.backward.totals))
     panel_vectors = min(WEIGHT_GROUPS, _weight_groups(layer)) * shape.columns + block_units(shape.lanes)
     panels = PANEL_ROWS * panel_vectors * shape.vector_bytes
@@ -315,5 +315,5 @@ def _common(layer: LayerSizes, steps: int, batch: int, division: Division) -> di
         "row_threads": division.row_threads,
         "unit_threads": division.unit_threads,
         "states": len(program.states),
-        "extra_inputs": program.row_inputs + program.unit_inputs,
+        "extra_inputs": program.row_inputs + len(program.unit_inputs),
     }

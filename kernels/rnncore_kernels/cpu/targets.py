@@ -54,9 +54,10 @@ class Targets:
             tuple(np.zeros(hidden, dtype) for _ in range(program.units)),
             tuple(np.zeros((), dtype) for _ in range(program.scalars)),
         )
+        written = {column.number for column in program.columns if column.kind == "unit_input"}
         grad_inputs = Inputs(
             tuple(np.zeros(x.shape[:2], dtype) for _ in inputs.rows),
-            tuple(make_input((*x.shape[:2], hidden), dtype) for _ in inputs.units),
+            tuple((make_input if k in written else np.zeros)(a.shape, dtype) for k, a in enumerate(inputs.units)),
         )
         self.gradients = LayerGradients(make_input(x.shape, dtype), weights, grad_inputs)
         self._layer, self._others = layer, self._second_ones(layer, weights)

@@ -78,7 +78,7 @@ class Arrays(NamedTuple):
         states, columns = len(program.states), len(program.columns)
         counts = (
             *(states, 2 * len(program.products), program.units, program.scalars),
-            *(3 * program.row_inputs, 3 * program.unit_inputs),
+            *(3 * program.row_inputs, 3 * len(program.unit_inputs)),
             *(states, len(program.operands), len(program.saved), len(steps.values.carried)),
             *((states, columns) if steps.backward else (0, 0)),
         )

@@ -131,7 +131,7 @@ class _Gradients:
             "unit": [self._zeros(self._hidden) for _ in range(program.units)],
             "scalar": [self._zeros() for _ in range(program.scalars)],
             "row": [self._zeros(steps, batch) for _ in range(program.row_inputs)],
-            "unit_input": [self._zeros(steps, batch, self._hidden) for _ in range(program.unit_inputs)],
+            "unit_input": [self._zeros(steps, batch, self._units(width)) for width in program.unit_inputs],
         }
         axes: dict[str, Any] = {"unit": (0, 1), "scalar": None, "row": 2}
         for number, column in enumerate(program.columns):

@@ -97,6 +97,7 @@ class _Derivation:
         read = {place for phase in backward_pass.phases for place in phase.code.reads()}
         blocks = tuple(self._block(b) for b in self.blocks)
         projections = self.graph.projections
+        inputs = {place: symbol.width for symbol, place in self.always.items()}
         return Program(
             states=tuple(output.width for output in self.outputs),
             x_gates=tuple(self.names["gates"].index(g) for g in self.x_gates),
@@ -105,7 +106,7 @@ class _Derivation:
             units=len(self.names["units"]),
             scalars=len(self.names["scalars"]),
             row_inputs=len(self.names["row_inputs"]),
-            unit_inputs=len(self.names["unit_inputs"]),
+            unit_inputs=tuple(inputs.get(("unit_input", k), HIDDEN) for k, _ in enumerate(self.names["unit_inputs"])),
             blocks=blocks,
             products=tuple(self._product(p) for p in self.products),
             operands=tuple(symbol.width for symbol in self.operands),

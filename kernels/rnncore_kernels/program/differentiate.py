@@ -86,7 +86,8 @@ def differentiate(
         for block in blocks:
             columns.setdefault((block, block.width), _zero(graph, block.width))
     for node in nodes:
-        if node.operation in LEAVES and not any(leaf is node for leaf, _ in columns):
+        # Gradients of other leaves are 0 where nothing is added to them.
+        if node.operation in ("x", "unit_input") and not any(leaf is node for leaf, _ in columns):
             columns[node, HIDDEN] = _zero(graph, HIDDEN)
     parts_of_states = (found.get(state, {}).get(state.width) for state in states)
     state_parts = tuple(

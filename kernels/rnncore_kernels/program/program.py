@@ -175,7 +175,8 @@ class Program:
         states: width of each state; the first is the output.
         x_gates, h_gates: numbers of the gates that have input and recurrent weights, in the cell's order of gates.
         projections: widths of result and operand of each projection.
-        units, scalars, row_inputs, unit_inputs: how many there are.
+        units, scalars, row_inputs: how many there are.
+        unit_inputs: width of each.
         blocks, products: of the forward pass, in the order of computing.
         operands: width of each computed operand.
         saved: width of each value that is saved.
@@ -192,7 +193,7 @@ class Program:
     units: int
     scalars: int
     row_inputs: int
-    unit_inputs: int
+    unit_inputs: tuple[Width, ...]
     blocks: tuple[Block, ...]
     products: tuple[Product, ...]
     operands: tuple[Width, ...]

@@ -6,7 +6,7 @@ import inspect
 import linecache
 import math
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from keyword import iskeyword
 from numbers import Real
@@ -15,6 +15,7 @@ from typing import Any
 
 from ..cells.cell import KINDS, Cell, CellError, FunctionCell, names
 from ..cells.symbol import HIDDEN, ROW, Graph, Symbol, Width, ordered
+from .graphs import Line, flattened, rebuilt
 
 PACKAGE = Path(__file__).resolve().parents[1]
 LEAVES = {"units": ("unit", HIDDEN), "scalars": ("scalar", ROW), "row_inputs": ("row", ROW)}
@@ -39,6 +40,29 @@ class Recorded:
     initial: dict[str, float]
     graph: Graph
     outputs: tuple[Symbol, ...]
+
+    def __reduce__(self) -> Any:
+        # As plain data: a graph is too deep for pickle, which recurses.
+        observed = self.graph.observed
+        flat = flattened([*self.outputs, *observed.values()])
+        return _recorded, (self.names, self.initial, self.graph.projections, tuple(observed), *flat)
+
+
+def _recorded(
+    names: dict[str, tuple[str, ...]],
+    initial: dict[str, float],
+    projections: dict[str, tuple[Width, Width]],
+    observed: Sequence[str],
+    lines: Sequence[Line],
+    places: Sequence[int],
+) -> Recorded:
+    """The equations that were pickled or copied."""
+    graph = Graph()
+    values = rebuilt(graph, lines, places)
+    graph.projections.update(projections)
+    count = len(names["states"])
+    graph.observed.update(zip(observed, values[count:], strict=True))
+    return Recorded(names, initial, graph, values[:count])
 
 
 def record(cell: Any) -> Recorded:
@@ -151,7 +175,7 @@ def _run(cell: Cell, declared: dict[str, tuple[str, ...]], parameters: list[str]
     else:
         raise CellError(f"{label(cell)}.step: expected states that keep their widths, got others at each step")
     _, others = _once(cell, declared, parameters, widths)
-    if _text(outputs) != _text(others):
+    if repr(flattened(outputs)) != repr(flattened(others)):
         raise CellError(
             f"{label(cell)}.step: expected the same arithmetic at every call: it is recorded when a network is made, "
             f"so draw no random number in it and change nothing that it reads; noise is an input"
@@ -227,20 +251,6 @@ def _line(error: BaseException) -> str:
             text = (frame.line or linecache.getline(frame.filename, frame.lineno or 0)).strip()
             return f"{Path(frame.filename).name}, line {frame.lineno}: {text}: "
     return ""
-
-
-def _text(outputs: tuple[Symbol, ...]) -> list[Any]:
-    """The graph in a form that is equal for equal graphs."""
-    places: dict[Symbol, int] = {}
-    lines: list[Any] = []
-    for node in ordered(outputs):
-        extra = _text((node.extra,)) if node.extra is not None else None
-        arguments = [
-            places[a] if isinstance(a, Symbol) else a.hex() if isinstance(a, float) else a for a in node.arguments
-        ]
-        lines.append((node.operation, node.width, arguments, extra))
-        places[node] = len(places)
-    return [*lines, *(places[output] for output in outputs)]
 
 
 __all__ = ["Recorded", "label", "record"]

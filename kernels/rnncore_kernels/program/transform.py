@@ -1,0 +1,32 @@
+"""Changes of a cell's recorded equations that every engine then runs, as it runs any cell's."""
+
+from __future__ import annotations
+
+from ..cells.symbol import ROW
+from .graphs import substituted
+from .record import Recorded
+
+RESET = "(reset)"
+"""Name of the row input that says which rows begin anew; no cell's own has such a name."""
+
+
+def with_resets(recorded: Recorded, *, given: bool) -> Recorded:
+    """The equations of a cell whose rows begin anew before the steps at which a row input is above 0.
+
+    The row input stands behind the cell's own. If `given`, a row begins with unit inputs, one for each state behind the
+    cell's own, and else with 0. The state before is selected away, not multiplied by 0: it and its cotangent may be
+    infinite.
+    """
+    graph, names = recorded.graph, recorded.names
+    reset = graph.node("row", RESET, width=ROW)
+    begins = [f"{RESET} {state}" for state in names["states"]] if given else []
+    others = {}
+    for number, (name, output) in enumerate(zip(names["states"], recorded.outputs, strict=True)):
+        state = graph.node("state", name, width=output.width)
+        begin = graph.node("unit_input", begins[number], width=output.width) if given else 0.0
+        others[state] = graph.apply("where_greater", reset, 0.0, begin, state)
+    names = names | {
+        "row_inputs": (*names["row_inputs"], RESET),
+        "unit_inputs": (*names["unit_inputs"], *begins),
+    }
+    return Recorded(names, recorded.initial, graph, substituted(graph, recorded.outputs, others))
