@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rnncore_kernels.cells import CELLS, Cell, CellError
 from rnncore_kernels.program.derive import derive
 from rnncore_kernels.program.program import Program
 from rnncore_kernels.program.record import Recorded, record
+from rnncore_kernels.program.transform import with_resets
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +25,7 @@ class Definition:
         states, gates, units, scalars, row_inputs, unit_inputs: the declared names.
         projections: names of the matrices of `project`.
         initial: the number that a unit parameter or scalar begins with, by name.
+        recorded: the equations.
     """
 
     cell: Cell
@@ -36,6 +38,14 @@ class Definition:
     unit_inputs: tuple[str, ...]
     projections: tuple[str, ...]
     initial: dict[str, float]
+    recorded: Recorded
+    _with_resets: dict[bool, Program] = field(default_factory=dict)
+
+    def with_resets(self, *, given: bool) -> Program:
+        """The program in which rows may begin anew, see `program.transform.with_resets`; made when first asked for."""
+        if given not in self._with_resets:
+            self._with_resets[given] = derive(with_resets(self.recorded, given=given))
+        return self._with_resets[given]
 
     @functools.cached_property
     def inputs(self) -> tuple[str, ...]:
@@ -76,5 +86,10 @@ def _define(cell: Cell, recorded: Recorded) -> Definition:
                 f"project({name!r}, ...) and for what is declared: rename one of them"
             )
     return Definition(
-        cell=cell, program=derive(recorded), projections=projections, initial=recorded.initial, **recorded.names
+        cell=cell,
+        program=derive(recorded),
+        projections=projections,
+        initial=recorded.initial,
+        recorded=recorded,
+        **recorded.names,
     )

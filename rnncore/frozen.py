@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnncore_kernels.contract import Array, Inputs, Stepper
+from rnncore_kernels.contract import Array, Inputs, LayerWeights, Stepper
+from rnncore_kernels.program.program import Program
 
 from .architecture import check_integer
 from .arguments import new_states, read_sequence, read_step
@@ -16,6 +17,7 @@ from .devices import is_anothers, shared
 from .errors import describe
 from .inputs import NO_INPUTS, at_steps, read_inputs
 from .layout import Layout
+from .resets import Beginnings, Resets, program_for, read_resets
 from .stack import Stack
 from .states import as_given
 
@@ -49,6 +51,8 @@ class Frozen:
     """An immutable network for inference, from `Recurrent.freeze`. Calls from several threads at once are safe."""
 
     _stack: Stack
+    _weights: Callable[[], Sequence[LayerWeights]]
+    _stacks: dict[Program, Stack] = field(default_factory=dict, init=False)
     _known: dict[str, _Known] = field(default_factory=dict, init=False)
 
     def __call__(
@@ -58,6 +62,8 @@ class Frozen:
         lengths: Any = None,
         return_sequence: bool = True,
         inputs: Mapping[str, Any] | None = None,
+        resets: Array | None = None,
+        reset_state: Any = None,
     ) -> tuple[Array, Any]:
         """Compute a sequence: arguments, results and errors as in `Recurrent.__call__`."""
         stack, known = self._stack, self._known.get("sequence")
@@ -69,19 +75,32 @@ class Frozen:
             if lengths is None and layout.is_time_first:
                 self._known["sequence"] = _Known(x.shape, layout)
         states, given = new_states(layout, state), self._read_inputs(layout, inputs)
+        begun = None
+        if resets is not None or reset_state is not None:
+            begun = read_resets(layout, resets, reset_state)
+            stack = self._stack_for(begun)
         if return_sequence:
             output = layout.empty_sequence(arch.output_size)
-            stack.infer(x, layout.engine_states(states), layout.rows, output, None, given)
+            stack.infer(x, layout.engine_states(states), layout.rows, output, None, given, begun)
             return layout.sequence_out(output), as_given(states)
         last = stack.engine.xp.zeros((layout.batch, arch.output_size), arch.dtype)
-        stack.infer(x, layout.engine_states(states), layout.rows, None, last, given)
+        stack.infer(x, layout.engine_states(states), layout.rows, None, last, given, begun)
         return layout.step_out(last), as_given(states)
 
-    def step(self, x_t: Array, state: Any = None, inputs: Mapping[str, Any] | None = None) -> tuple[Array, Any]:
+    def step(
+        self,
+        x_t: Array,
+        state: Any = None,
+        inputs: Mapping[str, Any] | None = None,
+        resets: Array | None = None,
+        reset_state: Any = None,
+    ) -> tuple[Array, Any]:
         """Compute one step: arguments, results and errors as in `Recurrent.step`."""
         known, x = self._read_step(x_t)
         layout, stepper = known.layout, known.stepper
         states = new_states(layout, state)
+        if resets is not None or reset_state is not None:
+            Beginnings(layout, resets, reset_state, steps=False).set(layout.engine_states(states))
         output = layout.empty_step()
         if stepper is not None and inputs is None:
             stepper(x, states, output)
@@ -96,6 +115,8 @@ class Frozen:
         state: Any = None,
         feedback: Callable[[Array], Array] | None = None,
         inputs: Mapping[str, Any] | None = None,
+        resets: Array | None = None,
+        reset_state: Any = None,
     ) -> tuple[Array, Any]:
         """Compute a sequence from its first input: arguments, results and errors as in `Recurrent.generate`."""
         arch, xp = self._stack.architecture, self._stack.engine.xp
@@ -110,7 +131,9 @@ class Frozen:
                 f"(B, input_size={arch.input_size}), got None, which needs equal sizes"
             )
         states = new_states(layout, state)
-        given, _ = read_inputs(replace(layout, steps=steps), inputs, copy=True)
+        whole = replace(layout, steps=steps)
+        given, _ = read_inputs(whole, inputs, copy=True)
+        begins = Beginnings(whole, resets, reset_state, steps=True)
         outputs = xp.empty((steps, *x_0.shape[:-1], arch.output_size), arch.dtype)
         for t in range(steps):
             if t > 0:
@@ -118,6 +141,7 @@ class Frozen:
                 if not isinstance(x_t, xp.ndarray) or (x_t.shape, x_t.dtype) != (x_0.shape, x_0.dtype):
                     raise ValueError(f"feedback: expected to return {describe(x_0)}, like x_0, got {describe(x_t)}")
             known, x = self._read_step(x_t)
+            begins.set(layout.engine_states(states), t)
             self._compute_step(known, x, states, outputs[t], at_steps(given, slice(t, t + 1)))
         return outputs.swapaxes(0, 1) if arch.batch_first and outputs.ndim == 3 else outputs, as_given(states)
 
@@ -141,6 +165,17 @@ class Frozen:
         layout, arch = known.layout, self._stack.architecture
         whole, above = x.reshape(1, layout.batch, arch.input_size), output.reshape(1, layout.batch, arch.output_size)
         self._stack.infer(whole, layout.engine_states(states), layout.rows, above, None, inputs)
+
+    def _stack_for(self, resets: Resets | None) -> Stack:
+        """The weights for calls with such resets: packed when they are first needed, then kept."""
+        if resets is None:
+            return self._stack
+        arch, engine = self._stack.architecture, self._stack.engine
+        program = program_for(arch, resets)
+        if program not in self._stacks:
+            packed = Stack.pack(arch, engine, self._weights(), copy=True, backward=False, program=program)
+            self._stacks[program] = packed
+        return self._stacks[program]
 
     def _read_inputs(self, layout: Layout, inputs: Mapping[str, Any] | None, *, steps: bool = True) -> Inputs:
         if inputs is None and not self._stack.architecture.definition.inputs:

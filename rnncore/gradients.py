@@ -24,12 +24,15 @@ class Gradients:
         state: of the initial state; an array, or a tuple where the cell has several states.
         parameters: of each parameter, by name.
         inputs: of each input of the cell, by name; empty where it takes none.
+        reset_state: of the state that rows began anew with, as `state`; None where that was zeros, or there were no
+            resets.
     """
 
     x: Array
     state: Any
     parameters: dict[str, Array]
     inputs: dict[str, Array] = field(default_factory=dict)
+    reset_state: Any = None
 
     def __repr__(self) -> str:
         return f"Gradients(x {self.x.shape}, {len(self.parameters)} parameters)"

@@ -118,12 +118,12 @@ def _shapes(layout: Layout, name: str, *, steps: bool) -> tuple[str, tuple[int, 
     tail = [("hidden_size", architecture.hidden_size)] if name in architecture.definition.unit_inputs else []
     order = rows + time if architecture.batch_first else time + rows
     accepted = ([order + tail] if steps else []) + [rows + tail]
-    words = " or ".join(map(_spoken, accepted))
+    words = " or ".join(map(spoken, accepted))
     sequence, constant = (tuple(size for _, size in axes) for axes in (order + tail, rows + tail))
     return words, sequence, constant
 
 
-def _spoken(axes: Sequence[tuple[str, int]]) -> str:
+def spoken(axes: Sequence[tuple[str, int]]) -> str:
     """A shape in words."""
     named = [f"{axis}={size}" for axis, size in axes]
     return f"({named[0]},)" if len(named) == 1 else f"({', '.join(named)})"

@@ -16,6 +16,7 @@ from .frozen import Frozen
 from .gradients import Gradients
 from .inputs import gradients_as_given, read_inputs
 from .network import Network
+from .resets import Resets, program_for, read_resets
 from .stack import Stack
 from .states import as_given
 from .tape import Tape
@@ -70,6 +71,8 @@ class Recurrent(Network):
         lengths: Any = None,
         return_sequence: bool = True,
         inputs: Mapping[str, Any] | None = None,
+        resets: Array | None = None,
+        reset_state: Any = None,
     ) -> tuple[Array, Any]:
         """Compute a sequence, without keeping anything for a backward pass.
 
@@ -84,6 +87,10 @@ class Recurrent(Network):
             inputs: arrays of the inputs that the cell declares, by name; all layers and directions get them. Row inputs
                 are (T, B), with batch_first (B, T), or (B,) for all steps, or a number for all rows and steps; unit
                 inputs (T, B, H), (B, T, H) or (B, H). Without a batch there is no B.
+            resets: (T, B), with batch_first (B, T), or (T,) of bool: where a row begins anew. Its state becomes
+                `reset_state` before that step, in the reverse direction behind it, so that in both directions nothing
+                passes from one sequence to the next. What it holds past a row's end affects nothing. None for nowhere.
+            reset_state: the state that rows begin anew with, shaped like `state`; None is zeros.
 
         Returns:
             (output, state): output (T, B, D*P), (B, T, D*P) or (T, D*P); with return_sequence=False (B, D*P) or (D*P,).
@@ -91,9 +98,16 @@ class Recurrent(Network):
         Raises:
             ValueError, TypeError: an argument is wrong; the message gives the axes that were expected.
         """
-        return self._inference()(x, state, lengths, return_sequence, inputs)
+        return self._inference()(x, state, lengths, return_sequence, inputs, resets, reset_state)
 
-    def step(self, x_t: Array, state: Any = None, inputs: Mapping[str, Any] | None = None) -> tuple[Array, Any]:
+    def step(
+        self,
+        x_t: Array,
+        state: Any = None,
+        inputs: Mapping[str, Any] | None = None,
+        resets: Array | None = None,
+        reset_state: Any = None,
+    ) -> tuple[Array, Any]:
         """Compute one step of a stream: `y_t, state = rnn.step(x_t, state)`.
 
         Weights stay packed from call to call until a parameter may have been written to (see `parameters`), so that a
@@ -103,6 +117,8 @@ class Recurrent(Network):
             x_t: (B, I), or (I,) without a batch.
             state: as returned by the step before; None is zeros.
             inputs: as in `__call__`, of this step: (B,) or a number, and (B, H).
+            resets: (B,) of bool, or one without a batch: the rows whose state becomes `reset_state` before the step.
+            reset_state: as in `__call__`.
 
         Returns:
             (y_t, state): y_t (B, P) or (P,).
@@ -110,7 +126,7 @@ class Recurrent(Network):
         Raises:
             ValueError, TypeError: an argument is wrong, or the network is bidirectional.
         """
-        return self._inference().step(x_t, state, inputs)
+        return self._inference().step(x_t, state, inputs, resets, reset_state)
 
     def generate(
         self,
@@ -119,6 +135,8 @@ class Recurrent(Network):
         state: Any = None,
         feedback: Callable[[Array], Array] | None = None,
         inputs: Mapping[str, Any] | None = None,
+        resets: Array | None = None,
+        reset_state: Any = None,
     ) -> tuple[Array, Any]:
         """Compute a sequence from its first input alone (one-to-many): each output makes the next input.
 
@@ -128,7 +146,7 @@ class Recurrent(Network):
             state: the initial state; None is zeros.
             feedback: next input from an output, called between steps, e.g. to sample from it; None feeds the output
                 back as it is, which takes an input as wide as the output.
-            inputs: as in `__call__`, with `steps` for T.
+            inputs, resets, reset_state: as in `__call__`, with `steps` for T.
 
         Returns:
             (outputs, state): outputs (steps, B, P), with batch_first (B, steps, P), or (steps, P).
@@ -136,7 +154,7 @@ class Recurrent(Network):
         Raises:
             ValueError, TypeError: an argument is wrong, or what `feedback` returned.
         """
-        return self._inference(copy=True).generate(x_0, steps, state, feedback, inputs)
+        return self._inference(copy=True).generate(x_0, steps, state, feedback, inputs, resets, reset_state)
 
     def freeze(self) -> Frozen:
         """An immutable copy for inference: `f(x, state, lengths, return_sequence)`, `f.step`, `f.generate`.
@@ -144,7 +162,8 @@ class Recurrent(Network):
         Its weights are packed once, and later changes of the parameters do not reach it. It may be called from several
         threads at once.
         """
-        return self._frozen(self._live.arrays)
+        copies = {name: array.copy() for name, array in self._live.arrays.items()}
+        return Frozen(self._pack(copies, copy=False, backward=False), lambda: self._architecture.by_layer(copies))
 
     # Training ---------------------------------------------------------------------------------------------------------
 
@@ -155,6 +174,8 @@ class Recurrent(Network):
         lengths: Any = None,
         return_sequence: bool = True,
         inputs: Mapping[str, Any] | None = None,
+        resets: Array | None = None,
+        reset_state: Any = None,
     ) -> tuple[Array, Any, Tape]:
         """Compute a sequence and keep what `backward` needs; dropout is active. Arguments as in `__call__`.
 
@@ -172,17 +193,18 @@ class Recurrent(Network):
         layout, x = read_sequence(arch, xp, x, lengths)
         states = new_states(layout, state)
         kept, given = read_inputs(layout, inputs, copy=True)
+        begun = read_resets(layout, resets, reset_state)
         x_kept = xp.array(x, order="C")
         layout.clear_padding(x_kept)
         output = layout.empty_sequence(arch.output_size) if return_sequence else None
         last: Any = None if return_sequence else xp.zeros((layout.batch, arch.output_size), arch.dtype)
-        stack = self._pack(self._live.arrays, copy=True, backward=True)
+        stack = self._pack(self._live.arrays, copy=True, backward=True, resets=begun)
         drawn = self._rng.bit_generator.state if arch.dropout else None
         try:
             draw = self._draw if arch.dropout else None
-            tapes = stack.forward(x_kept, layout.engine_states(states), layout.rows, output, last, kept, draw)
+            tapes = stack.forward(x_kept, layout.engine_states(states), layout.rows, output, last, kept, draw, begun)
             result = layout.step_out(last) if output is None else layout.sequence_out(output)
-            return result, as_given(states), Tape(stack, layout, tapes, output is not None, given)
+            return result, as_given(states), Tape(stack, layout, tapes, output is not None, given, begun)
         except BaseException:
             if drawn is not None:
                 # Tried again, after an interruption or with more memory, it drops the same elements.
@@ -203,8 +225,8 @@ class Recurrent(Network):
                 steps have no such output, and what it holds for them affects nothing.
 
         Returns:
-            Cotangents of x, of the initial state, of each parameter and of each input, for the parameters as they were
-            in `forward`.
+            Cotangents of x, of the initial state and that of resets, of each parameter and of each input, for the
+            parameters as they were in `forward`.
 
         Raises:
             ValueError, TypeError: an argument is wrong, or the tape is another network's.
@@ -217,12 +239,21 @@ class Recurrent(Network):
             )
         layout = tape.layout
         outputs, states = read_cotangents(tape, grad_output, grad_state, grad_last)
-        grad_x, layers, of_inputs = tape.stack.backward(tape.layers, outputs, layout.engine_states(states))
+        begun = None
+        if tape.resets is not None and tape.resets.states is not None:
+            begun = layout.new_states(None)
+        grad_x, layers, of_inputs = tape.stack.backward(
+            tape.layers,
+            outputs,
+            layout.engine_states(states),
+            grad_resets=None if begun is None else layout.engine_states(begun),
+        )
         return Gradients(
             layout.sequence_out(grad_x),
             as_given(states),
             self._architecture.by_name(layers),
             gradients_as_given(layout, of_inputs, tape.given),
+            None if begun is None else as_given(begun),
         )
 
     # Weights ----------------------------------------------------------------------------------------------------------
@@ -233,12 +264,14 @@ class Recurrent(Network):
         mask: Array = self._engine.xp.asarray(kept)
         return mask
 
-    def _pack(self, arrays: Mapping[str, Array], *, copy: bool, backward: bool) -> Stack:
-        arch = self._architecture
-        return Stack.pack(arch, self._engine, arch.by_layer(arrays), copy=copy, backward=backward)
+    def _pack(self, arrays: Mapping[str, Array], *, copy: bool, backward: bool, resets: Resets | None = None) -> Stack:
+        arch, program = self._architecture, program_for(self._architecture, resets)
+        return Stack.pack(arch, self._engine, arch.by_layer(arrays), copy=copy, backward=backward, program=program)
 
     def _frozen(self, arrays: Mapping[str, Array], *, copy: bool = True) -> Frozen:
-        return Frozen(self._pack(arrays, copy=copy, backward=False))
+        # Not the arrays themselves: who refers to them has them, see `live`.
+        weights = lambda: self._architecture.by_layer(self._live.arrays)  # noqa: E731
+        return Frozen(self._pack(arrays, copy=copy, backward=False), weights)
 
     def _inference(self, *, copy: bool = False) -> Frozen:
         """The network with its parameters as they are; packed anew only if one may have changed since it last was.

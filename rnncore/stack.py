@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 
 from rnncore_kernels.contract import Array, BackwardRun, Engine, Inputs, LayerWeights, Needs, Rows, Run, Stepper
+from rnncore_kernels.program.program import Program
 from rnncore_kernels.quiet import quiet
 
 from .architecture import Architecture
 from .inputs import at_steps
+from .resets import Resets
 from .rows import block
 
 States = tuple[Array, ...]
@@ -57,16 +59,28 @@ class Stack:
         *,
         copy: bool,
         backward: bool,
+        program: Program | None = None,
     ) -> Stack:
-        """Pack the weights of each layer and direction; `copy` and `backward` as in `Engine.pack`."""
+        """Pack the weights of each layer and direction; `copy` and `backward` as in `Engine.pack`.
+
+        The program is the cell's unless calls have resets: then it is that of `resets.program_for`.
+        """
+        program = program or architecture.program
         packed = []
         for index, layer in enumerate(weights):
             sizes = architecture.sizes(index // architecture.num_directions)
-            packed.append(engine.pack(architecture.program, sizes, layer, copy=copy, backward=backward))
+            packed.append(engine.pack(program, sizes, layer, copy=copy, backward=backward))
         return Stack(architecture, engine, tuple(packed))
 
     def infer(
-        self, x: Array, states: States, rows: Rows, output: Array | None, last: Array | None, inputs: Inputs
+        self,
+        x: Array,
+        states: States,
+        rows: Rows,
+        output: Array | None,
+        last: Array | None,
+        inputs: Inputs,
+        resets: Resets | None = None,
     ) -> None:
         """Run all layers.
 
@@ -77,10 +91,12 @@ class Stack:
             output: (T, B, D*P), written; None where nobody wants it.
             last: (B, D*P), the output at each row's last step, written for rows that have one; None likewise.
             inputs: of every layer and direction.
+            resets: where rows begin anew; the weights must be packed for it.
         """
         if self._is_one_run and x.shape[0] * x.shape[1] <= self._most_rows:
             # The same as below, for which a short call would take a fifth longer.
             state = tuple([s[0] for s in states])
+            inputs = inputs if resets is None else resets.inputs(inputs, 0, reverse=False)
             self.engine.infer((Run(self.packed[0], x, state, output, last, rows, False, inputs),))
             return
         arch, block_steps = self.architecture, self._block_steps(x)
@@ -99,7 +115,8 @@ class Stack:
                 elif output is not None:
                     above = output[span]
                 here = (last if layer == top else None, block(rows, span), at_steps(inputs, span))
-                runs += self._runs(layer, below, states, above, *here)
+                resets_here = None if resets is None else resets.at_steps(span)
+                runs += self._runs(layer, below, states, above, *here, resets_here)
                 made[layer] = above
             self.engine.infer(runs)
             outputs = made
@@ -114,11 +131,12 @@ class Stack:
         last: Array | None,
         inputs: Inputs,
         draw: Callable[[tuple[int, ...]], Array] | None,
+        resets: Resets | None = None,
     ) -> tuple[LayerTape, ...]:
         """As `infer`, keeping what `backward` needs.
 
-        `x` and `inputs` must not change while that lives, and x must be 0 past a row's end. `draw` makes a mask of a
-        shape, True for what dropout keeps; None for no dropout.
+        `x`, `inputs` and `resets` must not change while that lives, and x must be 0 past a row's end. `draw` makes a
+        mask of a shape, True for what dropout keeps; None for no dropout.
         """
         arch, tapes = self.architecture, []
         below: Any = x
@@ -129,7 +147,7 @@ class Stack:
                 below = self._drop(below, mask)
             top = layer == arch.num_layers - 1
             above = output if top else self._empty(below)
-            runs = self._runs(layer, below, states, above, last if top else None, rows, inputs)
+            runs = self._runs(layer, below, states, above, last if top else None, rows, inputs, resets)
             tapes.append(LayerTape(self.engine.forward(runs), mask))
             below = above
         return tuple(tapes)
@@ -141,6 +159,7 @@ class Stack:
         grad_output: Sequence[Array | None],
         grad_states: States,
         needs: Sequence[Needs] | None = None,
+        grad_resets: States | None = None,
     ) -> tuple[Array, list[LayerWeights], Inputs]:
         """Gradients: of x, of the weights of each layer and direction in the order of the states, and of the inputs.
 
@@ -149,6 +168,8 @@ class Stack:
             grad_output: (T, B, P) cotangent of each direction's output; None is 0.
             grad_states: cotangents of the final states, overwritten with those of the initial states.
             needs: which gradients of each layer and direction are needed; None for all.
+            grad_resets: cotangents of the states that rows began anew with, (L*D, B, width) each, written; None where
+                these were zeros.
         """
         arch = self.architecture
         gradients: list[LayerWeights] = []
@@ -169,7 +190,11 @@ class Stack:
             if (mask := tapes[layer].mask) is not None:
                 grad = self._drop(grad, mask)
             gradients = [*(g.weights for g in here), *gradients]
-            of_inputs += [g.inputs for g in here]
+            of_inputs += [self._given(g.inputs) for g in here]
+            for direction, g in enumerate(here) if grad_resets is not None else ():
+                begun = g.inputs.units[len(arch.definition.unit_inputs) :]
+                for target, values in zip(grad_resets, begun, strict=True):
+                    target[arch.state_index(layer, direction)] = values.sum(axis=0)
         return grad, gradients, _summed(of_inputs)
 
     def stepper(self, batch: int) -> Stepper | None:
@@ -194,14 +219,21 @@ class Stack:
         last: Array | None,
         rows: Rows,
         inputs: Inputs,
+        resets: Resets | None,
     ) -> list[Run[Any]]:
         """The runs of a layer, one for each direction."""
         runs = []
         for direction, (output, last_here) in enumerate(zip(self.parts(above), self.parts(last), strict=True)):
             index = self.architecture.state_index(layer, direction)
-            state = tuple(s[index] for s in states)
-            runs.append(Run(self.packed[index], below, state, output, last_here, rows, direction == 1, inputs))
+            state, reverse = tuple(s[index] for s in states), direction == 1
+            given = inputs if resets is None else resets.inputs(inputs, index, reverse=reverse)
+            runs.append(Run(self.packed[index], below, state, output, last_here, rows, reverse, given))
         return runs
+
+    def _given(self, inputs: Inputs) -> Inputs:
+        """The gradients of what the caller gave, without those of resets."""
+        cell = self.architecture.definition
+        return Inputs(inputs.rows[: len(cell.row_inputs)], inputs.units[: len(cell.unit_inputs)])
 
     def _block_steps(self, x: Array) -> int:
         """Steps that a layer computes in one call.

@@ -7,6 +7,7 @@ from typing import Any
 
 from .inputs import Given
 from .layout import Layout
+from .resets import Resets
 from .stack import LayerTape, Stack
 
 
@@ -22,6 +23,7 @@ class Tape:
     layers: tuple[LayerTape, ...]
     return_sequence: bool
     given: dict[str, Given]
+    resets: Resets | None = None
 
     def __copy__(self) -> Tape:
         return self

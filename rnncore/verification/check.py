@@ -21,13 +21,17 @@ from .tolerances import DIFFERENCES
 
 @dataclass(frozen=True)
 class Case:
-    """A call: T steps of B rows, and options of `Recurrent`. One direction without lengths is also streamed."""
+    """A call: T steps of B rows, options of `Recurrent`, lengths and resets as `networks.make_call` takes them.
+
+    One direction without lengths is also streamed.
+    """
 
     name: str
     steps: int
     batch: int
     options: dict[str, Any]
     lengths: Sequence[int] | None = None
+    resets: str | None = None
 
     @property
     def streams(self) -> bool:
@@ -44,6 +48,7 @@ class Case:
             self.batch,
             lengths=self.lengths,
             seed=seed,
+            resets=self.resets,
             backend=backend,
             dtype=dtype,
             **options,
@@ -63,6 +68,15 @@ CASES = (
         5,
         {"input_size": 3, "hidden_size": 5, "num_layers": 2, "bidirectional": True},
         lengths=(2, 5, 0, 3, 1),
+    ),
+    Case("resets", 4, 3, {"hidden_size": 5, "num_layers": 2}, resets="zeros"),
+    Case(
+        "resets to a state, bidirectional ragged",
+        4,
+        4,
+        {"hidden_size": 5, "bidirectional": True},
+        lengths=(2, 4, 0, 4),
+        resets="given",
     ),
 )
 """What each variant of a cell is put through, in each dtype."""

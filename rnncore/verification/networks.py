@@ -114,6 +114,8 @@ class Call:
     grad_output: Array
     grad_state: tuple[Array, ...]
     inputs: dict[str, Array] = field(default_factory=dict)
+    resets: Array | None = None
+    reset_state: tuple[Array, ...] = ()
 
     def expected(self, masks: list[Array] | None = None) -> oracle.Result:
         """The oracle's results, in float64; of a cell that it does not know, those of the NumPy engine."""
@@ -133,6 +135,8 @@ class Call:
             masks=masks,
             row_inputs={name: self.inputs[name] for name in names(self.rnn.cell.row_inputs)},
             unit_inputs={name: self.inputs[name] for name in names(self.rnn.cell.unit_inputs)},
+            resets=self.resets,
+            reset_state=self.reset_state,
         )
 
 
@@ -144,6 +148,7 @@ def make_call(
     step: oracle.Step | None = None,
     lengths: Sequence[int] | None = None,
     seed: int = 0,
+    resets: str | None = None,
     **options: Any,
 ) -> Call:
     """A call on random values, the same on every backend.
@@ -155,6 +160,7 @@ def make_call(
         step: the oracle's step of the cell; of the library's it is known.
         lengths: steps of each row; None for T of each.
         seed: of parameters and values.
+        resets: "zeros" or "given", the state that rows begin anew with at a third of all steps; None for no resets.
         options: go to `Recurrent`, with small sizes where they name none.
     """
     rnn = Recurrent(cell, **{"input_size": 3, "hidden_size": 4, "seed": seed, **options})
@@ -182,6 +188,11 @@ def make_call(
     )
     call.inputs |= {name: signed(name, some(steps, batch)) for name in names(cell.row_inputs)}
     call.inputs |= {name: signed(name, some(steps, batch, rnn.hidden_size)) for name in names(cell.unit_inputs)}
+    if resets is not None:
+        call.resets = rng.random((steps, batch)) < 1 / 3
+    if resets == "given":
+        begun = tuple(some(*s.shape) for s in state)
+        call.reset_state = tuple(signed(name, s) for name, s in zip(names(cell.states), begun, strict=True))
     # The number that a parameter begins with, 1 of a gain say, hides its effect.
     for name, values in rnn.parameters.items():
         if name.rpartition("_l")[0] in cell.initial:

@@ -71,6 +71,7 @@ class Result:
     grad_state: tuple[Array, ...]
     grad_parameters: dict[str, Array]
     grad_inputs: dict[str, Array] = field(default_factory=dict)
+    grad_reset_state: tuple[Array, ...] = ()
 
 
 def run(
@@ -88,6 +89,8 @@ def run(
     masks: Sequence[Array] | None = None,
     row_inputs: Mapping[str, Array] | None = None,
     unit_inputs: Mapping[str, Array] | None = None,
+    resets: Array | None = None,
+    reset_state: tuple[Array, ...] = (),
 ) -> Result:
     """Compute a network and its gradients, row by row.
 
@@ -105,13 +108,16 @@ def run(
         masks: (T, B, D*width) factors of the input of each layer above the first.
         row_inputs: (T, B), or (B,) for all steps, by name; every layer and direction reads them.
         unit_inputs: (T, B, H), or (B, H) for all steps, by name; likewise.
+        resets: (T, B), True where a sequence begins within a row: nothing passes from the step before to this one, in
+            neither direction.
+        reset_state: like `state`, what each sequence but the first that a direction meets begins with; () is zeros.
     """
     given = {**(row_inputs or {}), **(unit_inputs or {})}
     deep = {**dict.fromkeys(row_inputs or {}, 2), **dict.fromkeys(unit_inputs or {}, 3)}
     scalars, inputs = ({name: _scalars(values) for name, values in named.items()} for named in (parameters, given))
     steps, batch = x.shape[:2]
     directions = 2 if bidirectional else 1
-    xs, states = _scalars(x), [_scalars(s) for s in state]
+    xs, states, begun = _scalars(x), [_scalars(s) for s in state], [_scalars(s) for s in reset_state]
     output = np.zeros((steps, batch, directions * state[0].shape[2]))
     final = [np.array(s, dtype=np.float64) for s in state]
     seeds: list[tuple[Scalar, float]] = []
@@ -131,6 +137,11 @@ def run(
                 layer = Layer(own, hidden_size)
                 current = tuple(s[index][row] for s in states)
                 for t in range(len(below)) if direction == 0 else reversed(range(len(below))):
+                    # Between steps t - 1 and t in one direction, between t + 1 and t in the other.
+                    later = t if direction == 0 else t + 1
+                    if resets is not None and later < len(below) and resets[later, row]:
+                        zeros = tuple([Scalar(0.0) for _ in values] for values in current)
+                        current = tuple(s[index][row] for s in begun) or zeros
                     layer.inputs = {
                         name: values[t][row] if given[name].ndim == deep[name] else values[row]
                         for name, values in inputs.items()
@@ -152,6 +163,7 @@ def run(
         tuple(_grads(s, v.shape) for s, v in zip(states, state, strict=True)),
         {name: _grads(nested, parameters[name].shape) for name, nested in scalars.items()},
         {name: _grads(nested, given[name].shape) for name, nested in inputs.items()},
+        tuple(_grads(s, v.shape) for s, v in zip(begun, reset_state, strict=True)),
     )
 
 

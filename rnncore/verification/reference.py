@@ -37,6 +37,10 @@ def derivative_errors(call: Call, seed: int = 0) -> Iterator[tuple[str, float]]:
     for name, values, grad in zip(names(found.rnn.cell.states), found.state, grads.grad_state, strict=True):
         pairs[f"initial {name}"] = values, grad
     pairs |= {name: (values, grads.grad_parameters[name]) for name, values in found.rnn.parameters.items()}
+    for name, values, grad in zip(
+        names(found.rnn.cell.states), found.reset_state, grads.grad_reset_state, strict=False
+    ):
+        pairs[f"reset {name}"] = values, grad
     pairs |= {name: (values, grads.grad_inputs[name]) for name, values in found.inputs.items()}
     for name, (values, grad) in pairs.items():
         direction, before, sides = rng.standard_normal(values.shape), values.copy(), []
@@ -70,14 +74,23 @@ class _Reference:
             tuple(a.astype(np.float64) for a in arrays) for arrays in (call.state, call.grad_state)
         )
         self.inputs = {name: values.astype(np.float64) for name, values in call.inputs.items()}
-        self.options: dict[str, Any] = {"lengths": call.lengths, "inputs": self.inputs or None}
+        self.reset_state = tuple(a.astype(np.float64) for a in call.reset_state)
+        self.options: dict[str, Any] = {"lengths": call.lengths, "inputs": self.inputs or None, "resets": call.resets}
+        if self.reset_state:
+            self.options["reset_state"] = as_given(self.reset_state)
 
     def result(self) -> Result:
         """Outputs, states and gradients."""
         output, final, tape = self.rnn.forward(self.x, as_given(self.state), **self.options)
         grads = self.rnn.backward(tape, self.grad_output, as_given(self.grad_state))
         return Result(
-            output, as_tuple(final), grads.x, as_tuple(grads.state), dict(grads.parameters), dict(grads.inputs)
+            output,
+            as_tuple(final),
+            grads.x,
+            as_tuple(grads.state),
+            dict(grads.parameters),
+            dict(grads.inputs),
+            as_tuple(grads.reset_state) if self.reset_state else (),
         )
 
     def loss(self) -> float:

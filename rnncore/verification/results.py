@@ -72,6 +72,10 @@ def results(
     options: dict[str, Any] = {"lengths": call.lengths if ragged else None}
     if call.inputs:
         options["inputs"] = {name: given(values) for name, values in call.inputs.items()}
+    if call.resets is not None:
+        options["resets"] = to_device(call.resets)
+    if call.reset_state:
+        options["reset_state"] = as_given(tuple(map(given, call.reset_state)))
     output, final = call.rnn(x, initial, **options)
     trained, trained_final, tape = call.rnn.forward(x, initial, **options)
     last, last_final = call.rnn(x, initial, **options, return_sequence=False)
@@ -88,6 +92,10 @@ def results(
         names(call.rnn.cell.states), as_tuple(grads.state), expected.grad_state, strict=True
     ):
         yield Compared(f"gradient of initial {name}", "grad state", "gradient", on_host(values), wanted)
+    for name, values, wanted in zip(
+        names(call.rnn.cell.states), as_tuple(grads.reset_state), expected.grad_reset_state, strict=False
+    ):
+        yield Compared(f"gradient of reset {name}", "grad reset", "gradient", on_host(values), wanted)
     if grads.parameters.keys() != expected.grad_parameters.keys():
         raise KeyError(f"gradients: expected those of {list(expected.grad_parameters)}, got {list(grads.parameters)}")
     for name, wanted in expected.grad_parameters.items():
@@ -103,7 +111,12 @@ def streamed(call: Call, expected: oracle.Result) -> Iterator[Compared]:
     outputs, state = [], as_given(tuple(map(to_device, call.state)))
     for t, x_t in enumerate(call.x):
         inputs = {name: to_device(values[t]) for name, values in call.inputs.items()}
-        y_t, state = call.rnn.step(to_device(x_t), state, **({"inputs": inputs} if inputs else {}))
+        options: dict[str, Any] = {"inputs": inputs} if inputs else {}
+        if call.resets is not None:
+            options["resets"] = to_device(call.resets[t])
+        if call.reset_state:
+            options["reset_state"] = as_given(tuple(map(to_device, call.reset_state)))
+        y_t, state = call.rnn.step(to_device(x_t), state, **options)
         outputs.append(on_host(y_t))
     yield Compared("output of steps", "output", "output", np.stack(outputs), expected.output)
     for name, values, wanted in zip(names(call.rnn.cell.states), as_tuple(state), expected.state, strict=True):

@@ -1,0 +1,120 @@
+"""Rows that begin anew within a sequence: another episode of an agent, another document of a text."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rnncore_kernels.contract import Array, Inputs
+from rnncore_kernels.program.program import Program
+
+from .architecture import Architecture
+from .arguments import read_states
+from .devices import as_array, check_current, is_anothers, shared
+from .errors import describe
+from .inputs import spoken
+from .layout import Layout
+
+FLAGS = ("bool", "uint8")
+"""The dtypes of an array that says where rows begin anew."""
+
+
+class Resets(NamedTuple):
+    """Where rows begin anew, and with which states.
+
+    Attributes:
+        rows: (T + 1, B), 1 where a row begins anew before a step, and else 0, as it is behind the row's end.
+        states: (L*D, T, B, width) of each state, the same at all steps; None for zeros.
+    """
+
+    rows: Array
+    states: tuple[Array, ...] | None
+
+    def at_steps(self, steps: slice) -> Resets:
+        """Those of some of the steps."""
+        states = None if self.states is None else tuple(s[:, steps] for s in self.states)
+        return Resets(self.rows[steps.start : steps.stop + 1], states)
+
+    def inputs(self, given: Inputs, index: int, *, reverse: bool) -> Inputs:
+        """The inputs of a run, see `program.transform`: what is given, then the resets.
+
+        Between the same steps both directions begin anew, the reverse one before the earlier step.
+        """
+        rows = self.rows[1:] if reverse else self.rows[:-1]
+        states = () if self.states is None else tuple(s[index] for s in self.states)
+        return Inputs((*given.rows, rows), (*given.units, *states))
+
+
+def program_for(architecture: Architecture, resets: Resets | None) -> Program:
+    """The program that computes a call."""
+    if resets is None:
+        return architecture.program
+    return architecture.definition.with_resets(given=resets.states is not None)
+
+
+def read_resets(layout: Layout, resets: Any, reset_state: Any) -> Resets | None:
+    """Check where rows begin anew and their state there; None where nobody asks for it.
+
+    Raises:
+        ValueError: a shape is wrong, or there is a state without resets.
+        TypeError: something is no array, or of another dtype.
+    """
+    flags, states = _read(layout, resets, reset_state, steps=True)
+    if flags is None:
+        return None
+    xp, dtype = layout.xp, layout.architecture.dtype
+    rows = xp.zeros((layout.steps + 1, layout.batch), dtype)
+    rows[:-1] = flags != 0
+    layout.clear_padding(rows[:-1, :, None])
+    if states is None:
+        return Resets(rows, None)
+    shapes = ((s.shape[0], layout.steps, *s.shape[1:]) for s in states)
+    return Resets(rows, tuple(xp.broadcast_to(s[:, None], shape) for s, shape in zip(states, shapes, strict=True)))
+
+
+class Beginnings:
+    """The same for calls of single steps: states are set before them."""
+
+    def __init__(self, layout: Layout, resets: Any, reset_state: Any, *, steps: bool) -> None:
+        self._xp = layout.xp
+        self._flags, self._states = _read(layout, resets, reset_state, steps=steps)
+
+    def set(self, states: tuple[Array, ...], step: int = 0) -> None:
+        """Let rows begin anew before a step; `states` are (L*D, B, width) each."""
+        if self._flags is None:
+            return
+        flags = self._flags[step, :, None] != 0
+        for number, state in enumerate(states):
+            self._xp.copyto(state, 0 if self._states is None else self._states[number], where=flags)
+
+
+def _read(
+    layout: Layout, resets: Any, reset_state: Any, *, steps: bool
+) -> tuple[Array | None, tuple[Array, ...] | None]:
+    """The resets, (T, B), and copies of the states that rows begin with, (L*D, B, width) each."""
+    if resets is None:
+        if reset_state is not None:
+            raise ValueError(
+                f"reset_state: expected None without resets, got {describe(reset_state)}: resets say which rows begin "
+                f"with it"
+            )
+        return None, None
+    batch = [] if layout.unbatched else [("B", layout.batch)]
+    time = [("T", layout.steps)] if steps else []
+    named = batch + time if layout.architecture.batch_first else time + batch
+    axes, shape = spoken(named), tuple(size for _, size in named)
+    xp, expected = layout.xp, f"resets: expected a {layout.xp.__name__}.ndarray {axes} of bool, got {describe(resets)}"
+    if isinstance(resets, (bool, np.bool_)) and not shape:
+        resets = xp.asarray(resets)
+    flags = shared(resets, xp, expected) if is_anothers(resets, xp) else as_array(resets, xp, expected)
+    check_current("resets", flags, xp)
+    if flags.dtype.name not in FLAGS:
+        raise TypeError(f"{expected}: True where a row begins anew before a step, as resets != 0 has it")
+    if tuple(flags.shape) != shape:
+        swapped = flags.ndim == 2 and flags.shape[::-1] == shape
+        hint = f": time and batch look swapped; batch_first={layout.architecture.batch_first} here" if swapped else ""
+        raise ValueError(f"resets: expected {axes}, got {tuple(flags.shape)}{hint}")
+    flags = layout.time_first(flags) if steps else flags.reshape(1, layout.batch)
+    states = read_states(layout, reset_state, "reset_state")
+    return flags, None if states is None else layout.engine_states(layout.new_states(states))
