@@ -39,7 +39,7 @@ class Definition:
     projections: tuple[str, ...]
     initial: dict[str, float]
     recorded: Recorded
-    _with_resets: dict[bool, Program] = field(default_factory=dict)
+    _with_resets: dict[bool, Program] = field(default_factory=dict, init=False)
 
     def with_resets(self, *, given: bool) -> Program:
         """The program in which rows may begin anew, see `program.transform.with_resets`; made when first asked for."""

@@ -191,9 +191,9 @@ class Stack:
                 grad = self._drop(grad, mask)
             gradients = [*(g.weights for g in here), *gradients]
             of_inputs += [self._given(g.inputs) for g in here]
-            for direction, g in enumerate(here) if grad_resets is not None else ():
-                begun = g.inputs.units[len(arch.definition.unit_inputs) :]
-                for target, values in zip(grad_resets, begun, strict=True):
+            for direction, g in enumerate(here):
+                of_resets = g.inputs.units[len(arch.definition.unit_inputs) :]
+                for target, values in zip(grad_resets or (), of_resets, strict=True):
                     target[arch.state_index(layer, direction)] = values.sum(axis=0)
         return grad, gradients, _summed(of_inputs)
 
@@ -219,7 +219,7 @@ class Stack:
         last: Array | None,
         rows: Rows,
         inputs: Inputs,
-        resets: Resets | None,
+        resets: Resets | None = None,
     ) -> list[Run[Any]]:
         """The runs of a layer, one for each direction."""
         runs = []

@@ -124,7 +124,8 @@ def test_batch_first_and_a_sequence_alone(backend: str) -> None:
     rnn = network(backend)
     one, state = rnn(x[:, 1], resets=resets[:, 1].astype(np.uint8))
     np.testing.assert_allclose(one, output[:, 1], atol=1e-6)
-    for flag in (True, np.bool_(1), np.array(True)):
+    flags: list[Any] = [True, np.bool_(1), np.array(True)]
+    for flag in flags:
         begun, _ = rnn.step(x[0, 1], state, resets=flag)
         np.testing.assert_array_equal(begun, rnn.step(x[0, 1])[0])
 
@@ -175,8 +176,8 @@ def test_a_tape_keeps_its_own(backend: str) -> None:
 
 def test_gradients_without_a_reset_state_have_none(backend: str) -> None:
     rnn = network(backend)
-    for options in ({}, {"resets": resets}):
-        output, _, tape = rnn.forward(x, **options)
+    for flags in (None, resets):
+        output, _, tape = rnn.forward(x, resets=flags)
         assert rnn.backward(tape, output).reset_state is None
 
 
