@@ -26,7 +26,7 @@ from rnncore_kernels.program.program import Code, Output
 def test_emit_evaluates_what_phases_compute(name: str, close: Close) -> None:
     """Each phase's code, forward and backward, against the same on NumPy's arrays."""
     program, lanes = make_program(CELLS[name][0]), HOST.lanes("float64")
-    for phase in (*program.forward.phases, *program.inference(), *program.backward.phases):
+    for phase in (*program.forward.phases, *program.inference, *program.backward.phases):
         code = phase.code
         places = list(dict.fromkeys(code.reads()))
 

@@ -14,7 +14,7 @@ pytest.importorskip("llvmlite")
 import llvmlite.binding as llvm
 from compiled import DTYPES, TARGETS, X86_TARGETS, Array, Compiled, loop, parsed
 from conftest import ULPS
-from elementary import EXACT, FORMS, ROUNDED, check, expected_of_form, operation, pairs, sweep
+from elementary import EXACT, FORMS, ROUNDED, check, expected, expected_of_form, operation, pairs, sweep
 
 from rnncore_kernels.codegen.expression import OPERATIONS
 from rnncore_kernels.cpu.target import Target, target
@@ -27,6 +27,20 @@ def test_all_operations_are_tested() -> None:
     assert {*ROUNDED, *EXACT, *ARITHMETIC} == {*OPERATIONS}
     assert {*OPERATIONS, "number"} == {*numpy_operations.OPERATIONS}
     assert {name for name, _ in FORMS} == {*EXACT}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_small_results_of_the_numpy_engine_are_right(dtype: str) -> None:
+    x = sweep(dtype)
+    with np.errstate(all="ignore"):
+        check(dtype, "sigmoid", numpy_operations.OPERATIONS["sigmoid"](x))
+        actual = numpy_operations.OPERATIONS["silu"](x)
+    exact, _ = expected(dtype, "silu")
+    info = np.finfo(dtype)
+    # A subnormal sigmoid times x.
+    np.testing.assert_allclose(
+        actual, exact.astype(dtype), rtol=8 * float(info.eps), atol=800 * float(info.smallest_subnormal)
+    )
 
 
 @functools.cache

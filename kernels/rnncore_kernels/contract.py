@@ -1,4 +1,4 @@
-"""What an engine is given and what it must return. Every engine implements `Engine`; everything above calls only it.
+"""The engines' contract: arguments, results, ownership. Every engine implements `Engine`; all above calls only it.
 
 An engine computes runs: one layer in one direction over a whole sequence. T is the number of steps, B of rows (the
 batch), I and H the input and hidden size, P the width of the output; T, B and I may be 0. Arrays belong to the
@@ -23,7 +23,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .program.program import Program
+from .program.program import Block, Program, rows_of
 
 Array = NDArray[Any]
 State = tuple[Array, ...]
@@ -55,16 +55,24 @@ class LayerWeights(NamedTuple):
     units: tuple[Array, ...] = ()  # (H,) each
     scalars: tuple[Array, ...] = ()  # () each
 
+    def of_block(self, block: Block, hidden: int) -> Array:
+        """The rows of a block of a product (width of the result, width of the operand): of W_hh, or a projection."""
+        if block.projection is not None:
+            return self.projections[block.projection]
+        assert self.weight_hh is not None
+        assert block.gate is not None
+        return self.weight_hh[rows_of(block.gate, hidden)]
+
 
 class Inputs(NamedTuple):
-    """What a call is given beside x. Axes T and B may have any strides, 0 for what does not change with time."""
+    """A call's inputs beside x. Axes T and B may have any strides, 0 for values that do not change with time."""
 
     rows: tuple[Array, ...] = ()  # (T, B) each
     units: tuple[Array, ...] = ()  # (T, B, width) each; the last axis is contiguous
 
 
 class LayerGradients(NamedTuple):
-    """Cotangents of a layer's inputs and weights, in the shapes of what they belong to; 0 past a row's end."""
+    """Cotangents of a layer's inputs and weights, in the shapes of these; 0 past a row's end."""
 
     x: Array  # (T, B, I)
     weights: LayerWeights
@@ -122,7 +130,7 @@ class BackwardRun(NamedTuple, Generic[Packed, Residuals]):
 
     Attributes:
         packed: as given to `forward`, unchanged since.
-        residuals: what `forward` returned.
+        residuals: returned by `forward`.
         grad_output: (T, B, P) cotangent of `output`, read; what it holds past a row's end affects nothing. None is 0.
         grad_state: cotangent of the final state, read, then overwritten with that of the initial state.
         needs: which gradients are needed.
@@ -156,8 +164,8 @@ class Probe:
     Attributes:
         available: whether it can.
         reason: why not; empty when it can.
-        fix: what to do about it; empty when it can.
-        device: what it runs on, e.g. the processor's name; empty when it cannot run.
+        fix: the remedy, a command say; empty when it can.
+        device: e.g. the processor's name; empty when it cannot run.
     """
 
     available: bool
@@ -166,8 +174,9 @@ class Probe:
     device: str = ""
 
 
-class Limits(NamedTuple):
-    """Rates that a device was just seen to reach, per second; None where an engine does not measure them.
+@dataclass(frozen=True)
+class Limits:
+    """Rates that a device was seen to reach, per second; None where an engine does not measure them.
 
     Attributes:
         gemm: operations of a large matrix product, by the library of the engine's products.
@@ -206,7 +215,7 @@ class Engine(Protocol, Generic[Packed, Residuals]):
         ...
 
     def impl(self, program: Program, sizes: Sizes, steps: int, batch: int, *, training: bool) -> str:
-        """How a run of these sizes is computed, in a few words for reports: what the engine chooses by size."""
+        """The engine's choice for a run of these sizes, in a few words for reports."""
         ...
 
     def infer(self, runs: Sequence[Run[Packed]]) -> None:
@@ -214,11 +223,11 @@ class Engine(Protocol, Generic[Packed, Residuals]):
         ...
 
     def stepper(self, packed: Packed, batch: int) -> Stepper | None:
-        """What computes single steps of one run faster than `infer`; None where nothing does, as with inputs."""
+        """A faster way than `infer` to compute single steps of one run; None where there is none, as with inputs."""
         return None
 
     def forward(self, runs: Sequence[Run[Packed]]) -> list[Residuals]:
-        """Compute the runs and return what `backward` needs of each; it may refer to x and inputs, which stay."""
+        """Compute the runs and return the residuals of each; these may refer to x and inputs, which do not change."""
         ...
 
     def backward(self, runs: Sequence[BackwardRun[Packed, Residuals]]) -> list[LayerGradients]:
@@ -227,7 +236,7 @@ class Engine(Protocol, Generic[Packed, Residuals]):
 
 
 class EngineModule(Protocol):
-    """What the module of a backend offers. All but `probe` is asked of an available backend alone."""
+    """The module of a backend. All but `probe` is called where the backend is available alone."""
 
     on_gpu: bool
     """Whether it computes on a GPU, whose limits are not the processor's."""
@@ -245,7 +254,7 @@ class EngineModule(Protocol):
         ...
 
     def limits(self, dtype: str, num_threads: int, read_bytes: int, gemm_size: int) -> Limits:
-        """What the device does at most, as far as the engine can measure it.
+        """The rates that the device reaches, as far as the engine can measure them.
 
         Args:
             dtype: "float32" or "float64".

@@ -1,1 +1,1 @@
-"""What the engines that compile cells share: a cell as expression graphs, and its functions on values in registers."""
+"""The compiled engines' common part: code of cells, and their functions, evaluated on values in registers."""

@@ -6,18 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
-from ..program.program import KINDS, Code
+from ..program.program import ARITHMETIC, KINDS, Code
 from . import functions, logarithms, trigonometry
 from .value import Value
 
 V = TypeVar("V", bound=Value)
 
 OPERATIONS: dict[str, Callable[..., Any]] = {
-    "add": lambda a, b: a + b,
-    "sub": lambda a, b: a - b,
-    "mul": lambda a, b: a * b,
-    "div": lambda a, b: a / b,
-    "neg": lambda a: -a,
+    **ARITHMETIC,
     "exp": functions.exp,
     "log": logarithms.log,
     "sqrt": functions.sqrt,
@@ -50,7 +46,7 @@ def emit(
     """The results of code, in the order of its outputs.
 
     Args:
-        code: what is computed.
+        code: the nodes and results.
         read: gives the value of a kind and number, see `program.program`; it is called once for each, in order.
         constant: a value equal to a number, for results that are numbers.
         fenced: nodes whose values are rounded before others use them, see `differently_used`.

@@ -9,8 +9,8 @@ avoid cancellation and overflow:
     tanh(x) = u / (u + 2), u = e^2x - 1 = 2^n (e^r - 1) - (1 - 2^n)
 
 n is rounded by adding a large number, in whose lowest bits it then stands: W. J. Cody and W. Waite, Software Manual
-for the Elementary Functions, 1980. The polynomials are minimax in the relative error of what they are used in (Remez'
-algorithm, in 50 digits). Results, subnormal ones included, are within 4 units in the last place.
+for the Elementary Functions, 1980. The polynomials are minimax in the relative error of the factor that they are in
+(Remez' algorithm, in 50 digits). Results, subnormal ones included, are within 4 units in the last place.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ LOG2_E = 1.4426950408889634
 
 @dataclass(frozen=True)
 class Format:
-    """What the functions need to know of a floating-point format.
+    """Constants of the functions for a floating-point format.
 
     Attributes:
         mantissa: explicit bits of the significand.
-        bias: what is added to an exponent.
+        bias: added to an exponent in its bits.
         ln2: numbers whose sum is ln 2; the first has so few bits that its product with n is exact.
         coefficients: of h, from the constant term up, for exp and sigmoid.
         fine_coefficients: of h, accurate in e^r - 1, for tanh and silu.

@@ -4,7 +4,7 @@ Both take apart x = n pi/2 + r with an integer n and |r| <= pi/4, so that they a
 
     sin(r) = r (1 + r^2 s(r^2)),   cos(r) = 1 + r^2 c(r^2)
 
-with polynomials s and c, minimax in the relative error of what they are used in (Remez' algorithm, in 60 digits).
+with polynomials s and c, minimax in the relative error of the result (Remez' algorithm, in 60 digits).
 Where |x| is below a limit, n times parts of pi/2 that have few bits is subtracted (W. J. Cody and W. Waite, Software
 Manual for the Elementary Functions, 1980). Larger numbers are rare, so a branch is taken for them: x is an integer
 times 2^e, of 2/pi only those bits matter that 2^e gives a weight of less than 4, and integers of 32 bits are multiplied

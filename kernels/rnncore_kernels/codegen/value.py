@@ -1,4 +1,4 @@
-"""The values that cells are compiled on: SIMD vectors of a processor, registers of a thread of a GPU."""
+"""The values that code of cells is evaluated on: SIMD vectors of a processor, registers of a thread of a GPU."""
 
 from __future__ import annotations
 

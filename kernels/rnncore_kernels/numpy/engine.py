@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..contract import Array, BackwardRun, Engine, Inputs, LayerGradients, LayerWeights, Run, Sizes
-from ..program.program import KINDS, Code, Place, Program, units_of
+from ..program.program import KINDS, Code, Place, Program, rows_of, units_of
 from ..quiet import quiet
 from .blas import single_threaded
 from .operations import OPERATIONS
 
 PROJECTION_BYTES = 1 << 21
-"""Most bytes of W_ih x + b_ih of the steps for which it is one product: few for the cache, enough for BLAS."""
+"""Bytes of W_ih x + b_ih up to which several steps are one product: few for the cache, enough for BLAS."""
 
 KEPT = frozenset({"state", "new", "operand", "saved", "total", "row", "unit_input"})
 """Kinds of values that the backward pass may read."""
@@ -35,9 +35,9 @@ class NumpyPacked:
 
     Attributes:
         weights: as they came.
-        x_bias: (Gx*H,) what is added to W_ih x, with b_hh where a block of a product begins with it.
+        x_bias: (Gx*H,) added to W_ih x; it includes b_hh where a block of a product begins with W_ih x.
         blocks: (width of the operand, width) matrix of each block of a product.
-        biases: (H,) what is added to a block alone; None where x_bias has it, or there is none.
+        biases: (H,) added to a block; None where x_bias includes it, or there is none.
         constants: parameters that code reads.
     """
 
@@ -51,7 +51,7 @@ class NumpyPacked:
 
 
 class Residuals(NamedTuple):
-    """What the backward pass reads: the call's arrays, and the values of each step."""
+    """The backward pass's data: the call's arrays, and the values of each step."""
 
     run: Run[NumpyPacked]
     steps: list[Values]
@@ -72,18 +72,12 @@ class NumpyEngine(Engine[NumpyPacked, Residuals]):
             x_bias = weights.bias_ih.copy()
         for block in program.blocks:
             bias = None
-            if block.projection is not None:
-                matrix = weights.projections[block.projection]
-            else:
-                assert block.gate is not None
-                assert weights.weight_hh is not None
-                rows = _rows(block.gate, hidden)
-                matrix = weights.weight_hh[rows]
-                bias = None if weights.bias_hh is None else weights.bias_hh[rows]
-                if block.x is not None and bias is not None and x_bias is not None:
-                    x_bias[_rows(block.x, hidden)] += bias
+            if block.gate is not None and weights.bias_hh is not None:
+                bias = weights.bias_hh[rows_of(block.gate, hidden)]
+                if block.x is not None and x_bias is not None:
+                    x_bias[rows_of(block.x, hidden)] += bias
                     bias = None
-            blocks.append(matrix.T)
+            blocks.append(weights.of_block(block, hidden).T)
             biases.append(bias)
         constants: Values = {("inverse_size", 0): 1 / hidden}
         constants |= {("unit", k): unit for k, unit in enumerate(weights.units)}
@@ -113,13 +107,13 @@ class NumpyEngine(Engine[NumpyPacked, Residuals]):
 def _forward(run: Run[NumpyPacked], tape: list[Values] | None) -> None:
     """Compute a run; `tape` gets the values that the backward pass reads, in the order of computing."""
     program, hidden = run.packed.program, run.packed.sizes.hidden
-    phases = program.forward.phases if tape is not None else tuple(program.inference())
+    phases = program.forward.phases if tape is not None else program.inference
     before, everyone = 0, _pick(run, 0)
     state = [s[everyone].copy() for s in run.state]
     for t, n, x in _x_parts(run):
         values = {**run.packed.constants, **_inputs(run, t, n)}
         values |= {("state", k): s[:n].copy() for k, s in enumerate(state)}
-        values |= {("x", k): x[:, _rows(k, hidden)] for k in range(len(program.x_gates))}
+        values |= {("x", k): x[:, rows_of(k, hidden)] for k in range(len(program.x_gates))}
         for phase in phases:
             for total in phase.totals:
                 values["total", total] = _sum(values["carried", program.forward.totals[total]])
@@ -194,18 +188,11 @@ def _backward(run: BackwardRun[NumpyPacked, Residuals]) -> LayerGradients:
 
 def _multiply_back(packed: NumpyPacked, number: int, values: Values) -> Array:
     """The cotangent of the operand of a product, from those of its blocks."""
-    blocks = packed.program.products[number].blocks
-    columns = (k for k, column in enumerate(packed.program.columns) if column.block in blocks)
-    first, *others = ((k, packed.program.columns[k].block) for k in columns)
-
-    def part(column: int, block: int | None) -> Array:
-        assert block is not None
-        product: Array = values["column", column] @ packed.blocks[block].T
-        return product
-
-    back = part(*first)
-    for other in others:
-        back += part(*other)
+    program = packed.program
+    parts = (values["column", program.column_of_block[k]] @ packed.blocks[k].T for k in program.products[number].blocks)
+    back: Array = next(parts)
+    for part in parts:
+        back += part
     return back
 
 
@@ -233,7 +220,7 @@ def _gradients(
     for column, parts in zip(program.columns, columns, strict=True):
         d = _joined(parts, units_of(column.width, sizes.hidden), sizes.dtype)
         if column.x is not None:
-            rows = _rows(column.x, sizes.hidden)
+            rows = rows_of(column.x, sizes.hidden)
             weight_ih, bias_ih = weights.weight_ih, weights.bias_ih
             assert weight_ih is not None
             assert run.packed.weights.weight_ih is not None
@@ -246,15 +233,11 @@ def _gradients(
             product = next(p for p in program.products if column.block in p.blocks)
             width = units_of(product.operand_width, sizes.hidden)
             operand = _joined([values[product.operand] for values in reversed(tape)], width, sizes.dtype)
-            if block.projection is not None:
-                weights.projections[block.projection][...] = d.T @ operand
-            else:
-                assert block.gate is not None
-                assert weights.weight_hh is not None
-                rows = _rows(block.gate, sizes.hidden)
-                weights.weight_hh[rows] += d.T @ operand
-                if weights.bias_hh is not None:
-                    weights.bias_hh[rows] += d.sum(axis=0)
+            # Added, as a gate may multiply several operands.
+            gradient = weights.of_block(block, sizes.hidden)
+            gradient += d.T @ operand
+            if block.gate is not None and weights.bias_hh is not None:
+                weights.bias_hh[rows_of(block.gate, sizes.hidden)] += d.sum(axis=0)
         elif column.kind == "unit":
             weights.units[column.number][...] = d.sum(axis=0)
         elif column.kind == "scalar":
@@ -335,11 +318,6 @@ def _sum(value: Array) -> Array:
 
 def _joined(parts: list[Array], width: int, dtype: np.dtype[Any]) -> Array:
     return np.concatenate(parts) if parts else np.empty((0, width), dtype)
-
-
-def _rows(gate: int, hidden: int) -> slice:
-    """The rows of a gate in a matrix of weights."""
-    return slice(gate * hidden, (gate + 1) * hidden)
 
 
 def _mapped(weights: LayerWeights, function: Callable[[Array], Array]) -> LayerWeights:

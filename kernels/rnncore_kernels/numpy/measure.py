@@ -1,4 +1,4 @@
-"""The BLAS of this machine: which it is, and what it reaches."""
+"""The BLAS of this machine: its name, and the rate that it reaches."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 import numpy as np
 
 SECONDS = 0.2
-"""For which products are timed, after one that wakes the threads."""
+"""Seconds for which products are timed, after one that wakes the threads."""
 
 
 def blas_name() -> str:

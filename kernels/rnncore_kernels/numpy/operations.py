@@ -7,22 +7,27 @@ from typing import Any
 
 import numpy as np
 
+from ..program.program import ARITHMETIC
+
+
+def sigmoid(x: Any) -> Any:
+    """1 / (1 + e**-x); e**-|x| cannot overflow, so that small results are right, too."""
+    power = np.exp(-np.abs(x))
+    return np.where(x < 0, power, 1) / (1 + power)
+
+
 OPERATIONS: dict[str, Callable[..., Any]] = {
     "number": lambda number: number,
-    "add": lambda a, b: a + b,
-    "sub": lambda a, b: a - b,
-    "mul": lambda a, b: a * b,
-    "div": lambda a, b: a / b,
-    "neg": lambda a: -a,
+    **ARITHMETIC,
     "exp": np.exp,
     "log": np.log,
     "sqrt": np.sqrt,
     "tanh": np.tanh,
-    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "sigmoid": sigmoid,
     "log_sigmoid": lambda x: -np.logaddexp(0, -x),
     "softplus": lambda x: np.logaddexp(0, x),
     "relu": lambda x: np.maximum(x, 0),
-    "silu": lambda x: np.maximum(x, -1e4) / (1 + np.exp(-x)),  # -0 at -infinity
+    "silu": lambda x: np.maximum(x, -1e4) * sigmoid(x),  # -0 at -infinity
     "abs": np.abs,
     "sin": np.sin,
     "cos": np.cos,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ..cells.cell import Cell
 from ..cells.symbol import HIDDEN, Graph, Symbol, ordered
 from .differentiate import Gradient, differentiate
-from .phases import Schedule, Work
+from .phases import Schedule, Work, levels_of
 from .program import Block, Column, Pass, Place, Product, Program
 from .record import LEAVES, Recorded, record
 from .saved import values_to_save
@@ -67,7 +67,8 @@ class _Derivation:
                 groups.setdefault((n.sources[0], n.arguments[0]), []).append(n)
         order = self.names["gates"]
         place = {n: p for p, n in enumerate(self.nodes)}
-        levels = levels_of(self.nodes)
+        operands = {n: [s for s in n.sources if s.operation != "state"] for blocks in groups.values() for n in blocks}
+        levels = levels_of(self.nodes, operands)
         made = [
             tuple(
                 sorted(
@@ -221,16 +222,6 @@ def separated(graph: Graph, outputs: Sequence[Symbol]) -> tuple[Symbol, ...]:
             extra = None if node.extra is None else new[node.extra]
             new[node] = graph.node(node.operation, *arguments, width=node.width, extra=extra)
     return tuple(new[output] for output in outputs)
-
-
-def levels_of(nodes: Sequence[Symbol]) -> dict[Symbol, int]:
-    """The number of products of computed operands, and of sums over units, that come before each node."""
-    levels: dict[Symbol, int] = {}
-    for n in nodes:
-        below = max((levels[a] for a in n.sources), default=0)
-        product = n.operation in ("gate", "recurrent", "project") and n.sources[0].operation != "state"
-        levels[n] = below + (product or n.operation == "total")
-    return levels
 
 
 __all__ = ["derive", "make_program", "separated"]

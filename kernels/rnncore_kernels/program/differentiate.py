@@ -25,7 +25,7 @@ class Gradient(NamedTuple):
 
     Attributes:
         columns: cotangents by leaf or block of a product, and width; those of narrower leaves are summed over it.
-        states: what the states before the step get, without the products that multiply them; None is 0.
+        states: cotangents of the states before the step, without the products that multiply them; None is 0.
         backs: the node of the transposed product of each product whose operand is computed, by its number.
     """
 
@@ -106,7 +106,7 @@ def _columns(graph: Graph, node: Symbol, parts: dict[Width, Symbol]) -> dict[tup
 
 
 def _spread(graph: Graph, value: Symbol, width: Width) -> Symbol:
-    """A value of one number a row, as what a sum over units gives, for each unit; others as they are."""
+    """A value of one number a row, a sum over units say, repeated for each unit; others as they are."""
     return value if value.width == width else graph.apply("add", value, _zero(graph, width))
 
 

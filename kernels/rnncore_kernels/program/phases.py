@@ -2,13 +2,13 @@
 
 The level of a value is the number of products of computed operands, and of sums over units, that come before it. Values
 of one level and width are one phase's, and of several products of a level each has a phase. A value of one number a row
-is computed wherever it is read, and so is a simple one of what is there anyway; others are carried. What follows from
-parameters, inputs and saved values alone is computed in the first phase that reads it.
+is computed wherever it is read, and so is a simple function of values that are there anyway; others are carried. A
+value that follows from parameters, inputs and saved values alone is computed in the first phase that reads it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import NamedTuple
 
 from ..cells.symbol import ROW, Symbol, Width, ordered
@@ -22,7 +22,7 @@ Key = tuple[int, int, int]
 
 
 class Work(NamedTuple):
-    """What the phases of a pass compute.
+    """The task of the phases of a pass.
 
     Attributes:
         targets: values to be written, and their symbols.
@@ -48,31 +48,16 @@ class Schedule:
 
     def __init__(self, work: Work) -> None:
         self._work = work
-        self._levels: dict[Symbol, int] = {}
         self._by_result = {s: p for p, (results, _) in work.products.items() for s in results}
         self._nodes = ordered([symbol for _, symbol in work.targets], work.available)
-        for node in self._nodes:
-            self._levels[node] = self._level(node)
+        operands = {symbol: work.products[product][1] for symbol, product in self._by_result.items()}
+        self._levels = levels_of(self._nodes, operands, work.available)
         self._homes = self._find_homes()
         self._keys, self._last, self._of_product = self._phases()
         self._carried: dict[Symbol, int] = {}
         self._totals: dict[Symbol, int] = {}
         self._requests: dict[Key, list[tuple[Place, Symbol]]] = {key: [] for key in self._keys}
         self._written: dict[Symbol, tuple[Key, Place]] = {}
-
-    def _level(self, node: Symbol) -> int:
-        if node in self._work.available:
-            return 0
-        product = self._by_result.get(node)
-        if product is not None:
-            return self.product_level(product)
-        below = max((self._levels[a] for a in node.sources), default=0)
-        return below + 1 if node.operation == "total" else below
-
-    def product_level(self, product: int) -> int:
-        """The level of a product's results."""
-        operands = self._work.products[product][1]
-        return 1 + max(self._levels[v] for v in operands) if operands else 0
 
     def _find_homes(self) -> dict[Symbol, tuple[int, Width]]:
         """The level and width at which each value with units is computed."""
@@ -89,7 +74,7 @@ class Schedule:
         return homes
 
     def _static(self) -> set[Symbol]:
-        """Values that follow from what every phase can read, and parts of x."""
+        """Parts of x, and values that follow from them and from those that every phase can read."""
         static: set[Symbol] = set()
         for node in self._nodes:
             made = node not in self._by_result and node.operation != "total"
@@ -103,18 +88,14 @@ class Schedule:
 
     def _phases(self) -> tuple[list[Key], dict[tuple[int, Width], Key], dict[int, Key]]:
         """All phases in order, the last of each level and width, and that of each product."""
-        wanted = set(self._homes.values()) | {(0, symbol.width) for _, symbol in self._work.targets}
         products: dict[tuple[int, Width], list[int]] = {}
-        for product in self._work.products:
-            results = self._work.products[product][0]
+        for product, (results, operands) in self._work.products.items():
             width = results[0].width if results else ROW
-            products.setdefault((self.product_level(product), width), []).append(product)
-        used = {(self._levels[n], n.width) for n in self._nodes if n.width != ROW and n not in self._work.available}
-        used |= {home for node, home in self._homes.items() if node in self._work.available}
+            products.setdefault((_behind(operands, self._levels), width), []).append(product)
         keys: list[Key] = []
         last: dict[tuple[int, Width], Key] = {}
         of_product: dict[int, Key] = {}
-        for level, width in sorted(set(products) | wanted | used):
+        for level, width in sorted({*products, *self._homes.values()}):
             # The product of most blocks comes last, with the code: the results of the others are carried.
             here = sorted(products.get((level, width), []), key=lambda p: len(self._work.products[p][0]))
             for number in range(max(1, len(here))):
@@ -233,8 +214,7 @@ class Schedule:
         """The number of a carried value, which its phase is asked for."""
         if symbol not in self._carried:
             self._carried[symbol] = len(self._carried)
-            home = self._last[0, symbol.width] if symbol in self._work.available else self.home(symbol)
-            self._requests[home].append((("carried", self._carried[symbol]), symbol))
+            self._requests[self.home(symbol)].append((("carried", self._carried[symbol]), symbol))
         return self._carried[symbol]
 
     def _total(self, symbol: Symbol) -> int:
@@ -242,3 +222,29 @@ class Schedule:
             self._totals[symbol] = len(self._totals)
             self._carry(symbol.sources[0])
         return self._totals[symbol]
+
+
+def levels_of(
+    nodes: Sequence[Symbol], operands: Mapping[Symbol, Sequence[Symbol]], available: Container[Symbol] = ()
+) -> dict[Symbol, int]:
+    """The level of each node.
+
+    Args:
+        nodes: each behind its arguments.
+        operands: by each result of a product, the computed values that are multiplied.
+        available: nodes that are there before the first phase.
+    """
+    levels: dict[Symbol, int] = {}
+    for node in nodes:
+        if node in available:
+            levels[node] = 0
+        elif node in operands:
+            levels[node] = _behind(operands[node], levels)
+        else:
+            levels[node] = max((levels[a] for a in node.sources), default=0) + (node.operation == "total")
+    return levels
+
+
+def _behind(operands: Sequence[Symbol], levels: Mapping[Symbol, int]) -> int:
+    """The level of a product."""
+    return max((1 + levels[symbol] for symbol in operands), default=0)

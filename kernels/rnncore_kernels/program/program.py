@@ -7,7 +7,7 @@ by a kind and a number:
     x              W_ih x + b_ih of a gate, where it is not part of a product's block
     product        a block of a product, `Program.blocks`; a fused one begins with W_ih x + b_ih, each gate's with b_hh
     carried        a value that a later phase of the step reads
-    operand        what a product multiplies, if it is no state; kept for all steps in training
+    operand        the operand of a product, if it is no state; kept for all steps in training
     saved          a value that the forward pass keeps for the backward pass
     total          the sum over the units of a row of a carried value; the backward pass reads those of the forward pass
     unit, scalar, row, unit_input          parameters and inputs of the call
@@ -21,10 +21,11 @@ by a kind and a number:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+import operator
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..cells.symbol import HIDDEN, ROW, Width
 
@@ -33,6 +34,15 @@ Place = tuple[str, int]
 
 Node = tuple[str, tuple[int | float, ...]]
 """An operation on places of earlier nodes (int) and numbers (float), or the kind of a value and its number."""
+
+ARITHMETIC: dict[str, Callable[..., Any]] = {
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+    "div": operator.truediv,
+    "neg": operator.neg,
+}
+"""Operations that arrays and values in registers have as Python's operators."""
 
 KINDS = frozenset(
     {
@@ -91,7 +101,7 @@ class Phase:
         x: gates whose parts of x code reads, `x` values; no other phase reads them.
         totals: sums over units that are computed before the code.
         width: units of the values that code computes.
-        code: what is computed then.
+        code: computed last.
         meets: whether the phase reads values of other units of this step, so that threads that share rows must meet.
     """
 
@@ -150,7 +160,7 @@ class Product:
 
 
 class Column(NamedTuple):
-    """A cotangent (T, B, width) of the backward pass, and what it belongs to.
+    """A cotangent (T, B, width) of the backward pass, and the owner of the gradient that it gives.
 
     Attributes:
         kind: "gate" for x parts and blocks of gates, "projection", "unit", "scalar", "row" or "unit_input".
@@ -206,18 +216,22 @@ class Program:
     @cached_property
     def text(self) -> str:
         """A text that is the same for the same program and no others."""
-        return "\n".join(f"{name} {_text(value)}" for name, value in sorted(self.__dict__.items()) if name != "text")
+        return "\n".join(f"{name} {_text(getattr(self, name))}" for name in sorted(f.name for f in fields(self)))
 
     @property
     def output_width(self) -> Width:
         """Units of the output, and of the operand of the gates' recurrent weights."""
         return self.states[0]
 
-    def inference(self) -> Iterator[Phase]:
-        """The phases of the forward pass that keep nothing for the backward pass."""
-        for phase in self.forward.phases:
-            code = phase.code.without({"saved"})
-            yield Phase(phase.product, None, phase.x, phase.totals, phase.width, code, phase.meets)
+    @cached_property
+    def inference(self) -> tuple[Phase, ...]:
+        """The phases of the forward pass, without the values that they save for the backward pass."""
+        return tuple(replace(phase, code=phase.code.without({"saved"})) for phase in self.forward.phases)
+
+    @cached_property
+    def column_of_block(self) -> dict[int, int]:
+        """The number of the column of each block."""
+        return {column.block: number for number, column in enumerate(self.columns) if column.block is not None}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Program) and self.text == other.text
@@ -229,6 +243,11 @@ class Program:
 def units_of(width: Width, hidden_size: int) -> int:
     """The number of units of a width, for a hidden size."""
     return {HIDDEN: hidden_size, ROW: 1}.get(width, width)
+
+
+def rows_of(gate: int, units: int) -> slice:
+    """The rows of a gate in a matrix of weights."""
+    return slice(gate * units, (gate + 1) * units)
 
 
 def _text(value: object) -> str:

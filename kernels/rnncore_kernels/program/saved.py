@@ -1,8 +1,8 @@
 """The values that the forward pass keeps for the backward pass: a minimum cut of the graph.
 
-Between what cannot be had again (products, parts of x) and what the backward pass reads, as few values as possible are
-kept; states before and after, inputs, sums over units and operands of products are there for nothing. By max-flow and
-min-cut, with a path of one more unit at a time: L. R. Ford and D. R. Fulkerson, Flows in Networks, 1962.
+The cut runs between values that cannot be had again (products, parts of x) and those that the backward pass reads, and
+is as small as possible; states before and after, inputs, sums over units and operands of products are free. By max-flow
+and min-cut, along shortest paths: L. R. Ford and D. R. Fulkerson, Flows in Networks, 1962.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SOURCES = ("x", "gate", "recurrent", "project")
 """Operations whose results cannot be had again."""
 
 UNIT_COST, ENDLESS = 1000, 10**9
-"""What it costs to keep a value; one of a number a row costs 1."""
+"""Cost of keeping a value for each unit, where one number a row costs 1; and a capacity that no cut may contain."""
 
 Vertex = Any
 Edges = dict[Vertex, dict[Vertex, int]]
@@ -26,7 +26,7 @@ Edges = dict[Vertex, dict[Vertex, int]]
 def values_to_save(nodes: Sequence[Symbol], free: Collection[Symbol], needed: Collection[Symbol]) -> list[Symbol]:
     """Fewest of the nodes of the forward pass from which, with the free ones, all that is needed can be computed.
 
-    Of several such sets, it is the one nearest to what is needed: least is computed again.
+    Among several such sets it is the one nearest to the needed values, so that least is computed again.
     """
     edges: Edges = {}
 
