@@ -20,9 +20,10 @@ from rnncore.verification.networks import VARIANTS
 from rnncore_kernels.contract import Sizes
 from rnncore_kernels.cuda import compiler
 from rnncore_kernels.cuda.compiler import Capability, Source
-from rnncore_kernels.cuda.device import Limits
-from rnncore_kernels.cuda.launch import backward_plan, forward_plan, is_few
-from rnncore_kernels.cuda.libraries import backward_source, forward_source
+from rnncore_kernels.cuda.device import GpuLimits
+from rnncore_kernels.cuda.launch import is_few, plan_of
+from rnncore_kernels.cuda.libraries import make_source
+from rnncore_kernels.cuda.steps import backward_steps, forward_steps
 from rnncore_kernels.cuda.tile import LANES
 from rnncore_kernels.program.derive import make_program
 
@@ -43,9 +44,9 @@ UNWANTED = (r"\.local", r"\b(div|rem)\.[su]64", r"\bcall\b")
 
 DOUBLE = r"\.f64"
 GPUS = {
-    "A100": (Limits((8, 0), 108, 166_912), 1.41),
-    "H100": (Limits((9, 0), 132, 232_448), 1.755),
-    "24 multiprocessors, 8.9": (Limits((8, 9), 24, 101_376), 2.37),
+    "A100": (GpuLimits((8, 0), 108, 166_912), 1.41),
+    "H100": (GpuLimits((9, 0), 132, 232_448), 1.755),
+    "24 multiprocessors, 8.9": (GpuLimits((8, 9), 24, 101_376), 2.37),
 }
 """Multiprocessors, bytes of shared memory that a block may have, and clock in GHz, of NVIDIA's data sheets."""
 
@@ -58,7 +59,7 @@ RESERVED_BYTES = 1024
 POINTS = ((100, 64, 512), (1000, 16, 768), (50, 1, 1024))
 """T, B, H."""
 
-SOURCES = {"forward": forward_source, "backward": backward_source}
+PASSES = {"forward": forward_steps, "backward": backward_steps}
 
 MULTIPLY_ADDS = 128
 """A multiprocessor's in a cycle, in float32."""
@@ -72,8 +73,8 @@ def kernel_table() -> Iterator[str]:
         programs = [make_program(cell) for cell in cells]
         for dtype in map(np.dtype, (np.float32, np.float64)):
             for few in (True, False):
-                for kernel, make in SOURCES.items():
-                    sources = [make(program, dtype, few) for program in programs]
+                for kernel, steps_of in PASSES.items():
+                    sources = [make_source(steps_of(program), dtype, few) for program in programs]
                     used = [[usage(source, dtype, capability) for source in sources] for capability in CAPABILITIES]
                     registers = " | ".join(str(max(count for count, _ in each)) for each in used)
                     spilled = max(count for each in used for _, count in each)
@@ -82,14 +83,15 @@ def kernel_table() -> Iterator[str]:
 
 
 def other_table() -> Iterator[str]:
-    """Registers of a thread in the kernels of other cells, and bytes spilled."""
+    """Most registers of a thread on any architecture in the kernels of other cells, and most bytes spilled."""
     yield "| cell | forward | backward | spilled bytes |"
     yield "|---|---:|---:|---:|"
-    capability, dtype = (9, 0), np.dtype(np.float32)
+    dtype = np.dtype(np.float32)
     for name, cell in OTHERS.items():
-        used = [usage(make(make_program(cell), dtype, False), dtype, capability) for make in SOURCES.values()]
-        registers = " | ".join(str(count) for count, _ in used)
-        yield f"| {name} | {registers} | {max(spilled for _, spilled in used)} |"
+        sources = [make_source(steps_of(make_program(cell)), dtype, False) for steps_of in PASSES.values()]
+        used = [[usage(source, dtype, capability) for capability in CAPABILITIES] for source in sources]
+        registers = " | ".join(str(max(count for count, _ in each)) for each in used)
+        yield f"| {name} | {registers} | {max(spilled for each in used for _, spilled in each)} |"
 
 
 def usage(source: Source, dtype: np.dtype[Any], capability: Capability) -> tuple[int, int]:
@@ -124,8 +126,8 @@ def launch_table() -> Iterator[str]:
         for steps, batch, hidden in POINTS:
             program, dtype = make_program(LSTM()), np.dtype(np.float32)
             columns = len(program.blocks)
-            for name, make in (("forward", forward_plan), ("backward", backward_plan)):
-                plan = make(limits, program, Sizes(hidden, hidden, dtype), batch)
+            for name, steps_of in PASSES.items():
+                plan = plan_of(limits, steps_of(program), Sizes(hidden, hidden, dtype), batch)
                 flops = 2 * batch * columns * hidden * hidden
                 tile = plan.work.tile
                 row_slices = -(-batch // (tile.rows << plan.log_rows))
@@ -135,7 +137,7 @@ def launch_table() -> Iterator[str]:
                 if not plan.resident:
                     brought += columns * hidden * hidden * 4 * row_slices
                 bound = flops / (2 * MULTIPLY_ADDS * limits.multiprocessors * clock * 1e3)
-                registers, _ = usage(SOURCES[name](program, dtype, is_few(batch)), dtype, limits.capability)
+                registers, _ = usage(make_source(steps_of(program), dtype, is_few(batch)), dtype, limits.capability)
                 fit = resident_blocks(limits.capability, registers, plan.warps, plan.shared_bytes)
                 yield (
                     f"| {gpu} | {steps}, {batch}, {hidden} | {name} | {plan.impl} | {LANES * plan.warps} "

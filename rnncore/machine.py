@@ -51,9 +51,9 @@ def configuration() -> dict[str, dict[str, Any]]:
 
 def cache_configuration() -> dict[str, str]:
     """Where compiled code is kept, and why it is not; `rnncore cache` says what is there."""
-    from rnncore_kernels.cache import cache_folders, refusal
+    from rnncore_kernels.cache import cache_folder, refusal
 
-    folder = next(iter(cache_folders()), None)
+    folder = cache_folder()
     if folder is None:
         return {"folder": "none, as the user has no home: name one in RNNCORE_CACHE_DIR"}
     found = {"folder": str(folder)}

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from rnncore_kernels.cache import cache_folders, refusal
+from rnncore_kernels import cache
 from rnncore_kernels.cells import CELLS, GRU, Cell, Elman
 from rnncore_kernels.cells.elman import ACTIVATIONS
 
@@ -69,15 +69,13 @@ def cache_folder() -> Path:
     Raises:
         CacheError: there is none that can be written to.
     """
-    failures = []
-    for folder in cache_folders():
-        if reason := refusal(folder):
-            failures.append(f"{folder}: {reason}")
-            continue
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
-    tried = "; ".join(failures) or "there is no home"
-    raise CacheError(f"no folder for compiled code can be written to ({tried}): name one in RNNCORE_CACHE_DIR")
+    folder = cache.cache_folder()
+    reason = "there is no home" if folder is None else cache.refusal(folder)
+    if folder is None or reason:
+        tried = f"{folder}: {reason}" if folder else reason
+        raise CacheError(f"no folder for compiled code can be written to ({tried}): name one in RNNCORE_CACHE_DIR")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _files(folder: Path) -> dict[str, int]:

@@ -19,7 +19,7 @@ from rnncore_kernels import contract
 from rnncore_kernels.contract import Array, Probe
 from rnncore_kernels.cuda import compiler
 from rnncore_kernels.cuda.compiler import Capability, Source
-from rnncore_kernels.cuda.device import Argument, Limits
+from rnncore_kernels.cuda.device import Argument, GpuLimits
 from rnncore_kernels.cuda.engine import CudaEngine
 
 CAPABILITIES: tuple[Capability, ...] = ((8, 0), (10, 0))
@@ -49,8 +49,8 @@ class PtxDevice:
 
     xp = _namespace()
 
-    def __init__(self, limits: Limits | None = None) -> None:
-        self.limits = limits or Limits(CAPABILITIES[0], MULTIPROCESSORS, SHARED_BYTES)
+    def __init__(self, limits: GpuLimits | None = None) -> None:
+        self.limits = limits or GpuLimits(CAPABILITIES[0], MULTIPROCESSORS, SHARED_BYTES)
 
     def launch(
         self, source: Source, blocks: int, threads: int, shared_bytes: int, arguments: Sequence[Argument]

@@ -25,11 +25,11 @@ from rnncore_kernels.contract import Array
 from rnncore_kernels.cuda import compiler
 from rnncore_kernels.cuda import launch as cuda_launch
 from rnncore_kernels.cuda.compiler import Source
-from rnncore_kernels.cuda.device import Argument, Limits
+from rnncore_kernels.cuda.device import Argument, GpuLimits
 from rnncore_kernels.cuda.plan import LaunchPlan, StepWork, _plans
 
 SHARED_BYTES = [*(1 << power for power in range(12, 18)), 166_912]
-"""Of small GPUs up to that of compute capability 8.0."""
+"""Bytes of shared memory of a block, from small GPUs up to that of compute capability 8.0."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def counted(source: Source) -> Program:
 class Recorder(PtxDevice):
     """A device that keeps its launches, and runs them with the kernels' text that has all mutants."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: GpuLimits) -> None:
         super().__init__(limits)
         self.launches: list[Launch] = []
 
@@ -148,7 +148,7 @@ def _check(actual: Array, expected: Any, quantity: str) -> None:
 
 @contextmanager
 def _recorded(case: Case) -> Iterator[list[Launch]]:
-    def plan(limits: Limits, work: StepWork) -> LaunchPlan:
+    def plan(limits: GpuLimits, work: StepWork) -> LaunchPlan:
         def is_case(plan: LaunchPlan) -> bool:
             parts = plan.warps >> plan.log_rows >> plan.log_units
             if (plan.resident, plan.unit_groups, parts) != (case.resident, case.groups, case.parts):
@@ -168,7 +168,7 @@ def _recorded(case: Case) -> Iterator[list[Launch]]:
             raise ValueError(f"{case}: expected one that is possible")
         return min(found, key=preference)
 
-    device = Recorder(Limits(CAPABILITIES[0], case.groups, max(SHARED_BYTES)))
+    device = Recorder(GpuLimits(CAPABILITIES[0], case.groups, max(SHARED_BYTES)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(MODULES, "ptx", "ptxengine")
         patch.setattr(ptxengine, "DEVICE", device)

@@ -21,7 +21,7 @@ from llvmlite import ir
 
 from rnncore import Recurrent, cells
 from rnncore_kernels import cache, notices
-from rnncore_kernels.cache import cache_folders
+from rnncore_kernels.cache import cache_folder
 from rnncore_kernels.cpu import toolchain
 from rnncore_kernels.cpu.code.ir import I64, PREFIX, Definition, call_external, word_pointer
 from rnncore_kernels.cpu.memory import make_words, words_address
@@ -359,7 +359,7 @@ def test_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("RNNCORE_CACHE_DIR", "XDG_CACHE_HOME", "LOCALAPPDATA"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)
-    assert cache_folders() == []
+    assert cache_folder() is None
     with pytest.warns(RuntimeWarning, match=r"cannot be kept \(the user has no home\)"):
         assert load(value=4) == 4
     assert load(value=5) == 5
@@ -377,7 +377,7 @@ def test_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
         ("Linux", {"RNNCORE_CACHE_DIR": "/named"}, "/named"),
     ],
 )
-def test_cache_folders(
+def test_cache_folder(
     system: str, variables: dict[str, str], expected: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("RNNCORE_CACHE_DIR", "XDG_CACHE_HOME", "LOCALAPPDATA"):
@@ -386,7 +386,7 @@ def test_cache_folders(
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(platform, "system", lambda: system)
     monkeypatch.setattr(os.path, "expanduser", lambda path: "/home/me")
-    assert cache_folders() == ([] if expected is None else [Path(expected)])
+    assert cache_folder() == (None if expected is None else Path(expected))
 
 
 def test_what_is_called_must_be_known(folder: Path) -> None:

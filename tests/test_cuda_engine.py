@@ -18,13 +18,13 @@ from test_against_oracle import check
 
 from rnncore import Recurrent
 from rnncore_kernels.cuda import forward
-from rnncore_kernels.cuda.device import Limits
+from rnncore_kernels.cuda.device import GpuLimits
 from rnncore_kernels.cuda.plan import LaunchPlan, make_plan
 
 LIMITS = {
-    "resident": Limits((8, 0), 6, 60_000),
-    "streamed": Limits((8, 0), 6, 7_000),
-    "one block": Limits((8, 0), 1, 12_000),
+    "resident": GpuLimits((8, 0), 6, 60_000),
+    "streamed": GpuLimits((8, 0), 6, 7_000),
+    "one block": GpuLimits((8, 0), 1, 12_000),
 }
 LENGTHS = [4, 1, 0, 3, 4, 2, 2, 4, 1, 3, 4]
 

@@ -16,7 +16,8 @@ from elementary import operation
 from benchmarks.gpu_kernels import CAPABILITIES, usage
 from rnncore.cells import GRU, LSTM, Cell, Elman
 from rnncore_kernels.cuda import compiler
-from rnncore_kernels.cuda.libraries import backward_source, forward_source
+from rnncore_kernels.cuda.libraries import make_source
+from rnncore_kernels.cuda.steps import backward_steps, forward_steps
 from rnncore_kernels.program.derive import make_program
 
 CELLS: dict[str, Cell] = {"elman": Elman(), "lstm": LSTM(), "gru_before": GRU(reset="before")}
@@ -30,7 +31,8 @@ def test_float32_kernels_are_what_hardware_runs_well(name: str, few: bool) -> No
     `benchmarks/gpu_kernels.py` shows it of all kernels; here those with the most registers stand for the others.
     """
     program = make_program(CELLS[name])
-    for source in (forward_source(program, np.dtype("f"), few), backward_source(program, np.dtype("f"), few)):
+    for steps in (forward_steps(program), backward_steps(program)):
+        source = make_source(steps, np.dtype("f"), few)
         for capability in CAPABILITIES if name == "lstm" else CAPABILITIES[::2]:
             registers, spilled = usage(source, np.dtype("f"), capability)
             assert registers <= 255

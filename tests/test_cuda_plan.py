@@ -12,28 +12,29 @@ from test_program import normalized, projected, without_recurrent_weights
 
 from rnncore.cells import GRU, LSTM, Cell, Elman
 from rnncore_kernels.contract import Sizes
-from rnncore_kernels.cuda.device import Limits
-from rnncore_kernels.cuda.launch import backward_plan, forward_plan
+from rnncore_kernels.cuda.device import GpuLimits
+from rnncore_kernels.cuda.launch import plan_of
 from rnncore_kernels.cuda.libraries import WARPS
 from rnncore_kernels.cuda.plan import LaunchPlan, divide_up
+from rnncore_kernels.cuda.steps import backward_steps, forward_steps
 from rnncore_kernels.program.derive import make_program
 
 GPUS = {
-    "T4": Limits((7, 5), 40, 65_536),
-    "A100": Limits((8, 0), 108, 166_912),
-    "H100": Limits((9, 0), 132, 232_448),
-    "laptop": Limits((8, 9), 24, 101_376),
-    "one multiprocessor": Limits((8, 0), 1, 49_152),
+    "T4": GpuLimits((7, 5), 40, 65_536),
+    "A100": GpuLimits((8, 0), 108, 166_912),
+    "H100": GpuLimits((9, 0), 132, 232_448),
+    "laptop": GpuLimits((8, 9), 24, 101_376),
+    "one multiprocessor": GpuLimits((8, 0), 1, 49_152),
 }
 CELLS: list[Cell] = [
     *(Elman(), LSTM(), GRU(), GRU(reset="before"), projected, normalized, without_recurrent_weights),
 ]
 
 
-def plans(limits: Limits, cell: Cell, dtype: str, batch: int, hidden: int) -> list[LaunchPlan]:
+def plans(limits: GpuLimits, cell: Cell, dtype: str, batch: int, hidden: int) -> list[LaunchPlan]:
     """The plans of the forward and of the backward pass."""
     program, sizes = make_program(cell), Sizes(hidden, 1, np.dtype(dtype))
-    return [make(limits, program, sizes, batch) for make in (forward_plan, backward_plan)]
+    return [plan_of(limits, steps, sizes, batch) for steps in (forward_steps(program), backward_steps(program))]
 
 
 @given(
@@ -107,4 +108,4 @@ def test_a_cell_without_products_uses_all_multiprocessors() -> None:
 
 def test_too_many_gates_for_the_memory_of_a_block_are_refused() -> None:
     with pytest.raises(ValueError, match=r"cell: 4 gates and 0 sums over units are too many for 1000 bytes"):
-        plans(Limits((8, 0), 1, 1000), LSTM(), "float32", 16, 64)
+        plans(GpuLimits((8, 0), 1, 1000), LSTM(), "float32", 16, 64)

@@ -29,7 +29,7 @@ from test_program import (
 
 from rnncore.cells import GRU, LSTM, Cell, cell, mean, project, tanh
 from rnncore_kernels.cuda import launch
-from rnncore_kernels.cuda.device import Limits
+from rnncore_kernels.cuda.device import GpuLimits
 from rnncore_kernels.cuda.plan import LaunchPlan, StepWork, _plans
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ptx")]
@@ -78,7 +78,7 @@ PLANS: dict[str, Callable[[LaunchPlan], bool]] = {
     "weights do not stay": lambda plan: not plan.resident and plan.unit_groups > 1,
     "several slices": lambda plan: plan.unit_slices > 1,
 }
-LIMITS = Limits((8, 0), 6, 60_000)
+LIMITS = GpuLimits((8, 0), 6, 60_000)
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     monkeypatch.setattr(ptxengine, "chosen", [c for c in ptxengine.COMBINATIONS if c[0] == (8, 0)])
 
     def choose(name: str) -> None:
-        def plan(limits: Limits, work: StepWork) -> LaunchPlan:
+        def plan(limits: GpuLimits, work: StepWork) -> LaunchPlan:
             # With few multiprocessors, each has several slices to compute.
             few = replace(limits, multiprocessors=2) if name == "several slices" else limits
             return min(filter(PLANS[name], _plans(few, work)), key=lambda found: (found.warps, found.blocks))

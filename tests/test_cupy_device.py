@@ -13,7 +13,7 @@ from fake_cupy import DeviceArray, FakeCupy, OtherDeviceArray, device
 from rnncore_kernels.cells import LSTM
 from rnncore_kernels.contract import BackwardRun, LayerWeights, Rows, Run, Sizes
 from rnncore_kernels.cuda.compiler import Source
-from rnncore_kernels.cuda.device import Limits
+from rnncore_kernels.cuda.device import GpuLimits
 from rnncore_kernels.cuda.engine import CudaEngine
 from rnncore_kernels.cuda.gemm import gemm_arguments, leading
 from rnncore_kernels.program.derive import make_program
@@ -233,7 +233,7 @@ def test_matrices_that_cublas_cannot_read() -> None:
 class _SmallGpu:
     """A device that computes nothing, with room for some arrays only."""
 
-    limits = Limits((9, 0), 4, 200_000)
+    limits = GpuLimits((9, 0), 4, 200_000)
     room = 10**9
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Compiled code on disk: files that are whole or not there, in the first folder that can be written to."""
+"""Compiled code on disk: files that are whole or not there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import platform
 import re
 import secrets
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
@@ -21,12 +21,12 @@ from .notices import warn_once
 from .version import __version__
 
 ROOFS = ".roofs"
-"""Suffix of what `rnncore bench` has seen of a machine."""
+"""Suffix of the files in which `rnncore bench` keeps the best rates of a machine."""
 ENGINES = {".o": "numba", ".names": "numba", ".ptx": "cuda", ".cubin": "cuda", ROOFS: "bench"}
-"""Whose a file is, by its suffix."""
+"""The owner of a file, by its suffix."""
 NAME = re.compile(r"[0-9a-f]{40}(\.o|\.names|\.ptx|\.cubin|\.roofs)")
 PARTIAL = re.compile(rf"\.{NAME.pattern}\.[0-9a-f]{{8}}")
-"""What `write` leaves behind where the process is killed."""
+"""The file that `write` leaves behind if the process is killed."""
 
 
 class Kept(NamedTuple):
@@ -43,11 +43,11 @@ class Kept(NamedTuple):
     size: int
 
 
-def cache_folders() -> list[Path]:
-    """Where compiled code may be kept, the preferred first: RNNCORE_CACHE_DIR, or the user's cache folder."""
+def cache_folder() -> Path | None:
+    """Where compiled code is kept: RNNCORE_CACHE_DIR, or the user's cache folder; None if the user has no home."""
     named = os.environ.get("RNNCORE_CACHE_DIR")
     if named:
-        return [Path(named)]
+        return Path(named)
     system, home = platform.system(), os.path.expanduser("~")
     if system == "Windows":
         base = os.environ.get("LOCALAPPDATA", "")
@@ -58,12 +58,13 @@ def cache_folders() -> list[Path]:
         base = ""
     else:
         base = os.path.join(home, *(("Library", "Caches") if system == "Darwin" else (".cache",)))
-    return [Path(base) / "rnncore"] if base else []
+    return Path(base) / "rnncore" if base else None
 
 
 def read(name: str) -> bytes | None:
     """The content of a file; None where there is none, or a damaged one."""
-    for folder in cache_folders():
+    folder = cache_folder()
+    if folder is not None:
         with contextlib.suppress(OSError):
             content = (folder / name).read_bytes()
             kept, digest = content[:-32], content[-32:]
@@ -73,9 +74,9 @@ def read(name: str) -> bytes | None:
 
 
 def write(name: str, content: bytes) -> None:
-    """Keep a file where a folder can be written to; where none can, warn of it."""
-    reasons = []
-    for folder in cache_folders():
+    """Keep a file; where the folder cannot be written to, warn of it."""
+    folder, reason = cache_folder(), "the user has no home"
+    if folder is not None:
         partial = folder / f".{name}.{secrets.token_hex(4)}"
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -83,14 +84,14 @@ def write(name: str, content: bytes) -> None:
             os.replace(partial, folder / name)
             return
         except OSError as error:
-            reasons.append(f"{folder}: {error.strerror or error}")
+            reason = f"{folder}: {error.strerror or error}"
         finally:
             # Where it was not moved; the folder may be one that cannot even be looked into.
             with contextlib.suppress(OSError):
                 partial.unlink()
     warn_once(
-        f"compiled code cannot be kept ({'; '.join(reasons) or 'the user has no home'}), so each process compiles it "
-        f"again, which takes seconds: name a folder that can be written to in RNNCORE_CACHE_DIR"
+        f"compiled code cannot be kept ({reason}), so each process compiles it again, which takes seconds: name a "
+        f"folder that can be written to in RNNCORE_CACHE_DIR"
     )
 
 
@@ -127,11 +128,29 @@ def kept(folder: Path) -> Iterator[Kept]:
 
 
 def key(*parts: str | bytes) -> str:
-    """A file name for what depends on the given parts."""
+    """A file name for a content that depends on the given parts."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update((part if isinstance(part, bytes) else part.encode()) + b"\0")
     return digest.hexdigest()[:40]
+
+
+def compiled(suffix: str, folders: Sequence[str], parts: Sequence[str], make: Callable[[], bytes]) -> bytes:
+    """Code made by this package: from disk, or made and put there.
+
+    Args:
+        suffix: of the file, one of ENGINES.
+        folders: of this package, whose modules make it.
+        parts: everything else that it depends on.
+        make: returns the code.
+    """
+    name = key(source_digest(*folders), *parts) + suffix
+    code = read(name)
+    if code is None:
+        code = make()
+        if is_unchanged(*folders):
+            write(name, code)
+    return code
 
 
 @cache
@@ -148,7 +167,7 @@ def source_digest(*folders: str) -> bytes:
 
 
 def is_unchanged(*folders: str) -> bool:
-    """Whether the modules are still those of `source_digest`; what is made of others must not be kept under it."""
+    """Whether the modules are still those of `source_digest`; code made of others must not be kept under it."""
     try:
         return _digest(folders) == source_digest(*folders)
     except Exception:

@@ -1,4 +1,4 @@
-"""Results as rows of text: what the columns are, and how figures are rounded."""
+"""Results as rows of text: the columns, and how figures are rounded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WIDE = {"seq/s", "GFLOP/s", "GB/s", "first call, s", "impl"}
 """Columns for those who ask for them; `vs numpy` is another where there are peers."""
 
 NAMES = {"measured": "", "wrong": "WRONG", "absent": "absent", "failed": "FAILED"}
-"""What stands in place of a time."""
+"""Words in the place of a time."""
 
 NOISY, NOISY_ROOF = "noisy", "more than the limits, which were measured while something else used the machine"
 """In place of a share above 100 %, and why."""
@@ -29,17 +29,18 @@ def table(results: Sequence[Result]) -> list[dict[str, str]]:
 
 
 def narrowed(rows: Sequence[dict[str, str]]) -> list[dict[str, str]]:
-    """The rows with the columns that fit 80 characters: what was computed, how fast, and how good that is."""
+    """The rows with the columns that fit 80 characters: the workload, its time, and how good that is."""
     hidden = WIDE | ({"vs numpy"} if "vs best" in rows[0] else set())
     return [{name: cell for name, cell in row.items() if name not in hidden} for row in rows]
 
 
 def caption(results: Sequence[Result]) -> str:
-    """What holds for all rows."""
+    """The options that all rows share."""
     errors = [result.error for result in results if result.error is not None]
     limits = [result.limits for result in results if result.limits is not None]
-    fma = [one.fma for one in limits if one.fma is not None]
-    bandwidth = [one.bandwidth for one in limits if one.bandwidth is not None]
+    gemm, fma, bandwidth = (
+        [rate for one in limits if (rate := getattr(one, name)) is not None] for name in ("gemm", "fma", "bandwidth")
+    )
     means = [f"{mean:.2f} ({backend}, {mode})" for (backend, mode), mean in geometric_means(results).items()]
     threads = sorted({str(result.workload.threads) for result in results if result.workload.threads})
     workloads = [result.workload for result in results]
@@ -51,7 +52,7 @@ def caption(results: Sequence[Result]) -> str:
         *(["bidirectional"] if both == {True} else []),
         *(["ragged: rows of 1 to T steps"] if any(w.ragged for w in workloads) else []),
         *([f"largest error against float64 {max(errors):.1e}"] if errors else []),
-        *([f"numpy.matmul{_on_gpu(results)} {_range([one.gemm for one in limits], 1e9, 'GFLOP/s')}"] if limits else []),
+        *([f"numpy.matmul{_on_gpu(results)} {_range(gemm, 1e9, 'GFLOP/s')}"] if gemm else []),
         *([f"multiply-adds in registers {_range(fma, 1e9, 'GFLOP/s')}"] if fma else []),
         *([f"reading the recurrent weights {_range(bandwidth, 1e9, 'GB/s')}"] if bandwidth else []),
         *(["of roof: the least time by these limits over the time taken"] if limits else []),
@@ -83,7 +84,7 @@ def _row(result: Result, results: Sequence[Result]) -> dict[str, str]:
 
 
 def work_cells(w: Workload, workloads: Sequence[Workload]) -> dict[str, str]:
-    """What distinguishes a workload from the others of a table, by column."""
+    """The options that distinguish a workload from the others of a table, by column."""
     shown = {
         "dtype": w.dtype,
         "layers": str(w.num_layers),
@@ -153,11 +154,6 @@ def _range(rates: Sequence[float], unit: float, name: str) -> str:
     return f"{low} {name}" if low == high else f"{low} to {high} {name}"
 
 
-def of_limit(share: float) -> str:
-    """A share of what the machine can do at most; a word where it cannot be one."""
-    return NOISY if share > 1 else percent(share)
-
-
 def percent(share: float) -> str:
     """A share."""
     return f"{100 * share:.0f} %"
@@ -166,3 +162,12 @@ def percent(share: float) -> str:
 def rounded(value: float) -> str:
     """A number above 0: three significant digits or all before the point, no exponent."""
     return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}" if value > 0 else "0"
+
+
+def format_bytes(count: float) -> str:
+    """A number of bytes with a unit."""
+    for unit in ("bytes", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.4g} {unit}"
+        count /= 1024
+    return f"{count:.4g} GiB"

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rnncore_kernels.cache import ENGINES, Kept, cache_folders, kept, refusal
+from rnncore_kernels.cache import ENGINES, Kept, cache_folder, kept, refusal
 
+from ..bench.table import format_bytes
 from .status import FAILED, OK
 
 
@@ -31,8 +32,8 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Show what is there, or clear it."""
-    folder = next(iter(cache_folders()), None)
+    """Show the files, or remove them."""
+    folder = cache_folder()
     problem, files = _look(folder)
     removed, refused = _remove(files) if arguments.clear else ([], [])
     if arguments.json:
@@ -42,14 +43,14 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{folder}: {problem}" if folder and problem else folder or problem)
         verb, counted = ("removed", removed) if arguments.clear else ("kept", files)
         for engine, sums in _by_engine(counted).items():
-            print(f"  {engine}: {sums['files']} file{'s' * (sums['files'] != 1)}, {readable(sums['bytes'])} {verb}")
+            print(f"  {engine}: {sums['files']} file{'s' * (sums['files'] != 1)}, {format_bytes(sums['bytes'])} {verb}")
     for line in refused:
         print(f"rnncore: {line}", file=sys.stderr)
     return FAILED if refused else OK
 
 
 def _look(folder: Path | None) -> tuple[str, list[Kept]]:
-    """What is wrong with the folder, if anything is, and its files."""
+    """The problem with the folder, or "", and its files."""
     if folder is None:
         return "there is no folder for compiled code: the user has no home; name one in RNNCORE_CACHE_DIR", []
     refused, files = refusal(folder), []
@@ -68,7 +69,7 @@ def _look(folder: Path | None) -> tuple[str, list[Kept]]:
 
 
 def _remove(files: Sequence[Kept]) -> tuple[list[Kept], list[str]]:
-    """Remove files; returns those that were, and what went wrong with others."""
+    """Remove files; returns those that were, and messages about others."""
     removed, refused = [], []
     for file in files:
         try:
@@ -88,13 +89,3 @@ def _by_engine(files: Sequence[Kept]) -> dict[str, dict[str, int]]:
         sums[file.engine]["files"] += 1
         sums[file.engine]["bytes"] += file.size
     return sums
-
-
-def readable(count: int) -> str:
-    """A number of bytes with a unit."""
-    value, unit = float(count), "bytes"
-    for larger in ("KiB", "MiB", "GiB"):
-        if value < 1024:
-            break
-        value, unit = value / 1024, larger
-    return f"{value:.0f} {unit}" if unit == "bytes" else f"{value:.1f} {unit}"

@@ -14,7 +14,7 @@ from typing import Any
 import llvmlite
 import llvmlite.binding as llvm
 
-from rnncore_kernels.cache import cache_folders
+from rnncore_kernels.cache import cache_folder
 from rnncore_kernels.cpu import toolchain
 from rnncore_kernels.cpu.code.ir import PREFIX
 from rnncore_kernels.cpu.target import Target, host_target
@@ -67,7 +67,7 @@ def _called_by_kernels() -> list[str]:
 
 def read(key: str) -> tuple[Translation, bytes] | None:
     """What was kept under a key: a translation with its machine code."""
-    for folder in cache_folders():
+    if (folder := cache_folder()) is not None:
         with contextlib.suppress(OSError, pickle.UnpicklingError, EOFError, AttributeError, ValueError):
             content = (folder / _file_name(key)).read_bytes()
             if hashlib.sha256(content[:-32]).digest() == content[-32:]:
@@ -79,7 +79,7 @@ def read(key: str) -> tuple[Translation, bytes] | None:
 def write(key: str, translation: Translation, code: bytes) -> None:
     """Keep it, whole or not at all."""
     content = pickle.dumps((translation, code))
-    for folder in cache_folders():
+    if (folder := cache_folder()) is not None:
         partial = folder / f".{secrets.token_hex(8)}"
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -88,8 +88,6 @@ def write(key: str, translation: Translation, code: bytes) -> None:
         except OSError:
             with contextlib.suppress(OSError):
                 partial.unlink()
-        else:
-            return
 
 
 def _file_name(key: str) -> str:

@@ -58,19 +58,10 @@ def load(target: Target, key: str, names: Sequence[str], define: Callable[[], Ma
         names: of the functions wanted.
         define: returns the definitions of these and of all that they call, by their names in LLVM.
     """
-    name = _file_name(target, key)
+    parts = key, repr(target), llvmlite.__version__, _numba_version()
     with LLVM_LOCK:
-        code = cache.read(name)
-        if code is None:
-            code = _compile(target, names, define())
-            if cache.is_unchanged(*SOURCE):
-                cache.write(name, code)
+        code = cache.compiled(".o", SOURCE, parts, lambda: _compile(target, names, define()))
         return Library(target, code, names)
-
-
-def _file_name(target: Target, name: str) -> str:
-    digest = cache.source_digest(*SOURCE)
-    return f"{cache.key(digest, name, repr(target), llvmlite.__version__, _numba_version())}.o"
 
 
 @functools.cache

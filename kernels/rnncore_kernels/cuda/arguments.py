@@ -39,7 +39,7 @@ RUN_FIELDS = (
     "last", "last_row",  # (B, P) likewise
     "grad_output", "grad_output_step", "grad_output_row",  # (steps, B, P) likewise
 )  # fmt: skip
-"""Names in `run`, of every kernel; what a pass does not need is 0."""
+"""Names in `run`, of every kernel; those that a pass does not need are 0."""
 
 
 class Arrays(NamedTuple):

@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from ..contract import Array, BackwardRun, Inputs, LayerGradients, LayerWeights
-from ..program.program import Column, Product, units_of
+from ..program.program import Column, Product, rows_of, units_of
 from .device import Device
 from .forward import ALL, Residuals, matrix
 from .launch import launch, make_values
@@ -104,7 +104,7 @@ class _Gradients:
                     projections[block.projection][...] = matrix_[:units, :inner]
                 elif weight_hh is not None and block.gate is not None:
                     # A gate may multiply several operands.
-                    weight_hh[block.gate * units : (block.gate + 1) * units] += matrix_[:units, :inner]
+                    weight_hh[rows_of(block.gate, units)] += matrix_[:units, :inner]
         return weight_hh, projections
 
     def biases(self) -> tuple[Array | None, Array | None]:
@@ -117,11 +117,11 @@ class _Gradients:
         for number, column in enumerate(program.columns):
             there = sums[self._starts[number] : self._starts[number] + hidden]
             if column.kind == "gate" and column.x is not None:
-                of_x[column.x * hidden : (column.x + 1) * hidden] += there
+                of_x[rows_of(column.x, hidden)] += there
             if column.kind == "gate" and column.block is not None:
                 gate = program.blocks[column.block].gate
                 assert gate is not None
-                of_h[gate * hidden : (gate + 1) * hidden] += there
+                of_h[rows_of(gate, hidden)] += there
         return of_x if program.x_gates else None, of_h if program.h_gates else None
 
     def sums(self) -> dict[str, list[Array]]:
@@ -182,7 +182,7 @@ class _Gradients:
         return part
 
     def _operand(self, product: Product) -> Array:
-        """(T, B, padded units): what a product multiplied."""
+        """The operand of a product (T, B, padded units)."""
         kind, index = product.operand
         if kind == "operand":
             return self._residuals.values.operands[index]

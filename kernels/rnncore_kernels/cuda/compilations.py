@@ -13,16 +13,16 @@ from ..contract import Compilation
 from ..program.program import Program
 from .compiler import machine_code
 from .cupy_device import CupyDevice
-from .libraries import backward_source, forward_source
+from .libraries import make_source
+from .steps import backward_steps, forward_steps
 
 
 def compilations(programs: Mapping[str, Program], dtypes: Sequence[str], training: bool) -> Iterator[Compilation]:
     """See `contract.EngineModule.warm_up`."""
     capability = CupyDevice(importlib.import_module("cupy")).limits.capability
-    kernels = {"forward": forward_source} | ({"backward": backward_source} if training else {})
-    for dtype, name, (kernel, source), few in itertools.product(
-        dict.fromkeys(dtypes), programs, kernels.items(), (True, False)
+    passes = {"forward": forward_steps} | ({"backward": backward_steps} if training else {})
+    for dtype, name, (kernel, steps_of), few in itertools.product(
+        dict.fromkeys(dtypes), programs, passes.items(), (True, False)
     ):
-        rows = "few" if few else "many"
-        code = partial(machine_code, source(programs[name], np.dtype(dtype), few), capability)
-        yield f"{dtype} {name} {kernel}, {rows} rows", code
+        source = make_source(steps_of(programs[name]), np.dtype(dtype), few)
+        yield f"{dtype} {name} {kernel}, {'few' if few else 'many'} rows", partial(machine_code, source, capability)

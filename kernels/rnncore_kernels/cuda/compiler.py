@@ -25,7 +25,7 @@ Capability = tuple[int, int]
 """Compute capability, e.g. (9, 0)."""
 
 SOURCE = ("codegen", "cuda", "program")
-"""Folders of what kernels are made from."""
+"""Folders of this package that the code of kernels depends on."""
 
 _lock = threading.RLock()
 
@@ -53,29 +53,17 @@ class Source:
 
 def ptx(source: Source, capability: Capability) -> str:
     """PTX of a kernel, from disk or compiled and put there."""
-    name = f"{_key(source, capability)}.ptx"
-    with _lock:
-        text = cache.read(name)
-        if text is None:
-            text = _compile(source, capability).encode()
-            _keep(name, text)
-    return text.decode()
+    return _cached(".ptx", source, capability, lambda: _compile(source, capability).encode()).decode()
 
 
 def machine_code(source: Source, capability: Capability) -> bytes:
     """Machine code of a kernel, from disk or compiled and put there."""
-    name = f"{_key(source, capability)}.cubin"
+    return _cached(".cubin", source, capability, lambda: link(ptx(source, capability), capability)[0])
+
+
+def _cached(suffix: str, source: Source, capability: Capability, make: Callable[[], bytes]) -> bytes:
     with _lock:
-        code = cache.read(name)
-        if code is None:
-            code, _ = link(ptx(source, capability), capability)
-            _keep(name, code)
-    return code
-
-
-def _keep(name: str, content: bytes) -> None:
-    if cache.is_unchanged(*SOURCE):
-        cache.write(name, content)
+        return cache.compiled(suffix, SOURCE, (source.name, source.key, str(capability), _versions()), make)
 
 
 def link(text: str, capability: Capability) -> tuple[bytes, str]:
@@ -115,11 +103,6 @@ def usage(report: str) -> tuple[int, int]:
 
 def _text(log: bytearray) -> str:
     return log.decode(errors="replace").rstrip("\0\n")
-
-
-def _key(source: Source, capability: Capability) -> str:
-    digest = cache.source_digest(*SOURCE)
-    return cache.key(digest, source.name, source.key, str(capability), _versions())
 
 
 @cached
@@ -164,18 +147,18 @@ def _compiled(source: Source, capability: Capability) -> str:
 
 @cached
 def _function(source: Source) -> Callable[..., None]:
-    """A kernel's function, once for all capabilities: Numba keeps what it made of the functions that it calls."""
+    """A kernel's function, one for all capabilities: Numba keeps the types of the functions that it calls."""
     return source.make()
 
 
 @cached
 def run_class(fields: tuple[str, ...]) -> Any:
-    """The class of `run`, one for all kernels with these fields, so that Numba compiles what they share once."""
+    """The class of `run`, one for all kernels with these fields, so that Numba compiles shared functions once."""
     return namedtuple("run", fields)
 
 
 def _without_driver(capability: Capability, compiled: Callable[[], Any]) -> Any:
-    """What `compiled` returns, for which numba-cuda asks the current GPU what to compile the kernel's functions for.
+    """The result of `compiled`, for which numba-cuda asks the current GPU for its compute capability.
 
     It is told the truth again without a call, before which an interruption could come.
     """

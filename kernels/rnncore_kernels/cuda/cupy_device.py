@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from ..contract import Array
 from .compiler import Capability, Source, machine_code
-from .device import Argument, Device, Limits
+from .device import Argument, Device, GpuLimits
 from .gemm import gemm_arguments, leading
 
 FREE_SHARED_BYTES = 48 << 10
-"""Dynamic shared memory that a block may have without being granted it."""
+"""Bytes of dynamic shared memory that a block may have without being granted them."""
 
 DEFAULT_MATH = 0
 """cuBLAS's mode that computes with no fewer bits than the matrices have: without TF32."""
@@ -44,7 +44,7 @@ class CupyDevice(Device):
         self.number: int = cupy.cuda.runtime.getDevice()
         device = cupy.cuda.Device(self.number)
         attributes, capability = device.attributes, str(device.compute_capability)
-        self.limits = Limits(
+        self.limits = GpuLimits(
             capability=(int(capability[:-1]), int(capability[-1])),
             multiprocessors=attributes["MultiProcessorCount"],
             shared_bytes=attributes["MaxSharedMemoryPerBlockOptin"],
@@ -80,7 +80,7 @@ class CupyDevice(Device):
             if not accumulate:
                 out.fill(0)
             return
-        # What cuBLAS cannot read, rows that overlap or run backwards, comes from users alone.
+        # Rows that overlap or run backwards, which cuBLAS cannot read, come from users alone.
         a, b = (m if leading(m) is not None else self.xp.ascontiguousarray(m) for m in (a, b))
         gemm = gemm_arguments(a, b, out)
         first, second, result = (self._address(m) for m in (b, a, out))

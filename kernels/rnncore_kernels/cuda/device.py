@@ -1,4 +1,4 @@
-"""What the engine needs of a GPU: arrays, products of matrices, launches. `cupy_device` has the real one."""
+"""The engine's view of a GPU: arrays, products of matrices, launches. `cupy_device` has the real one."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ..contract import Array
 from .compiler import Capability, Source
 
 Argument = Array | int
-"""Of a kernel: an array, of which it gets the address of the first element, or a number."""
+"""An argument of a kernel: a number, or an array, whose address is passed."""
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What a GPU has.
+class GpuLimits:
+    """The resources of a GPU.
 
     Attributes:
         capability: its compute capability.
@@ -35,7 +35,7 @@ class Device(Protocol):
     xp: ModuleType
     """Namespace of its arrays: `cupy`."""
 
-    limits: Limits
+    limits: GpuLimits
 
     def launch(
         self, source: Source, blocks: int, threads: int, shared_bytes: int, arguments: Sequence[Argument]

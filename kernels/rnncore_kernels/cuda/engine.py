@@ -11,8 +11,9 @@ from ..program.program import Program
 from .backward import backward
 from .device import Device
 from .forward import Residuals, forward, infer
-from .launch import backward_plan, forward_plan
+from .launch import plan_of
 from .pack import CudaPacked, pack
+from .steps import backward_steps, forward_steps
 
 
 class CudaEngine(Engine[CudaPacked, Residuals]):
@@ -28,10 +29,8 @@ class CudaEngine(Engine[CudaPacked, Residuals]):
         return pack(self.xp, program, sizes, weights, copy=copy, backward=backward)
 
     def impl(self, program: Program, sizes: Sizes, steps: int, batch: int, *, training: bool) -> str:
-        forward = forward_plan(self._device.limits, program, sizes, batch).impl
-        return (
-            f"{forward}, back {backward_plan(self._device.limits, program, sizes, batch).impl}" if training else forward
-        )
+        passes = [forward_steps(program), *([backward_steps(program)] if training else [])]
+        return ", back ".join(plan_of(self._device.limits, steps, sizes, batch).impl for steps in passes)
 
     def infer(self, runs: Sequence[Run[CudaPacked]]) -> None:
         for run in runs:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from ..contract import Array
 
 LARGEST = 2**31 - 1
-"""Of cuBLAS's sizes and leading dimensions."""
+"""The largest size or leading dimension that cuBLAS takes, an int."""
 
 
 class Gemm(NamedTuple):

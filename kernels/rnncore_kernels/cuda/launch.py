@@ -11,13 +11,12 @@ import numpy as np
 
 from ..cells.symbol import Width
 from ..contract import Array, Inputs, Rows, Sizes
-from ..program.program import Program
-from .device import Argument, Device, Limits
+from .device import Argument, Device, GpuLimits
 from .layout import extent, inverse_size_bits, padded_size
-from .libraries import FEW_ROWS, backward_source, forward_source, make_tiles
+from .libraries import FEW_ROWS, make_source, make_tiles
 from .pack import CudaPacked
 from .plan import LaunchPlan, Product, StepWork, make_plan
-from .steps import Steps, backward_steps, forward_steps
+from .steps import Steps
 from .tile import LANES
 
 
@@ -77,14 +76,9 @@ def step_work(steps: Steps, sizes: Sizes, batch: int) -> StepWork:
     )
 
 
-def forward_plan(limits: Limits, program: Program, sizes: Sizes, batch: int) -> LaunchPlan:
-    """How the steps of the forward pass of a layer are divided."""
-    return make_plan(limits, step_work(forward_steps(program), sizes, batch))
-
-
-def backward_plan(limits: Limits, program: Program, sizes: Sizes, batch: int) -> LaunchPlan:
-    """How the steps of the backward pass of a layer are divided."""
-    return make_plan(limits, step_work(backward_steps(program), sizes, batch))
+def plan_of(limits: GpuLimits, steps: Steps, sizes: Sizes, batch: int) -> LaunchPlan:
+    """How the steps of a pass of a layer are divided."""
+    return make_plan(limits, step_work(steps, sizes, batch))
 
 
 def launch(
@@ -107,12 +101,11 @@ def launch(
         given: the call's states or their cotangents, overwritten.
         inputs: of the steps of this launch.
         values: of the steps.
-        arguments: those of `arguments.RUN_FIELDS` that do not follow from the above; what is missing or None is 0.
+        arguments: those of `arguments.RUN_FIELDS` that do not follow from the above; None or a missing one is 0.
     """
     program, sizes, padded, batch = packed.program, packed.sizes, packed.padded, len(given[0])
-    make_source = backward_source if steps.backward else forward_source
-    source = make_source(program, sizes.dtype, is_few(batch))
-    plan = make_plan(device.limits, step_work(steps, sizes, batch))
+    source = make_source(steps, sizes.dtype, is_few(batch))
+    plan = plan_of(device.limits, steps, sizes, batch)
     xp, totals = device.xp, len(steps.values.totals)
     fields: dict[str, Any] = {
         "batch": batch,

@@ -1,4 +1,4 @@
-"""The kernels of a cell: which there are, and what each was made from."""
+"""The kernels of a cell: the tiles of each, and the source that it is compiled from."""
 
 from __future__ import annotations
 
@@ -7,29 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from ..program.program import Program
 from .arguments import RUN_FIELDS, Arrays
 from .compiler import Source
-from .steps import Steps, Visit, backward_steps, forward_steps
-from .tile import Tile
+from .steps import Steps
+from .tile import LANES, Tile
 
 WARPS = 8
 """Most warps of a block."""
 
 FEW_ROWS = 3
-"""Up to so many rows, a warp multiplies one at a time."""
-
-
-def visit_columns(steps: Steps, visit: Visit) -> int:
-    """Sums of a row and unit in a visit's product; 0 without one. A transposed product has one."""
-    if visit.product is None:
-        return 0
-    return 1 if steps.backward else len(steps.program.products[visit.product].blocks)
+"""Most rows of a batch whose warps multiply one row at a time."""
 
 
 def make_tiles(steps: Steps, dtype: np.dtype[Any], few: bool) -> tuple[Tile, ...]:
     """The tile of each visit; all have the same rows and units."""
-    columns = [max(1, visit_columns(steps, visit)) for visit in steps.visits]
+    columns = [steps.sums_of(visit) for visit in steps.visits]
     units = _thread_units(dtype, max(columns), few)
     return tuple(_tile(dtype, count, units, few) for count in columns)
 
@@ -48,18 +40,8 @@ def _tile(dtype: np.dtype[Any], columns: int, units: int, few: bool) -> Tile:
 
 
 @cache
-def forward_source(program: Program, dtype: np.dtype[Any], few: bool) -> Source:
-    """The kernel of the forward pass."""
-    return _source("rnncore_forward", forward_steps(program), dtype, few)
-
-
-@cache
-def backward_source(program: Program, dtype: np.dtype[Any], few: bool) -> Source:
-    """The kernel of the backward pass."""
-    return _source("rnncore_backward", backward_steps(program), dtype, few)
-
-
-def _source(name: str, steps: Steps, dtype: np.dtype[Any], few: bool) -> Source:
+def make_source(steps: Steps, dtype: np.dtype[Any], few: bool) -> Source:
+    """The kernel of a pass."""
     tiles, program = make_tiles(steps, dtype, few), steps.program
 
     def make() -> Any:
@@ -67,4 +49,5 @@ def _source(name: str, steps: Steps, dtype: np.dtype[Any], few: bool) -> Source:
 
         return make_kernel(steps, tiles)
 
-    return Source(name, f"{tiles}\n{program.text}", make, RUN_FIELDS, Arrays.of(steps).length, 32 * WARPS)
+    name = "rnncore_backward" if steps.backward else "rnncore_forward"
+    return Source(name, f"{tiles}\n{program.text}", make, RUN_FIELDS, Arrays.of(steps).length, LANES * WARPS)

@@ -1,4 +1,4 @@
-"""What a GPU reaches: products by cuBLAS, and its memory."""
+"""Rates that a GPU reaches: products by cuBLAS, and copies in its memory."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ GEMM_SIZE, COPY_BYTES = 8192, 1 << 28
 """Rows of the square matrices that are multiplied, and bytes of the array that is copied."""
 
 CALLS = 6
+"""Times that each is measured; the first does not count."""
 
 
 @functools.cache

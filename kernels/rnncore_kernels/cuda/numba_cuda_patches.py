@@ -1,4 +1,4 @@
-"""What Numba's compiler for GPUs is told about functions and their types."""
+"""Workarounds for Numba's compiler for GPUs: names that NumPy lacks, slow look-ups, functions without names."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def removed_names() -> Iterator[None]:
 
 
 def with_remembered_operators(typing: Any, compiled: Callable[[], Any]) -> Any:
-    """What `compiled` returns, for which a typing context looks up an operator once for its types, not at each place.
+    """The result of `compiled`; meanwhile a typing context looks up an operator once for its types, not at each place.
 
     That saves a fifth of the time. The caller sees to it that no other thread compiles meanwhile.
     """

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from ..contract import Array, LayerWeights, Sizes
-from ..program.program import Product, Program
+from ..program.program import Program, rows_of
 from .layout import bias_columns, padded_size, x_order
 
 
@@ -42,15 +42,18 @@ def pack(
 ) -> CudaPacked:
     """See `contract.Engine.pack`."""
     parameters = (*weights.units, *weights.scalars)
-    products = [_matrices(program, weights, sizes.hidden, product) for product in program.products]
+    products = [
+        [weights.of_block(program.blocks[number], sizes.hidden) for number in product.blocks]
+        for product in program.products
+    ]
     return CudaPacked(
         program=program,
         sizes=sizes,
         padded=padded_size(sizes.hidden, sizes.dtype.itemsize),
         weight_x=_weight_x(xp, program, sizes, weights.weight_ih, copy=copy),
         bias=_bias(xp, program, sizes, weights),
-        forward=tuple(_forward(xp, sizes, matrices) for matrices in products),
-        backward=tuple(_backward(xp, sizes, matrices) for matrices in products) if backward else None,
+        forward=tuple(_stacked(xp, sizes, matrices) for matrices in products),
+        backward=tuple(_stacked(xp, sizes, [m.T for m in matrices]) for matrices in products) if backward else None,
         has_bias=weights.bias_ih is not None or weights.bias_hh is not None,
         parameters=tuple(p.copy() for p in parameters) if copy else parameters,
     )
@@ -77,29 +80,16 @@ def _bias(xp: ModuleType, program: Program, sizes: Sizes, weights: LayerWeights)
     for place, number in enumerate(columns):
         column = program.columns[number]
         if weights.bias_ih is not None and column.x is not None:
-            result[place, :hidden] += weights.bias_ih[column.x * hidden : (column.x + 1) * hidden]
+            result[place, :hidden] += weights.bias_ih[rows_of(column.x, hidden)]
         if weights.bias_hh is not None and column.block is not None:
             gate = program.blocks[column.block].gate
             assert gate is not None
-            result[place, :hidden] += weights.bias_hh[gate * hidden : (gate + 1) * hidden]
+            result[place, :hidden] += weights.bias_hh[rows_of(gate, hidden)]
     return result
 
 
-def _matrices(program: Program, weights: LayerWeights, hidden: int, product: Product) -> list[Array]:
-    """(units, operand's units) of each block of a product."""
-    matrices = []
-    for number in product.blocks:
-        block = program.blocks[number]
-        if block.projection is not None:
-            matrices.append(weights.projections[block.projection])
-        else:
-            assert block.gate is not None
-            assert weights.weight_hh is not None
-            matrices.append(weights.weight_hh[block.gate * hidden : (block.gate + 1) * hidden])
-    return matrices
-
-
-def _forward(xp: ModuleType, sizes: Sizes, matrices: list[Array]) -> Array:
+def _stacked(xp: ModuleType, sizes: Sizes, matrices: list[Array]) -> Array:
+    """Matrices as a product reads them: unit, block, k."""
     units, inner = matrices[0].shape
     itemsize = sizes.dtype.itemsize
     shape = padded_size(units, itemsize), len(matrices), padded_size(inner, itemsize)
@@ -107,7 +97,3 @@ def _forward(xp: ModuleType, sizes: Sizes, matrices: list[Array]) -> Array:
     for place, matrix in enumerate(matrices):
         result[:units, place, :inner] = matrix
     return result
-
-
-def _backward(xp: ModuleType, sizes: Sizes, matrices: list[Array]) -> Array:
-    return _forward(xp, sizes, [matrix.T for matrix in matrices])

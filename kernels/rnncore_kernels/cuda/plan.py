@@ -1,8 +1,8 @@
 """How the work of a layer is divided among the blocks and warps of a GPU.
 
 A step cannot begin before the last has ended everywhere, so all blocks are resident, one on each multiprocessor, and
-those that share rows of the batch wait for each other in every step. What is chosen is what a model of a step's time
-finds fastest; its constants, in clock cycles, are round figures for the GPUs of 2018 to 2025.
+those that share rows of the batch wait for each other in every step. The division is the fastest by a model of a step's
+time, whose constants, in clock cycles, are round figures for the GPUs of 2018 to 2025.
 """
 
 from __future__ import annotations
@@ -13,20 +13,24 @@ from functools import cache
 from itertools import product
 from typing import NamedTuple
 
-from .device import Limits
+from .device import GpuLimits
 from .libraries import WARPS
 from .tile import Tile
 
 MULTIPLY_ADDS = 128
-"""A multiprocessor's in a cycle; fewer in float64, which changes no choice."""
+"""Multiply-adds of a multiprocessor in a cycle; fewer in float64, which changes no choice."""
 
 LOAD_BYTES = 48
 """Bytes that a multiprocessor gets from the second-level cache in a cycle, while all others do too."""
 
 LOAD_LATENCY = 700
-BARRIER = 2000
-BLOCK_BARRIER = 40
+"""Cycles from a load of global memory to its result."""
+
+BARRIER, BLOCK_BARRIER = 2000, 40
+"""Cycles of a barrier between blocks that share rows, and of one between the threads of a block."""
+
 FINISH = 600
+"""Cycles of the code of a visit, on one row and unit of each thread."""
 
 
 class Product(NamedTuple):
@@ -117,7 +121,7 @@ def divide_up(count: int, size: int) -> int:
 
 
 @cache
-def make_plan(limits: Limits, work: StepWork) -> LaunchPlan:
+def make_plan(limits: GpuLimits, work: StepWork) -> LaunchPlan:
     """The fastest division.
 
     Raises:
@@ -133,7 +137,7 @@ def make_plan(limits: Limits, work: StepWork) -> LaunchPlan:
     return min(found, key=lambda plan: plan.cycles)
 
 
-def _plans(limits: Limits, work: StepWork) -> Iterator[LaunchPlan]:
+def _plans(limits: GpuLimits, work: StepWork) -> Iterator[LaunchPlan]:
     powers, most_units = range(WARPS.bit_length()), max(work.units)
     for log_warps, log_rows, log_units in product(powers, powers, powers):
         if log_rows + log_units > log_warps:
@@ -152,7 +156,7 @@ def _plans(limits: Limits, work: StepWork) -> Iterator[LaunchPlan]:
 
 
 def _fitted(
-    limits: Limits, work: StepWork, log_warps: int, log_rows: int, log_units: int,
+    limits: GpuLimits, work: StepWork, log_warps: int, log_rows: int, log_units: int,
     row_groups: int, unit_groups: int, resident: bool,
 ) -> LaunchPlan | None:  # fmt: skip
     """The plan with as much of k in shared memory as fits; None if nothing does."""

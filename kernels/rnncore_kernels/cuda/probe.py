@@ -1,6 +1,6 @@
 """Whether the CUDA engine can run here, and if not, at which stage it fails and what to do about it.
 
-The stages are in the order of what they cost, and of what a user would have to see to first.
+Stages come in the order of their cost, which is also the order in which a user would mend them.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ DRIVERS = {13: 580, 12: 525}
 """The oldest driver that runs code for a major version of CUDA."""
 
 LEAST_CAPABILITY = (7, 5)
+"""The least compute capability that the kernels are compiled for."""
 
 CUDA_ERROR_NO_DEVICE = 100
 
@@ -49,7 +50,7 @@ def installed(package: str) -> str | None:
 
 @dataclass(frozen=True)
 class System:
-    """What a probe looks at, and does."""
+    """The world as a probe sees it: installed packages, environment variables, imports and the compiler."""
 
     version: Callable[[str], str | None] = installed
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
@@ -58,7 +59,7 @@ class System:
 
 
 class _UnavailableError(Exception):
-    """What is missing, and what to do about it."""
+    """The reason why a stage fails, and the fix."""
 
     def __init__(self, reason: str, fix: str) -> None:
         super().__init__(reason)
@@ -83,7 +84,7 @@ def probe(system: System | None = None) -> Probe:
 
 
 class _Checks:
-    """A method for each stage, which raises an exception or leaves here what later stages need."""
+    """A method for each stage; it raises an exception, or keeps its findings for later stages."""
 
     def __init__(self, system: System) -> None:
         self._system = system
@@ -141,7 +142,7 @@ class _Checks:
             raise _UnavailableError(f"{reason}, and the installed packages are for CUDA {needed}", f"{fix}.")
 
     def device(self) -> None:
-        """The current GPU can do what the engine asks of it."""
+        """The current GPU is recent enough, and has cooperative launches."""
         runtime = self._cupy.cuda.runtime
         try:
             count = runtime.getDeviceCount()
@@ -175,7 +176,7 @@ class _Checks:
         self._system.compile(TRIAL, self._capability)
 
     def run(self) -> None:
-        """What the kernel, cuBLAS and a kernel of CuPy's compute is right."""
+        """Results of the kernel, of cuBLAS and of a kernel of CuPy's are right."""
         gpu, threads = CupyDevice(self._cupy, self._system.compile), 32
         numbers, ones = (self._cupy.zeros((1, 2 * threads), np.float32) for _ in range(2))
         gpu.launch(TRIAL, 2, threads, 0, [numbers, ones])
@@ -219,4 +220,4 @@ def _make_trial() -> Callable[..., None]:
 
 
 TRIAL = Source("rnncore_trial", "trial", _make_trial, ("numbers",), 1, 32)
-"""The kernel of `code.trial`."""
+"""The kernel of `kernels.trial`."""

@@ -1,4 +1,4 @@
-"""The phases of a step as a kernel computes them: what each brings, multiplies, sums and waits for."""
+"""The phases of a step as a kernel computes them: products, sums, code and barriers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Visit:
 
     Attributes:
         width: units of the values that code computes.
-        code: what is computed for a row and unit.
+        code: computed for each row and unit.
         product: the product that is computed first, transposed in the backward pass; None for none.
         into: the state whose cotangent the product of the step before is added to, here where that cotangent is first
             read; None where the product is of this step.
@@ -39,9 +39,9 @@ class Visit:
     begins: tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Steps:
-    """A pass over the steps of a program, forward or backward.
+    """A pass over the steps of a program, forward or backward; there is one for equal programs.
 
     Attributes:
         program: the cell.
@@ -55,13 +55,17 @@ class Steps:
 
     @property
     def values(self) -> Pass:
-        """What the program says of the pass."""
+        """The pass in the program."""
         return self.program.backward if self.backward else self.program.forward
 
     @property
     def turns_more(self) -> int:
-        """Turns beyond the steps: what the first step in time adds to the cotangents of the states before it."""
+        """1 if there is a turn behind the last, for the product that it adds to the states' cotangents; else 0."""
         return int(any(visit.into is not None for visit in self.visits))
+
+    def sums_of(self, visit: Visit) -> int:
+        """Sums of a row and unit: the blocks of the visit's product; 1 without one, and where it is transposed."""
+        return 1 if visit.product is None or self.backward else len(self.program.products[visit.product].blocks)
 
 
 @cache

@@ -16,11 +16,12 @@ VECTOR_BYTES = 16
 """Bytes of the widest load of a thread."""
 
 LANES = 32
+"""Threads of a warp."""
 
 
 @dataclass(frozen=True)
 class Tile:
-    """What one warp computes at a time; all sizes are powers of two but `columns`.
+    """The sums that one warp computes at a time; all sizes are powers of two but `columns`.
 
     Attributes:
         dtype: of all values.

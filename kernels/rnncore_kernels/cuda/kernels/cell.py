@@ -57,7 +57,7 @@ def make_evaluate(steps: Steps, visit: Visit, dtype: np.dtype[Any]) -> Any:
         for output, value in zip(outputs, results, strict=True):
             _write(point, visit, output, value, length)
 
-    return _make_function("evaluate", steps, dtype, sums_of(steps, visit), body)
+    return _make_function("evaluate", steps, dtype, steps.sums_of(visit), body)
 
 
 def make_settle(steps: Steps, visit: Visit, dtype: np.dtype[Any]) -> Any:
@@ -87,7 +87,7 @@ def make_stay(steps: Steps, visit: Visit, dtype: np.dtype[Any]) -> Any:
 
 
 def make_pad(steps: Steps, visit: Visit, dtype: np.dtype[Any]) -> Any:
-    """The function for a unit that there is not: what is read as part of a vector is 0, as weights are there."""
+    """The function for a unit of the padding, which vectors include: its values are 0, as its weights are."""
 
     def body(point: Point, sums: list[Scalar], length: Any) -> None:
         _clear(point, visit.code, ("new", "operand", "column"))
@@ -110,20 +110,13 @@ def make_move(steps: Steps, width: Width, dtype: np.dtype[Any], *, enter: bool) 
 
 
 def make_blank(steps: Steps, width: Width, dtype: np.dtype[Any]) -> Any:
-    """The function for a unit that there is not, before the first step: states are read as vectors."""
+    """The function for a unit of the padding, before the first step: states are read as vectors."""
 
     def body(point: Point, sums: list[Scalar], length: Any) -> None:
         for state in (s for s, of in enumerate(steps.program.states) if of == width and not steps.backward):
             point.store(point.state(state, after=False), point.constant(0.0))
 
     return _make_function("blank", steps, dtype, 0, body)
-
-
-def sums_of(steps: Steps, visit: Visit) -> int:
-    """Sums of a row and unit: the blocks of the visit's product; 1 where it has none, and where it is transposed."""
-    if visit.product is None or steps.backward:
-        return 1
-    return len(steps.program.products[visit.product].blocks)
 
 
 def _clear(point: Point, code: Code, kinds: tuple[str, ...]) -> None:
@@ -200,7 +193,8 @@ class _Reader:
         p, visit = self._point, self._visit
         assert visit.product is not None
         value = self._sums[self._program.products[visit.product].blocks.index(block)]
-        column, of = next((n, c) for n, c in enumerate(self._program.columns) if c.block == block)
+        column = self._program.column_of_block[block]
+        of = self._program.columns[column]
         if of.kind == "projection":
             return value
         added = p.load(p.bias(column))

@@ -2,7 +2,7 @@
 
 A block belongs to a group of rows, of which it computes some slices, and computes some slices of the units. The blocks
 of a group of rows need each other's results in every step. A row and unit are one thread's in all that a launch does,
-so what it has written for them it can read without waiting.
+so a thread reads its own results without waiting.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def time_of(steps: Steps) -> Any:
 
 
 def make_visit(tile: Tile, units: Extent, before: Any, finish: Any, after: Any) -> Any:
-    """`visit(run, arrays, n)`: what a block does in a part of step n.
+    """`visit(run, arrays, n)`: the work of a block in a part of step n.
 
     For each of its slices, `before(run, arrays, n, row_slice, unit_slice)`, then for each row and unit of the slice,
     which the threads divide, `finish(run, arrays, n, position, unit, row_here, unit_here)`, the last two counted within

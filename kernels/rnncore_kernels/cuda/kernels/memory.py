@@ -68,7 +68,7 @@ arrived: Any = from_ir("arrived", (types.int64,), types.int32, _arrived)
 def barrier_wait(counter: int, target: int) -> None:
     """Wait for all blocks that share a counter: `target` arrivals of one thread of each.
 
-    What threads of these blocks wrote before, all threads of them see afterwards: the first thread releases and
+    All threads of these blocks see afterwards whatever one of them wrote before: the first thread releases and
     acquires at the scope of the GPU, and the block's own barriers order it with the others. All blocks must be
     resident.
     """

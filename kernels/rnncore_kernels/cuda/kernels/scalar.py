@@ -1,4 +1,4 @@
-"""A number in a register of a GPU thread: what cells are evaluated on when they are compiled for a GPU."""
+"""A number in a register of a GPU thread, on which the code of cells is evaluated to compile it for a GPU."""
 
 from __future__ import annotations
 

@@ -120,12 +120,12 @@ def _make_before(steps: Steps, visit: Visit, tile: Tile) -> tuple[Any, Any]:
 
 
 def _row_widths(steps: Steps, widths: Sequence[Width]) -> Sequence[Width]:
-    """Widths of what stands in a row of the array that an operand is a part of."""
+    """Widths of the values in a row of the array that an operand is a part of."""
     return [column.width for column in steps.program.columns] if steps.backward else widths
 
 
 def _make_operand(steps: Steps, visit: Visit, itemsize: int) -> tuple[Any, Sequence[Width]]:
-    """`operand(run, arrays, n)`, the address of what a visit's product multiplies in step n; and the widths of that."""
+    """`operand(run, arrays, n)`, the address of the operand of a visit's product in step n; and its widths."""
     program = steps.program
     assert visit.product is not None
     product = program.products[visit.product]
