@@ -31,7 +31,6 @@ def can_emulate() -> bool:
 @contextmanager
 def emulated(folder: Path) -> Iterator[None]:
     """Products on tile registers are computed without them, by code that is kept in a folder of its own."""
-    caches = [kernels.forward_tile_kernels, kernels.backward_tile_kernels]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RNNCORE_CACHE_DIR", str(folder))
         patch.setattr(Shape, "matrix", property(lambda shape: shape.dtype == np.float32))
@@ -39,8 +38,7 @@ def emulated(folder: Path) -> Iterator[None]:
             patch.setattr(tile_registers, name, lambda _: None)
         patch.setattr(tile_registers, "_tile", tile)
         yield
-    for cache in caches:
-        cache.cache_clear()
+    kernels.pass_kernels.cache_clear()
 
 
 def tile(high: int, wide: int) -> Any:

@@ -7,7 +7,7 @@ with one of these classes is the address of such a structure, and `run.batch` a 
 from __future__ import annotations
 
 import ctypes
-from typing import ClassVar, TypeVar
+from typing import ClassVar, TypeAlias, TypeVar
 
 SomeArguments = TypeVar("SomeArguments", bound="Arguments")
 
@@ -38,9 +38,16 @@ class Arguments(ctypes.Structure):
         return ctypes.addressof(self)
 
 
+Line: TypeAlias = int
+"""The annotation of a field that has a cache line of its own, as one thread waits for it and another writes it."""
+
+
 def structure(cls: type[SomeArguments]) -> type[SomeArguments]:
     """Decorator: the annotations of a class are its fields, behind those of its base."""
-    own = [name for name in cls.__annotations__ if name != "names"]
+    own: list[str] = []
+    for name, kind in cls.__annotations__.items():
+        if name != "names":
+            own += [name, *(f"{name}_rest_{k}" for k in range(1, 8 if kind == "Line" else 1))]
     cls._fields_ = [(name, ctypes.c_int64) for name in own]
     cls.names = (*cls.names, *own)
     CLASSES[cls.__name__] = cls
@@ -61,7 +68,7 @@ OVER_ROWS, OVER_UNITS, NOT_AT_ALL = range(3)
 
 @structure
 class PackArguments(Arguments):
-    """Of the kernels that pack weights, and of those that convert packed weights to bf16x3."""
+    """Arguments of the kernels that pack weights, and of those that convert packed weights to bf16x3."""
 
     __slots__ = ()
     inputs: int
@@ -287,7 +294,7 @@ class RunArguments(Arguments):
 
 @structure
 class ForwardArguments(RunArguments):
-    """Of the kernel `forward`."""
+    """Arguments of the kernel `forward`."""
 
     __slots__ = ()
     out: int  # (T, B, width of the first state)
@@ -305,7 +312,7 @@ class ForwardArguments(RunArguments):
 
 @structure
 class BackwardArguments(RunArguments):
-    """Of the kernel `backward`."""
+    """Arguments of the kernel `backward`."""
 
     __slots__ = ()
     back_phases: int
@@ -327,31 +334,3 @@ class BackwardArguments(RunArguments):
     matrices: int  # MatrixArguments of gradients; 0 where nobody needs them
     sums: int
     sum_table: int  # SumArguments of each
-
-
-@structure
-class TeamArguments(Arguments):
-    """A job for a team of OpenMP's threads, see `code.team`."""
-
-    __slots__ = ()
-    tasks: int  # number of them
-    task_table: int  # as in `fields.mailbox`, one after the other
-    pool: int  # address of the number of workers that run
-    watch: int  # not 0 if times are wanted
-    wall_time: int  # nanoseconds that the call took
-    core_time: int  # nanoseconds for which its threads had a core, all together
-    cycles: int
-    mode: int  # the caller's floating-point mode
-    done: int  # number of tasks that are done, see `code.waiting`
-    waits: int  # whether the caller only waits, and handles signals meanwhile; it holds the GIL before and after
-    asked: int  # threads to ask for, 0 for as many as the team has
-    parallel: int  # OpenMP's functions: run a team, its number of threads, a thread's own number
-    size: int
-    number: int
-    member: int  # address of `code.team.member`
-    save_thread: int  # Python's functions: let go of the GIL, have it again, handle signals
-    restore_thread: int
-    check_signals: int
-    thread: int  # the thread's state, while it does not hold the GIL
-    cancels: int  # number of words that are set to 1 to hasten the end
-    cancel_table: int  # their addresses

@@ -18,12 +18,10 @@ def compilations(programs: Mapping[str, Program], dtypes: Sequence[str], trainin
     yield "threads", partial(kernels.thread_kernels, host_target())
     for dtype in dict.fromkeys(dtypes):
         shape = kernels.host_shape(np.dtype(dtype))
-        yield f"{dtype} forward", partial(kernels.forward_kernels, shape)
-        if training:
-            yield f"{dtype} backward", partial(kernels.backward_kernels, shape)
-        if shape.matrix:
-            yield f"{dtype} forward on tile registers", partial(kernels.forward_tile_kernels, shape)
-            if training:
-                yield f"{dtype} backward on tile registers", partial(kernels.backward_tile_kernels, shape)
+        passes = ("forward", "backward") if training else ("forward",)
+        for tiles in (False, True) if shape.matrix else (False,):
+            for name in passes:
+                where = " on tile registers" if tiles else ""
+                yield f"{dtype} {name}{where}", partial(kernels.pass_kernels, shape, name, tiles)
         for name, program in programs.items():
             yield f"{dtype} {name}", partial(kernels.cell_functions, shape, program)

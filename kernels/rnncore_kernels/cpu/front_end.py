@@ -44,7 +44,7 @@ PASSES = (
     typed_passes.NativeLowering,
     typed_passes.NoPythonBackend,
 )
-"""Of Numba's, as far as loops over integers need them: a sixth of the time goes into the others."""
+"""Numba's passes, as far as loops over integers need them: the others take a sixth of the time."""
 
 _registry = templates.Registry()
 _registry.functions += [each for each in templates.builtin_registry.functions if each.__module__ == builtins.__name__]

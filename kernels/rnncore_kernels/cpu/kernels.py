@@ -19,9 +19,15 @@ from .code.ir import PREFIX, Definition
 from .shape import Shape
 from .target import Target, host_target
 
-FORWARD, BACKWARD = ("pack", "forward"), ("pack_back", "backward")
-THREADS = ("serve", "start", "dispatch", "await", "run_team", "member")
-FORWARD_TILES, BACKWARD_TILES, TRIAL = ("convert", "forward_tiles"), ("convert_back", "backward_tiles"), ("trial",)
+NAMES = {
+    ("forward", False): ("pack", "forward"),
+    ("backward", False): ("pack_back", "backward"),
+    ("forward", True): ("convert", "forward_tiles"),
+    ("backward", True): ("convert_back", "backward_tiles"),
+}
+"""Kernels of a pass, on tile registers or not: one that prepares weights, and the pass itself."""
+
+THREADS, TRIAL = ("serve", "start", "dispatch", "await", "run_team", "member"), ("trial",)
 
 
 def host_shape(dtype: np.dtype[Any]) -> Shape:
@@ -30,59 +36,21 @@ def host_shape(dtype: np.dtype[Any]) -> Shape:
 
 
 @functools.cache
-def forward_kernels(shape: Shape) -> toolchain.Library:
-    """`pack` and `forward`."""
+def pass_kernels(shape: Shape, name: str, tiles: bool) -> toolchain.Library:
+    """The kernels of a pass, "forward" or "backward", on tile registers or not, see NAMES."""
 
     def define() -> Mapping[str, Definition]:
-        from .code import emitted, forward, gemm, packing
+        from .code import backward, emitted, forward, gemm, packing, tile_registers
 
-        packing.make_pack(shape)
-        forward.make_forward(shape, gemm.make_vector_gemm(shape))
+        is_forward = name == "forward"
+        prepare = packing.make_convert if tiles else packing.make_pack if is_forward else packing.make_pack_back
+        prepare(shape)
+        made = tile_registers.make_tile_gemm(shape) if tiles else gemm.make_vector_gemm(shape)
+        (forward.make_forward if is_forward else backward.make_backward)(shape, made)
         return emitted.DEFINITIONS
 
-    return toolchain.load(shape.target, f"forward {shape.dtype.name}", FORWARD, define)
-
-
-@functools.cache
-def backward_kernels(shape: Shape) -> toolchain.Library:
-    """`pack_back` and `backward`."""
-
-    def define() -> Mapping[str, Definition]:
-        from .code import backward, emitted, gemm, packing
-
-        packing.make_pack_back(shape)
-        backward.make_backward(shape, gemm.make_vector_gemm(shape))
-        return emitted.DEFINITIONS
-
-    return toolchain.load(shape.target, f"backward {shape.dtype.name}", BACKWARD, define)
-
-
-@functools.cache
-def forward_tile_kernels(shape: Shape) -> toolchain.Library:
-    """`convert` and `forward_tiles`, for tile registers."""
-
-    def define() -> Mapping[str, Definition]:
-        from .code import emitted, forward, packing, tile_registers
-
-        packing.make_convert(shape)
-        forward.make_forward(shape, tile_registers.make_tile_gemm(shape))
-        return emitted.DEFINITIONS
-
-    return toolchain.load(shape.target, f"forward tiles {shape.dtype.name}", FORWARD_TILES, define)
-
-
-@functools.cache
-def backward_tile_kernels(shape: Shape) -> toolchain.Library:
-    """`convert_back` and `backward_tiles`, for tile registers."""
-
-    def define() -> Mapping[str, Definition]:
-        from .code import backward, emitted, packing, tile_registers
-
-        packing.make_convert(shape)
-        backward.make_backward(shape, tile_registers.make_tile_gemm(shape))
-        return emitted.DEFINITIONS
-
-    return toolchain.load(shape.target, f"backward tiles {shape.dtype.name}", BACKWARD_TILES, define)
+    key = f"{name} tiles {shape.dtype.name}" if tiles else f"{name} {shape.dtype.name}"
+    return toolchain.load(shape.target, key, NAMES[name, tiles], define)
 
 
 @functools.cache
@@ -113,7 +81,10 @@ def trial_kernel(target: Target) -> toolchain.Library:
 
 @functools.cache
 def cell_functions(shape: Shape, program: Program) -> toolchain.Library:
-    """The code of a cell's phases: `forward_0`, `forward_0_keep`, ..., `backward_0`, ...; not of those without any."""
+    """The code of a cell's phases: `forward_0`, `forward_0_keep`, ..., `backward_0`, ...; not of those without any.
+
+    Each stays for the life of the process, as its machine code does, which is never freed.
+    """
     count = len(program.forward.phases)
     back = [number for number, phase in enumerate(program.backward.phases) if phase.code.outputs]
     names = [name for number in range(count) for name in (f"forward_{number}", f"forward_{number}_keep")]

@@ -14,7 +14,7 @@ from . import kernels
 from .fields.bf16x3 import column_bytes
 from .memory import round_up, spread
 from .shape import Shape
-from .toolchain import Kernel, Library
+from .toolchain import Kernel
 from .values import backward_values, forward_values, parameter_values, saved_values, second_blocks
 
 CARRIERS = frozenset({"carried", "new", "operand"})
@@ -78,7 +78,6 @@ class LayerSizes:
         second_blocks: blocks of gates that have another block.
         has_sums: whether there are columns whose sums are gradients.
         forward_values, backward_values: numbers of the values of a pass.
-        forward_kernels: `pack` and `forward`.
     """
 
     def __init__(self, shape: Shape, program: Program, hidden: int, inputs: int) -> None:
@@ -105,7 +104,6 @@ class LayerSizes:
         self.kept_row = spread(row)
         self.packed = Packing(self, tiles=False)
         self.forward_values, self.backward_values = forward_values(program), backward_values(program)
-        self.forward_kernels = kernels.forward_kernels(shape)
 
     def width(self, width: int) -> int:
         """Units of a width of the program."""
@@ -119,18 +117,9 @@ class LayerSizes:
         """Bytes of a row of values of a width of the program."""
         return self.vectors(self.width(width)) * self.shape.vector_bytes
 
-    @functools.cached_property
-    def backward_kernels(self) -> Library:
-        """`pack_back` and `backward`."""
-        return kernels.backward_kernels(self.shape)
-
     def kernel(self, name: str, *, tiles: bool) -> tuple[int, Kernel]:
         """The kernel "forward" or "backward", on tile registers or not: its address, and a function that calls it."""
-        if tiles:
-            name, forward = f"{name}_tiles", name == "forward"
-            library = (kernels.forward_tile_kernels if forward else kernels.backward_tile_kernels)(self.shape)
-        else:
-            library = self.forward_kernels if name == "forward" else self.backward_kernels
+        library, (_, name) = kernels.pass_kernels(self.shape, name, tiles), kernels.NAMES[name, tiles]
         return library.addresses[name], library.functions[name]
 
     @functools.cached_property

@@ -64,9 +64,9 @@ def pack(program: Program, sizes: Sizes, weights: LayerWeights, *, backward: boo
         scratch=address(scratch),
         scratch_size=8 * rows,
     )
-    run(layer.forward_kernels, "pack", call, threads)
+    run(kernels.pass_kernels(layer.shape, "forward", False), "pack", call, threads)
     if backward:
-        run(layer.backward_kernels, "pack_back", call, threads)
+        run(kernels.pass_kernels(layer.shape, "backward", False), "pack_back", call, threads)
     if layer.packed.values:
         _pack_values(layer, weights, memory)
     has_bias = weights.bias_ih is not None, weights.bias_hh is not None
@@ -92,9 +92,9 @@ def weights_in_parts(packed: CpuPacked, threads: int) -> Array:
         converted=address(memory),
         converted_table=converted.address,
     )
-    run(kernels.forward_tile_kernels(layer.shape), "convert", call, threads)
+    run(kernels.pass_kernels(layer.shape, "forward", True), "convert", call, threads)
     if packed.backward:
-        run(kernels.backward_tile_kernels(layer.shape), "convert_back", call, threads)
+        run(kernels.pass_kernels(layer.shape, "backward", True), "convert_back", call, threads)
     # Two threads may come here at once: each has its own, and what is kept is one of them.
     packed.tiles[:] = [memory]
     return memory

@@ -17,24 +17,16 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from . import kernels, openmp, toolchain
-from .arguments import Arguments, TeamArguments
-from .fields.mailbox import (
-    CORE_TIME,
-    CYCLES,
-    FINISHED,
-    MAILBOX_WORDS,
-    NUMBER,
-    POOL_WORDS,
-    REFUSED,
-    RESULT,
-    STARTED,
-    WALL_TIME,
-)
+from .arguments import Arguments, size_of
 from .memory import Words, make_words, words_address
+from .pool_arguments import FINISHED, MASK_WORDS, REFUSED, STARTED, JobArguments, Mailbox, PoolWords, TeamArguments
 from .target import host_target
 
 START_SECONDS = 0.01
 """Seconds that a new worker has to begin, before it gets work all the same."""
+
+RESULT, WALL_TIME, CORE_TIME, CYCLES = map(JobArguments.names.index, ("result", "wall_time", "core_time", "cycles"))
+"""Words of a job, which is an array: ctypes takes longer to make a structure."""
 
 RAISING = ctypes.PYFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64)
 """The type of a kernel that is called with the GIL, and raises the exception that it leaves behind."""
@@ -71,7 +63,7 @@ class Pool:
     def __init__(self) -> None:
         self._mailboxes: list[int] = []
         self._spare = 0
-        self._running = _lasting_words(POOL_WORDS)
+        self._running = _lasting_words(size_of(PoolWords) // 8 + 2 * MASK_WORDS)
         self._library: toolchain.Library | None = None
         self._waited_for: Any = None
 
@@ -168,7 +160,7 @@ class Pool:
         library = self._library = self._library or kernels.thread_kernels(host_target())
         while len(self._mailboxes) < workers:
             # An interruption loses it: no two workers have one mailbox.
-            mailbox, self._spare = self._spare or _lasting_words(MAILBOX_WORDS), 0
+            mailbox, self._spare = self._spare or _lasting_words(size_of(Mailbox) // 8), 0
             try:
                 _start_thread(library.functions["serve"], library.addresses["serve"], mailbox)
             except OSError:
@@ -184,15 +176,15 @@ class Pool:
 
 
 def _lasting_words(count: int) -> int:
-    """Address of words at a cache line, never freed: workers may read them when the interpreter ends."""
-    memory = (ctypes.c_int64 * (count + 8))()
+    """Address of words in cache lines of their own, never freed: workers may read them when the interpreter ends."""
+    memory = (ctypes.c_int64 * (count + 16))()
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(memory))
     return ctypes.addressof(memory) + -ctypes.addressof(memory) % 64
 
 
 def _wait_for_number(mailbox: int) -> None:
     """Wait until a new worker has told its number and core, by which it is kept apart from others; not for long."""
-    number = ctypes.c_int64.from_address(mailbox + 8 * NUMBER)
+    number = ctypes.c_int64.from_address(mailbox + 8 * Mailbox.names.index("number"))
     end = time.monotonic() + START_SECONDS
     while number.value == 0 and time.monotonic() < end:
         time.sleep(0.0001)

@@ -29,7 +29,6 @@ COLUMN_PARTS, ROW_PARTS = zip(*TERMS, strict=True)
 ROWS_ARGUMENTS = ("rows", "n", "depth", "target")
 COLUMNS_ARGUMENTS = ("source", "row", "depth", "width", "target")
 GATHERED_ARGUMENTS = ("rows", "n", "offset", "count", "target", "width")
-TRANSPOSED_ARGUMENTS = ("source", "row", "depth", "target")
 
 HIGH = -0x10000
 """Mask of the bits of a float32 that a bfloat16 has."""
@@ -224,7 +223,7 @@ def _joined(b: Any, low: Vector, high: Vector) -> Vector:
 
 
 def _words(b: Any, low: list[Vector], high: list[Vector]) -> list[Vector]:
-    """Of each part of two vectors the words of a block."""
+    """The words of a block, from each part of two vectors."""
     return [_joined(b, *both) for both in zip(low, high, strict=True)]
 
 

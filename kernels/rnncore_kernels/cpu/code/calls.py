@@ -20,6 +20,7 @@ from ..arguments import (
     ValueArguments,
     size_of,
 )
+from ..pool_arguments import TaskArguments
 from .emitted import emitted
 from .ir import I64, word_pointer
 
@@ -48,6 +49,7 @@ input_at = _in_table(InputArguments)
 state_at = _in_table(StateArguments)
 sum_at = _in_table(SumArguments)
 step_at = _in_table(StepArguments)
+task_at = _in_table(TaskArguments)
 
 STEP_BYTES = size_of(StepArguments)
 

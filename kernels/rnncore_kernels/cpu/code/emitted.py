@@ -82,6 +82,14 @@ def emitted(
     return Function(definition, inline)
 
 
+def address_of(structure: type[Arguments], name: str) -> Any:
+    """`address(structure)`: the address of a field."""
+    offset = I64(8 * structure.names.index(name))
+    return emitted(
+        f"{structure.__name__}_{name}", ("structure",), lambda b, s: b.add(s, offset), returns=True, inline=True
+    )
+
+
 def call(builder: Any, function: Any, arguments: Sequence[Any]) -> Any:
     """Call a function of `compiled` or `emitted` from another's body."""
     return builder.call(DEFINITIONS[PREFIX + function.__name__].declare(builder.module), arguments)

@@ -17,7 +17,7 @@ from .ir import I64, pointer, prefetch, word_pointer
 from .tiles import even_height_of, even_heights, height_of, heights, make_choice, sum_products, tallest_heights
 
 BLOCK_BYTES = 32 * 1024
-"""Of packed weights: the block that stays in the first-level cache while all rows pass over it."""
+"""Bytes of packed weights in a block, which stays in the first-level cache while all rows pass over it."""
 
 LINE_BYTES = 64
 

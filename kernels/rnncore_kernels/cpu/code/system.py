@@ -10,6 +10,7 @@ from typing import Any
 
 from llvmlite import ir
 
+from ..pool_arguments import MASK_WORDS
 from .emitted import emitted
 from .ir import I64, call_external, pointer
 
@@ -30,7 +31,6 @@ NAP_MICROSECONDS = 100
 MONOTONIC, THREAD_TIME = (1, 6), (3, 16)
 """Clocks of `clock_gettime`: Linux's and macOS's numbers of each."""
 
-MASK_WORDS = 16
 MASK_BYTES = 8 * MASK_WORDS
 """Words of a set of cores, a bit for each of 1,024."""
 

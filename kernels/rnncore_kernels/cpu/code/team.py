@@ -5,14 +5,16 @@ The members of a team run at once, so that tasks may wait for one another. Who h
 
 from __future__ import annotations
 
-from ..arguments import TeamArguments
-from ..fields.mailbox import TASK_WORDS
-from .emitted import compiled, emitted
+from ..arguments import size_of
+from ..pool_arguments import TaskArguments, TeamArguments
+from .emitted import address_of, compiled, emitted
 from .ir import I64, call_function
 from .memory import add_word, call_kernel, set_word, swap_word_if, word
 from .pool import NAP
 from .system import cycles, float_mode, set_float_mode, thread_time, wall_time
 from .waiting import arrive, count_of, sleep_until
+
+TASK_BYTES = size_of(TaskArguments)
 
 ask = emitted("ask", ("address",), lambda b, address: call_function(b, address, [], 32), returns=True, inline=True)
 """`ask(address)`: the int that the function at an address returns."""
@@ -31,20 +33,7 @@ parallel = emitted(
 """`parallel(address, member, job, threads)`: run a function in all threads of a team; returns when all have."""
 
 
-core_time_of = emitted(
-    "core_time_of",
-    ("job",),
-    lambda b, job: b.add(job, I64(8 * TeamArguments.names.index("core_time"))),
-    returns=True,
-    inline=True,
-)
-done_of = emitted(
-    "done_of",
-    ("job",),
-    lambda b, job: b.add(job, I64(8 * TeamArguments.names.index("done"))),
-    returns=True,
-    inline=True,
-)
+core_time_of, done_of = address_of(TeamArguments, "core_time"), address_of(TeamArguments, "done")
 """`core_time_of(job)`, `done_of(job)`: addresses of these words, which several threads write."""
 
 
@@ -75,7 +64,7 @@ def member(job: TeamArguments, _: int) -> None:
         if number < first:
             _wait(job)
         elif number < job.tasks + first:
-            _run_task(job, job.task_table + 8 * TASK_WORDS * (number - first))
+            _run_task(job, job.task_table + TASK_BYTES * (number - first))
 
 
 @compiled("run_team_task")

@@ -36,7 +36,7 @@ each other at once took 14 ns and loads 12, with six or more instructions betwee
 one's own, with or without (Emerald Rapids)."""
 
 FETCHES = 5
-"""Of these, how many fetch what the next block needs; the others do nothing."""
+"""How many of these fetch the next block; the others do nothing."""
 
 REGISTERS = 8
 
@@ -47,9 +47,6 @@ LINES = range(0, BLOCK_BYTES, 64)
 """Offsets of a block's cache lines."""
 
 TILE = ("a", "a_rows", "w", "w_block", "blocks", "packed", "start", "start_row", "c", "c_row")
-
-
-MULTIPLY = ("columns", "rows", "n", "depth", "w", "start", "start_row", "c", "c_row")
 
 
 @once_for_shape

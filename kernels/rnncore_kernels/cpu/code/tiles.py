@@ -36,7 +36,7 @@ def even_height_of(left: int, tallest: int) -> int:
 
 
 def heights(shape: Shape, width: int) -> list[int]:
-    """Of the tiles of that many vectors."""
+    """Heights of the tiles of that many vectors."""
     return sorted({shape.rows(width), 4, 2, 1})
 
 

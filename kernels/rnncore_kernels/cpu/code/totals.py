@@ -95,10 +95,5 @@ def _sum_row(b: Any, shape: Shape, total: Any, at: Any, whole: Any, rest: Any) -
     return b.extract_element(value, ir.IntType(32)(0))
 
 
-def _order(first: int, count: int) -> Any:
-    """LLVM's constant of successive numbers."""
-    return ir.Constant(ir.VectorType(ir.IntType(32), count), list(range(first, first + count)))
-
-
 def _store(b: Any, shape: Shape, value: Any, address: Any) -> None:
     b.store(value, b.inttoptr(address, ELEMENTS[shape.dtype].as_pointer()), align=shape.itemsize)

@@ -3,19 +3,19 @@
 from collections.abc import Sequence
 
 DEPTH, ROWS, PARTS = 32, 16, 3
-"""Of a block: how much of the depth of a product, of how many rows or columns, and how many bfloat16 are a number."""
+"""A block holds 32 elements of the depth of a product for 16 rows or columns; each number is 3 bfloat16."""
 
 TILE_BYTES = 1024
 BLOCK_BYTES = PARTS * TILE_BYTES
 
 
 def column_bytes(depth: int) -> int:
-    """Of the blocks of up to 16 rows, or columns, of that depth."""
+    """Bytes of the blocks of up to 16 rows, or columns, of a depth."""
     return -(-depth // DEPTH) * BLOCK_BYTES
 
 
 def rows_bytes(rows: int, depth: int) -> int:
-    """Of rows of that depth."""
+    """Bytes of the blocks of rows of a depth."""
     return -(-rows // ROWS) * column_bytes(depth)
 
 
