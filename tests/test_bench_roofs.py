@@ -17,7 +17,7 @@ from rnncore.bench import limits, noise, plots, render, roofs
 from rnncore.bench.limits import Limits
 from rnncore.bench.plots import panel, theme
 from rnncore.bench.result import Result
-from rnncore.bench.table import caption, of_limit, table
+from rnncore.bench.table import caption, table
 
 SECONDS = SMALL.flops() / 100e9
 """Seconds of a row that reaches two thirds of LIMITS, by its multiply-adds."""
@@ -91,8 +91,6 @@ def test_more_than_the_roof_is_no_share_anywhere() -> None:
     ]
     for text in (render.to_markdown(record), render.to_json_text(record), render.to_csv(record)):
         assert "112 %" not in text
-    assert of_limit(1.12) == "noisy"
-    assert of_limit(0.12) == "12 %"
 
 
 def test_tile_registers_do_more_than_the_roof_of_vector_registers() -> None:

@@ -1,1 +1,1 @@
-"""Measurement: what a workload is, how it is checked, timed and reported."""
+"""Measurement: workloads, how they are checked, timed and reported."""

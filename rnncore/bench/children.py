@@ -15,7 +15,7 @@ START = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); from rnnco
 
 
 class MeasurementError(RuntimeError):
-    """A process that measures failed or died; the message says which, at what, and what it said."""
+    """A process that measures failed or died; the message says which, where, and why."""
 
 
 class Child:
@@ -36,7 +36,7 @@ class Child:
         )
 
     def ask(self, method: str, *arguments: Any) -> Any:
-        """What a method of `worker.Worker` returns there.
+        """The result of a method of `worker.Worker` there.
 
         Raises:
             MeasurementError: it raised an exception, or the process died.

@@ -30,7 +30,7 @@ def sample(task: Callable[[], object], seconds: float) -> list[float]:
 
 
 def least_disturbed(turn: Turn, seconds: float) -> list[float]:
-    """What `turn` returns, again if this process's threads had to wait for a core meanwhile: others used it."""
+    """The samples of `turn`, taken again if this process's threads had to wait for a core meanwhile."""
     best, least = [], float("inf")
     for _ in range(ATTEMPTS):
         start, waited = time.perf_counter(), waiting_seconds()
@@ -66,7 +66,7 @@ def take_turns(turns: Mapping[str, Turn], rounds: int, seconds: float) -> dict[s
 def rest(longest: float = 0.5) -> None:
     """Wait until this process's threads sleep: those of BLAS and OpenMP spin on after their work.
 
-    OpenBLAS's do so for 0.1 s. What is timed next should not compete with them.
+    OpenBLAS's do so for 0.1 s. The next task should not compete with them.
     """
     end = time.perf_counter() + longest
     while time.perf_counter() < end:

@@ -1,7 +1,7 @@
-"""Two records of the same work: what became slower, beyond the machine and beyond doubt?
+"""Two records of the same work: which rows became slower, beyond the machine and beyond doubt?
 
-The rows of a backend and mode are a group. What its rows have in common is the group's change, less the machine's,
-which the yardstick tells; what a row differs by from that is its own. Either may be a regression.
+The rows of a backend and mode are a group. The change that they have in common, less the machine's, which the yardstick
+tells, is the group's; the rest of a row's change is its own. Either may be a regression.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ OPEN = 0.05
 BETWEEN_RUNS = 0.01
 """Standard deviation of two runs on an idle machine that their passes do not show: clocks, temperature."""
 MACHINE_DOUBT = 1.0
-"""Standard deviation of what a machine's change does to networks, over that: they suffer more than the yardstick."""
+"""Standard deviation of networks' change over the machine's, which the yardstick tells: they suffer more than it."""
 UNKNOWN_MACHINE = 0.3
 """The same where a record has no yardstick."""
 
@@ -60,7 +60,7 @@ class Group:
     """The rows of a contender in a mode, together.
 
     Attributes:
-        contender, mode: what they have in common.
+        contender, mode: of all of them.
         rows: how many.
         common: their change, as it was measured.
         beyond: the same beyond the machine's.

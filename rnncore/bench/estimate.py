@@ -8,18 +8,19 @@ from .measure import Settings
 from .workload import Workload
 
 START_SECONDS = 1.5
-"""To start a contender's process and load its libraries."""
+"""Seconds to start a contender's process and load its libraries."""
 CALL_SECONDS = 5e-5
+"""Seconds of a call without work."""
 TURN_SECONDS = 0.08
-"""Around a turn: asking, resting until threads sleep, measuring the machine."""
+"""Seconds around a turn: asking, resting until threads sleep, measuring the machine."""
 PREPARE_SECONDS = 0.05
-"""To make a network."""
+"""Seconds to make a network."""
 FLOPS, REFERENCE_FLOPS = 5e10, 3e10
-"""Of a core, in a workload and in the reference."""
+"""Operations per second of a core, in a workload and in the reference."""
 
 
 def workload_seconds(workload: Workload, contenders: int, settings: Settings) -> float:
-    """Of one workload on all contenders."""
+    """Seconds of one workload on all contenders."""
     call = CALL_SECONDS + workload.flops() / (FLOPS * (workload.threads or 1))
     turn = max(settings.min_time / settings.repeats, 2 * call) + TURN_SECONDS
     reference = workload.flops() / REFERENCE_FLOPS if settings.check else 0.0
@@ -28,7 +29,7 @@ def workload_seconds(workload: Workload, contenders: int, settings: Settings) ->
 
 
 def total_seconds(workloads: Sequence[Workload], contenders: int, settings: Settings) -> float:
-    """Of all."""
+    """Seconds of all workloads."""
     starts = START_SECONDS * (contenders + 1) * settings.passes
     return starts + sum(workload_seconds(w, contenders, settings) for w in workloads)
 

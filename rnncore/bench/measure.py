@@ -1,6 +1,6 @@
 """Check, then time: each contender in a process of its own, taking turns.
 
-Thread pools that spin after their work spoil what others in the same process are timed at.
+Thread pools that spin after their work spoil the times of others in the same process.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CHECK_TOLERANCE = {"float32": 1e-4, "float64": 1e-10}
 TAIL = 0.99
 """The part of a turn's calls that a step's tail is longer than."""
 PEAK_SIZE = 2048
-"""Of the matrices whose product is the machine's limit."""
+"""Rows of the square matrices whose product is the machine's limit."""
 LIMITS = "machine"
 """The contender, of a kind, that measures the machine itself."""
 
@@ -40,8 +40,8 @@ class Settings:
     Attributes:
         repeats: turns of each contender, in rounds in which each has one: so many samples.
         passes: how often all workloads are gone through, each time in new processes and with a part of the repeats. A
-            second in which the machine is slow is then not the only one that a row was measured in, and what differs
-            from process to process shows.
+            second in which the machine is slow is then not the only one that a row was measured in, and differences
+            between processes show.
         min_time: seconds that the turns of a row take together at least.
         warmup: calls before the first turn, beside the one whose result is checked.
         check: whether results are compared with the NumPy engine in float64.
@@ -63,8 +63,8 @@ def run(
 ) -> Generator[Result, None, None]:
     """Measure each workload on each backend and peer, and yield the results as they come.
 
-    With several passes, what a row has got in one; `result.joined` puts two together. What has no samples in one is not
-    tried again. A contender that fails at a workload is started again for the next.
+    With several passes there is a result of each; `result.joined` puts two together. A row without samples in one is
+    not tried again. A contender that fails at a workload is started again for the next.
 
     Raises:
         MeasurementError: the process that measures the machine failed or died.

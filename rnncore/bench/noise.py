@@ -1,4 +1,4 @@
-"""What may have disturbed a measurement."""
+"""Disturbances of a measurement."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LEAST_TICKS = 100
 
 
 class Others:
-    """What other processes, and on a virtual machine other machines, take of our cores from here on."""
+    """The share of our cores that other processes, and on a virtual machine other machines, take from here on."""
 
     def __init__(self) -> None:
         self._start = _clocks()

@@ -80,7 +80,7 @@ def _dark_plots() -> str:
 
 
 def _summary(record: Record) -> Iterator[str]:
-    """What a reader wants first, a line each."""
+    """The findings that a reader wants first, a line each."""
     workloads = len({result.workload for result in record.results})
     contenders = ", ".join(dict.fromkeys(result.contender for result in record.results))
     yield f"{workloads} workload{'s' * (workloads != 1)} on {contenders or 'nothing'}"

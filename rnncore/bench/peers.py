@@ -34,7 +34,7 @@ MODULES = {
 
 
 class NotOfferedError(Exception):
-    """A peer has no such computation; the message says what it lacks."""
+    """A peer has no such computation; the message says why."""
 
 
 def missing(peer: str) -> list[str]:
@@ -66,7 +66,7 @@ def on_gpu(contender: str) -> bool:
 def make_task(contender: str, workload: Workload, lasting: contextlib.ExitStack) -> Task:
     """The workload as a backend or a peer computes it; NotOfferedError where it does not.
 
-    `lasting` is what stays entered for as long as the task is used.
+    Contexts in `lasting` stay entered for as long as the task is used.
     """
     if contender not in PEERS:
         return workload.task(workload.network(contender))
@@ -82,7 +82,7 @@ def load(contender: str) -> Any:
 
 
 def impl_of(contender: str, workload: Workload) -> str:
-    """How a contender computes a workload, in a few words: what our engine chose for its size, or a peer's version."""
+    """How a contender computes a workload, in a few words: our engine's choice for its size, or a peer's version."""
     if contender in PEERS:
         return importlib.metadata.version(PEERS[contender][-1])
     return workload.network(contender).impl(workload.steps, workload.batch, training=workload.mode == "training")

@@ -33,7 +33,7 @@ def versus_reference(result: Result, results: Sequence[Result]) -> float | None:
 
 
 def geometric_means(results: Sequence[Result]) -> dict[tuple[str, str], float]:
-    """Of `versus_best` over all workloads, by backend and mode."""
+    """The geometric mean of `versus_best` over all workloads, by backend and mode."""
     ratios: dict[tuple[str, str], list[float]] = defaultdict(list)
     for result in results:
         ratio = versus_best(result, results)

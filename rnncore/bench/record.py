@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..cells_by_name import is_shipped, is_spelling
-from .checked import checked
+from .from_json import from_json
 from .limits import Limits
 from .measure import Settings
 from .result import Result
@@ -36,7 +36,7 @@ FIGURES = {
     "p50_us": "p50_microseconds",
     "p99_us": "p99_microseconds",
 }
-"""What is computed from the samples: names in the JSON and properties of `Result`."""
+"""Figures that follow from the samples: names in the JSON and properties of `Result`."""
 
 
 class RecordError(Exception):
@@ -45,15 +45,15 @@ class RecordError(Exception):
 
 @dataclass(frozen=True)
 class Record:
-    """What was measured, and where.
+    """A measurement: its rows, and where they were measured.
 
     Attributes:
-        command: what to type to measure it again.
+        command: measures it again.
         created: when it began, UTC, ISO 8601.
         complete: whether all rows were measured; False after an interruption.
         settings: how rows were measured.
         environment: from `machine.configuration`: machine, versions, backends, commit, variables.
-        warnings: what may have disturbed the measurement.
+        warnings: possible disturbances.
         results: the rows.
     """
 
@@ -67,7 +67,7 @@ class Record:
 
 
 def to_json(record: Record) -> dict[str, Any]:
-    """The record as what `json.dump` takes."""
+    """The record in the types of JSON."""
     fields = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
     return {
         "schema_version": SCHEMA_VERSION,
@@ -80,7 +80,7 @@ def to_json(record: Record) -> dict[str, Any]:
 def result_to_json(result: Result) -> dict[str, Any]:
     """A row; its samples in seconds."""
     figures = {name: getattr(result, of) for name, of in FIGURES.items()} if result.samples else {}
-    # JSON has no NaN and no infinity; the reason says what came.
+    # JSON has no NaN and no infinity; the reason has the value.
     error = result.error if result.error is not None and math.isfinite(result.error) else None
     return dataclasses.asdict(result) | {"error": error, "figures": figures}
 
@@ -111,7 +111,7 @@ def load(path: str) -> Record:
 
 
 def format_error(error: Exception) -> str:
-    """What is wrong with the content of a file."""
+    """The fault of a file's content, in words."""
     return f"there is no {error}" if isinstance(error, KeyError) else str(error)
 
 
@@ -125,25 +125,25 @@ def _from_json(content: dict[str, Any], frozen: str | None) -> Record:
     for section in ("versions", "source", "machine", "backends"):
         if not isinstance(fields["environment"][section], dict):
             raise ValueError(f"environment: expected names and values in {section}")
-    return checked(Record, fields)
+    return from_json(Record, fields)
 
 
 def _result_from_json(row: Any, frozen: str | None) -> Result:
     if not isinstance(row, dict):
         raise TypeError(f"results: expected rows, got {row!r:.60}")
     fields = {name: value for name, value in row.items() if name != "figures"}
-    work = checked(Workload, row["workload"])
+    work = from_json(Workload, row["workload"])
     fields["workload"] = replace(work, mode=FROZEN_STEP) if work.mode == frozen else work
     if not is_spelling(work.cell):
         raise ValueError(f"cell: expected a cell as --cell names them, got {work.cell!r:.60}")
     if row.get("counts") is not None:
-        fields["counts"] = checked(Counts, row["counts"])
+        fields["counts"] = from_json(Counts, row["counts"])
     elif is_shipped(work.cell):
         _ = work.architecture
     elif row["samples"]:
         # No module that a file names is imported to count.
         raise ValueError(f"counts: expected those of a cell of one's own, {work.cell:.60}, got none")
-    fields["limits"] = None if row["limits"] is None else checked(Limits, row["limits"])
+    fields["limits"] = None if row["limits"] is None else from_json(Limits, row["limits"])
     for name in ("samples", "tails", "yardsticks"):
         fields[name] = tuple(row.get(name, ()))
-    return checked(Result, fields)
+    return from_json(Result, fields)

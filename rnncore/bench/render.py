@@ -15,14 +15,14 @@ from .workload import Workload
 
 
 def to_markdown(record: Record) -> str:
-    """The table, what holds for all rows, and where it was measured."""
+    """The table, the options that all rows share, and where it was measured."""
     if not record.results:
         return "nothing was measured\n"
     return "\n\n".join([markdown(table(record.results)), caption(record.results), foot(record)]) + "\n"
 
 
 def foot(record: Record) -> str:
-    """The machine and the command, and what may have disturbed them."""
+    """The machine and the command, and possible disturbances."""
     machine = record.environment["machine"]
     lines = [f"{machine['processor']}, {machine['cores']} cores; {machine['blas']}", f"`{record.command}`"]
     lines += [] if record.complete else ["Interrupted: not all rows were measured."]

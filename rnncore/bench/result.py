@@ -20,15 +20,15 @@ class Result:
     """A workload, computed by a contender.
 
     Attributes:
-        workload: what was computed.
+        workload: the work.
         contender: by which backend or peer.
-        status: whether there are samples, and if not, what kind of reason there is.
+        status: whether there are samples, and if not, the kind of reason.
         limits: the best that was seen of the machine; None where nothing was timed.
         samples: seconds of a call, the median of each of its turns, in their order.
         error: largest error against the NumPy engine in float64, relative to the largest magnitude of each result;
             None where nothing was computed or compared.
         reason: why there are no samples; empty where there are.
-        impl: how it was computed: what the engine chose for the size, or the peer's version.
+        impl: how it was computed: the engine's choice for the size, or the peer's version.
         first_call: seconds from an empty network to its first result: making it, compiling or loading code, packing.
         tails: of steps, seconds that one of a hundred calls exceeds, for each turn.
         yardsticks: seconds that a fixed piece of work took in the round of each sample; none in old records.
@@ -83,19 +83,14 @@ class Result:
         return self.seconds / self.workload.steps * 1e6
 
     @property
-    def percentiles(self) -> tuple[float, float] | None:
-        """Microseconds of a step, percentiles 50 and 99 of a turn's calls, in the median turn; None of sequences."""
-        return (self.seconds * 1e6, statistics.median(self.tails) * 1e6) if self.tails else None
-
-    @property
     def p50_microseconds(self) -> float | None:
-        """Microseconds of a step that half of all calls exceed; None for sequences."""
-        return self.percentiles and self.percentiles[0]
+        """Microseconds of a step that half of a turn's calls exceed, in the median turn; None for sequences."""
+        return self.seconds * 1e6 if self.tails else None
 
     @property
     def p99_microseconds(self) -> float | None:
-        """Microseconds of a step that one of a hundred calls exceeds; None for sequences."""
-        return self.percentiles and self.percentiles[1]
+        """Microseconds of a step that one of a hundred calls exceeds, in the median turn; None for sequences."""
+        return statistics.median(self.tails) * 1e6 if self.tails else None
 
     @property
     def sequences_per_second(self) -> float:
@@ -109,7 +104,7 @@ class Result:
 
     @property
     def bytes_per_second(self) -> float:
-        """Of what the workload has to read and write at least, see `Workload.bytes`."""
+        """Bytes that the workload has to read and write at least, see `Workload.bytes`."""
         return self.work.bytes / self.seconds
 
     @property
@@ -131,9 +126,8 @@ class Result:
     def _share(self) -> float | None:
         if self.limits is None or self.on_tile_registers:
             return None
-        compute = self.work.flops / (self.limits.fma or self.limits.gemm)
-        memory = self.work.bytes / self.limits.bandwidth if self.limits.bandwidth else 0.0
-        return max(compute, memory) / self.seconds
+        pairs = (self.work.flops, self.limits.fma or self.limits.gemm), (self.work.bytes, self.limits.bandwidth)
+        return max((count / rate for count, rate in pairs if rate), default=0.0) / self.seconds
 
 
 def joined(one: Result, more: Result) -> Result:

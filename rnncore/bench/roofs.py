@@ -1,6 +1,6 @@
 """The best that was seen of a machine, in a run and in earlier ones: the roof that no row is above.
 
-What a shared machine does changes from minute to minute. A roof that was measured in a bad one is none.
+The speed of a shared machine changes from minute to minute. A roof that was measured in a bad one is none.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .peers import on_gpu
 from .result import Result
 
 Rates = dict[str, float]
-"""Per second, by names of what was measured."""
+"""Rates per second, by their names in the file."""
 
 
 def raised(results: Sequence[Result]) -> tuple[Result, ...]:
@@ -51,7 +51,7 @@ def _rates(result: Result) -> Rates:
 
 
 def _names(result: Result) -> Iterator[tuple[str, str]]:
-    """Each limit and what it depends on beside the machine; a GPU's does not depend on threads or weights."""
+    """Each limit and its name in the file: the machine's by threads and bytes of weights, a GPU's without these."""
     work, gpu = result.workload, on_gpu(result.contender)
     threads = "gpu" if gpu else f"{work.threads or usable_cores()} threads"
     yield "gemm", f"gemm {work.dtype} {threads}"
@@ -67,7 +67,7 @@ def _file() -> str:
 
 
 def _kept() -> Rates:
-    """What earlier runs have seen; nothing where the file is none of ours."""
+    """The best rates of earlier runs; nothing where the file is none of ours."""
     try:
         content = json.loads(read(_file()) or b"{}")
     except ValueError:

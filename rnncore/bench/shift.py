@@ -1,8 +1,8 @@
 """How much longer something took in one run than in another, and how sure that is, by how far a run's passes lie apart.
 
 The samples of a pass are neighbours in time and of one process, so they say little about another run: on a shared
-machine two runs of the same code differ by a multiple of what samples show. Passes are processes of their own at other
-times, much as two runs are. All is in logarithms of times, in which noise adds up.
+machine two runs of the same code differ by a multiple of the samples' spread. Passes are processes of their own at
+other times, much as two runs are. All is in logarithms of times, in which noise adds up.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Shift:
     freedom: float
 
     def bounds(self, doubt: float) -> tuple[float, float]:
-        """What the change is at least, and at most; each is wrong with the probability `doubt`."""
+        """The least and the greatest change that are likely; each is wrong with the probability `doubt`."""
         reach = quantile(1 - doubt, self.freedom) * self.error
         return self.value - reach, self.value + reach
 
@@ -90,7 +90,7 @@ def typical(value: float, before: Numbers, after: Numbers) -> Shift:
 
 
 def _variances(before: Numbers, after: Numbers) -> tuple[Numbers, int]:
-    """The variance of each row's change, by what its passes are apart, and its degrees of freedom."""
+    """The variance of each row's change, from the spread of its passes, and its degrees of freedom."""
     freedom = before.shape[1] + after.shape[1] - 2
     share = 1 / before.shape[1] + 1 / after.shape[1]
     if freedom == 0:

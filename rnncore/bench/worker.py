@@ -22,7 +22,7 @@ from .yardstick import measure_yardstick
 
 
 class Prepared(NamedTuple):
-    """What a contender says of a workload: its results, if wanted, how it computes them, the first call's time."""
+    """A contender's answer: its results, if wanted, how it computes them, the seconds of the first call."""
 
     results: list[Any] | None
     impl: str
@@ -30,7 +30,7 @@ class Prepared(NamedTuple):
 
 
 class Worker:
-    """What a parent may ask for, by the names of the methods."""
+    """The parent's requests are calls of these methods."""
 
     def __init__(self, contender: str) -> None:
         self._contender = contender
@@ -90,7 +90,7 @@ def main() -> None:
     # An interruption is the parent's to handle.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    # What a library prints must not come between the replies.
+    # A library's prints must not come between the replies.
     os.dup2(2, 1)
     inbox: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(requests, inbox), daemon=True).start()
@@ -99,7 +99,7 @@ def main() -> None:
 
 
 def _receive(requests: BinaryIO, inbox: queue.SimpleQueue[tuple[Any, ...]]) -> None:
-    """Pass requests on. Their end is the parent's: then nobody wants what is being computed."""
+    """Pass requests on. Their end is the parent's: then nobody wants the results."""
     with contextlib.suppress(EOFError):
         while True:
             inbox.put(pickle.load(requests))

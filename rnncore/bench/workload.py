@@ -1,4 +1,4 @@
-"""What is measured: a network on random values."""
+"""Workloads: networks on random values."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..pytorch import is_tensor
 from ..recurrent import Recurrent
 
 MODES = ("inference", "training")
-"""Of whole sequences."""
+"""Modes of whole sequences."""
 STEP, FROZEN_STEP = STEPS = ("step", "frozen-step")
 """One step of a stream: by the network, whose parameters may have changed since the last, and by its frozen copy."""
 
@@ -96,7 +96,7 @@ class Workload:
     def bytes(self) -> int:
         """Bytes that have to be read and written at least: those weights at every step, all else once.
 
-        Training does so in the forward and in the backward pass, where gradients are as large as what they are of.
+        Training does so in the forward and in the backward pass, whose gradients are as large as their parameters.
         """
         arch = self.architecture
         inputs = arch.program.row_inputs + sum(map(arch.units, arch.program.unit_inputs))
@@ -119,7 +119,7 @@ class Workload:
         return arch.num_layers * arch.num_directions * sum(each)
 
     def _rows(self) -> int:
-        """Of all steps together."""
+        """Rows of all steps together."""
         lengths = self.lengths()
         return self.steps * self.batch if lengths is None else int(lengths.sum())
 
@@ -199,7 +199,7 @@ def _inputs(workload: Workload) -> tuple[Array, Array]:
 
 
 def finished(task: Task, xp: ModuleType) -> Task:
-    """The task, and waiting for what it has queued on a GPU; what a task of NumPy's has computed is there."""
+    """The task, and waiting for its work on a GPU; a task on NumPy's arrays leaves none behind."""
     if xp is np:
         return task
 

@@ -15,7 +15,7 @@ import numpy as np
 from . import clock
 
 SECONDS = 0.015
-"""For which it is timed, after one time that does not count: longer than others are given a core at a time."""
+"""Seconds for which it is timed, after a first call: more than another process has a core at a time."""
 SIZE, LENGTH, PARTS = 192, 20_000, 3
 """Rows of the matrices that are multiplied, elements of the vector that tanh is taken of, and how often in a task of
 half a millisecond."""

@@ -99,7 +99,7 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure, and write down what was measured, whatever happens."""
+    """Measure, and write the results down, whatever happens."""
     if arguments.list:
         return _list()
     preset = PRESETS[arguments.preset]

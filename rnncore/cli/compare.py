@@ -11,9 +11,9 @@ from typing import Any
 from ..bench.comparison import Change, Comparison, Group, compare
 from ..bench.record import Record, RecordError, load
 from ..bench.shift import Shift
-from ..bench.table import markdown, rounded
+from ..bench.table import rounded
 from .status import FAILED_CHECK, OK, UNDECIDED, UsageError
-from .terminal import show_rows
+from .terminal import print_rows
 from .values import share
 
 
@@ -54,19 +54,12 @@ def run(arguments: argparse.Namespace) -> int:
     limit: float | None = arguments.fail_on_regression
     works = [change.before.workload for change in changes]
     several = [name for name in ("dtype", "threads", "seed") if len({getattr(work, name) for work in works}) > 1]
-    _show([_row(comparison, change, limit, several) for change in changes])
+    print_rows([_row(comparison, change, limit, several) for change in changes])
     if comparison.groups:
-        _show([_group_row(comparison, group, limit) for group in comparison.groups])
+        print_rows([_group_row(comparison, group, limit) for group in comparison.groups])
     for line in _remarks(before, after, comparison):
         print(f"rnncore: warning: {line}", file=sys.stderr)
     return OK if limit is None else _judged(comparison, limit)
-
-
-def _show(rows: Sequence[dict[str, str]]) -> None:
-    if sys.stdout.isatty():
-        show_rows(rows, sys.stdout)
-    else:
-        print(markdown(rows), end="\n\n")
 
 
 def _judged(comparison: Comparison, limit: float) -> int:
@@ -94,7 +87,7 @@ def _judged(comparison: Comparison, limit: float) -> int:
 
 
 def _row(comparison: Comparison, change: Change, limit: float | None, several: Sequence[str]) -> dict[str, str]:
-    """`several` names what else tells rows apart."""
+    """A row of the table; `several` names further options that tell rows apart."""
     work, after, own = change.before.workload, change.after, change.own
     extras = [*([f"{work.num_layers} layers"] if work.num_layers > 1 else [])]
     extras += [name for name in ("bidirectional", "ragged") if getattr(work, name)]
@@ -148,7 +141,7 @@ def _verdict(comparison: Comparison, part: Change | Group, limit: float | None) 
 
 
 def _remarks(before: Record, after: Record, comparison: Comparison) -> Sequence[str]:
-    """What makes the comparison doubtful."""
+    """Reasons to doubt the comparison."""
     remarks = [f"{len(comparison.alone)} rows are in one of the files alone"] if comparison.alone else []
     if comparison.groups and comparison.machine is None:
         remarks.append("a run of an earlier version has no yardstick, so a slower machine is not told from slower code")

@@ -1,4 +1,4 @@
-"""`rnncore info`: what this machine and this installation have."""
+"""`rnncore info`: the configuration of this machine and this installation."""
 
 from __future__ import annotations
 

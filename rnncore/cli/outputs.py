@@ -1,4 +1,4 @@
-"""Where results go: files and standard output, in several formats at once. What was measured is never lost."""
+"""Where results go: files and standard output, in several formats at once. No measurement is lost."""
 
 from __future__ import annotations
 
@@ -63,17 +63,17 @@ class Outputs:
         self._kept: set[Path] = set()
 
     def add(self, result: Result) -> None:
-        """A row, or what a further pass made of it. Lines of JSON are in their file at once, even after a power cut."""
+        """A row, or the row after a further pass. Lines of JSON are in their file at once, even after a power cut."""
         for output in self._files:
             if output.format == LINES and output.path is not None:
-                # What fails here fails again in `finish`, which says so.
+                # A failure here comes again in `finish`, which reports it.
                 with contextlib.suppress(OSError), output.path.open("w" if self._is_new(output.path) else "a") as file:
                     file.write(to_json_line(result))
                     file.flush()
                     os.fsync(file.fileno())
 
     def finish(self, record: Record) -> list[str]:
-        """Write all that is not written yet; returns what went wrong."""
+        """Write all that is not written yet; returns messages of failures."""
         failures = list(self._write_files(record))
         if self._here == TABLE:
             show(record, sys.stdout, self._wide)

@@ -51,7 +51,7 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Draw, and say what was written."""
+    """Draw, and print the files' names."""
     if not plots.available():
         raise UsageError(plots.MISSING)
     try:

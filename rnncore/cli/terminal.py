@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TextIO
 
 from ..bench.record import Record
 from ..bench.render import foot
-from ..bench.table import TEXT_COLUMNS, caption, narrowed, table
+from ..bench.table import TEXT_COLUMNS, caption, markdown, narrowed, table
 
 NUMBER = "#"
 """The column that tells which row a line belongs to, where a table has several parts."""
 GAP = 2
-"""Between columns: one that the box draws, and one of padding."""
+"""Spaces between columns: one that the box draws, and one of padding."""
 
 
 def show(record: Record, stream: TextIO, wide: bool = False) -> None:
-    """Print the table of a record, with all columns if `wide`, what holds for all rows, and where it was measured."""
+    """Print the table of a record, with all columns if `wide`, its caption, and where it was measured."""
     if not record.results:
         print("nothing was measured", file=stream)
         return
@@ -26,6 +27,14 @@ def show(record: Record, stream: TextIO, wide: bool = False) -> None:
     show_rows(rows if wide else narrowed(rows), stream)
     print(textwrap.fill(caption(record.results), shutil.get_terminal_size().columns), file=stream)
     print(foot(record), file=stream)
+
+
+def print_rows(rows: Sequence[dict[str, str]]) -> None:
+    """Print rows as a table on a terminal, and as Markdown elsewhere."""
+    if sys.stdout.isatty():
+        show_rows(rows, sys.stdout)
+    else:
+        print(markdown(rows), end="\n\n")
 
 
 def show_rows(rows: Sequence[dict[str, str]], stream: TextIO) -> None:

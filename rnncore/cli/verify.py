@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from rnncore_kernels.cells import CELLS, Cell
 
-from ..bench.table import markdown
 from ..cells_by_name import parse_cell
 from ..machine import configuration
 from ..registry import MODULES, backends, resolve_all
 from .cells import add_cell_option
 from .status import FAILED, FAILED_CHECK, OK, UsageError
-from .terminal import show_rows
+from .terminal import print_rows
 from .values import choices
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ SHOWN = 10
 """Lines about wrong tensors; `--json` has all."""
 
 PARAMETERS = {"W_ih": "weight_ih", "W_hh": "weight_hh", "b_ih": "bias_ih", "b_hh": "bias_hh"}
-"""Parameters of all layers and directions, by what columns call them."""
+"""Parameters of all layers and directions, by the names of columns."""
 
 
 def add(commands: Any) -> None:
@@ -54,7 +53,7 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Check, and print what was found."""
+    """Check, and print the findings."""
     if arguments.seed < 0:
         raise UsageError(f"--seed: expected 0 or more, got {arguments.seed}")
     # Here, as it is of no use to other commands.
@@ -75,20 +74,13 @@ def run(arguments: argparse.Namespace) -> int:
         found = json.loads(json.dumps(found), parse_constant=str)
         print(json.dumps({"environment": configuration(), **found}, indent=1))
     else:
-        _show([_row(outcome) for outcome in outcomes])
+        print_rows([_row(outcome) for outcome in outcomes])
         print(_summary(outcomes, names, time.perf_counter() - start))
         if "all" in arguments.backend:
             for name, probe in backends().items():
                 if not probe.available:
                     print(f"{name}: not available: {probe.reason}. {probe.fix}")
     return _complain(outcomes)
-
-
-def _show(rows: Sequence[dict[str, str]]) -> None:
-    if sys.stdout.isatty():
-        show_rows(rows, sys.stdout)
-    else:
-        print(markdown(rows), end="\n\n")
 
 
 def _row(outcome: Outcome) -> dict[str, str]:
@@ -125,7 +117,7 @@ def _summary(outcomes: Sequence[Outcome], names: Sequence[str], seconds: float) 
 
 
 def _complain(outcomes: Sequence[Outcome]) -> int:
-    """Name what is wrong; returns the exit status."""
+    """Print the wrong tensors; returns the exit status."""
     wrong = [
         f"{outcome.name}, {found.case}: {found.tensor}: error {found.error:.2g}, tolerance {found.tolerance:.0e}"
         for outcome in outcomes

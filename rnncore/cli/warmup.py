@@ -29,7 +29,7 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Compile, and say what."""
+    """Compile, and print names and times."""
     backend = resolve(arguments.backend)
     # Here, as it is of no use to other commands.
     from .. import warmup

@@ -18,7 +18,7 @@ MISSING = "matplotlib, which draws the plots, is not installed: pip install 'rnn
 
 
 class PlotError(Exception):
-    """The rows lack what a kind of plot shows; the message says what."""
+    """The rows do not suffice for a kind of plot; the message names the lack."""
 
 
 def available() -> bool:
@@ -30,7 +30,7 @@ def panels(kind: str, results: Sequence[Result]) -> list[Panel]:
     """The pictures of a kind.
 
     Raises:
-        PlotError: the rows have not what it takes.
+        PlotError: the rows do not suffice.
     """
     timed = [result for result in results if result.samples]
     if not timed:

@@ -20,8 +20,9 @@ POWERS = (0.001, 0.01, 0.1, 1, 10, 100, 1000)
 MOST_FOR_ALL = 60
 """Highest over lowest ratio from which on there is a tick at the powers of ten alone."""
 BAR = 0.125
-"""Inches."""
+"""Height of a bar, in inches."""
 LEAST_RANGE = 1.5
+"""The axis reaches from 1 / 1.5 to 1.5 at least, so that small differences look small."""
 
 
 def panels(results: Sequence[Result]) -> list[Panel]:

@@ -29,7 +29,7 @@ NAME_WIDTH = 13
 
 @dataclass(frozen=True)
 class Scale:
-    """What is shown, how it is written, and from which values on it has the next colour."""
+    """The figure of a field: its name, value and text, and the values from which on it has the next colour."""
 
     name: str
     value: Callable[[Result], float | None]

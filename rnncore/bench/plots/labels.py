@@ -1,4 +1,4 @@
-"""Workloads in a few words: what differs between the rows of a picture, and what holds for all of them."""
+"""Workloads in a few words: the options that differ between the rows of a picture, and those that all share."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SHORT: dict[str, Callable[[Workload], str]] = {
     "seed": lambda w: f"seed {w.seed}",
 }
 USUAL = {"num_layers": 1, "bidirectional": False, "ragged": False, "seed": 0}
-"""Not worth a word."""
+"""Values that go without saying."""
 
 
 def varying(workloads: Sequence[Workload]) -> list[str]:
@@ -43,7 +43,7 @@ def words(workload: Workload, fields: Collection[str], between: str = " ") -> st
 
 
 def common(workloads: Sequence[Workload], without: Collection[str] = ()) -> str:
-    """What holds for all."""
+    """The options that all share."""
     first = workloads[0]
     same = {name for name in SHORT if len({getattr(workload, name) for workload in workloads}) == 1}
     follows = all(workload.input_size == workload.hidden_size for workload in workloads)

@@ -29,7 +29,7 @@ MOST_COLUMNS = 3
 LEGEND_NAMES, LEGEND_LINE = 4, 0.25
 """Names on a line of the legend, for each column of panels, and the line's height in inches."""
 DOTS = 200
-"""Per inch, in a PNG."""
+"""Dots per inch of a PNG."""
 
 FONTS = "system-ui, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif"
 """Narrower than DejaVu Sans, which the layout is made for."""
@@ -42,12 +42,12 @@ class Panel:
     """A picture.
 
     Attributes:
-        title: what it shows, in bold.
-        detail: what holds for all of it.
+        title: in bold.
+        detail: options that all rows of it share.
         draw: draws it.
         contenders: of the legend.
         height: in inches, without title and legend.
-        key: what the legend shows beside a name.
+        key: the sign beside a name in the legend.
     """
 
     title: str

@@ -1,16 +1,18 @@
-"""Rate over arithmetic intensity, below what the machine can do (Williams, Waterman & Patterson 2009)."""
+"""Rate over arithmetic intensity, below the machine's limits (Williams, Waterman & Patterson 2009)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.transforms import ScaledTranslation
 
+from ..limits import best
 from ..peers import on_gpu
 from ..result import Result
+from ..table import format_bytes
 from . import PlotError, scales
 from .labels import common
 from .panel import Panel
@@ -20,7 +22,7 @@ SLOPE = 5.0
 """How far the roofs of memory reach to the left of where they meet the other, so that they can be seen and named."""
 
 LEGEND = 0.25
-"""Height of the legend above the roofs, relative to what is below."""
+"""Height of the legend above the roofs, as a share of the height below it on the logarithmic axis."""
 
 MUCH_SLOWER = 0.4
 """Share of the fastest reading from which on the slowest has a line of its own."""
@@ -52,8 +54,8 @@ def _panel(gpu: bool, mode: str, rows: Sequence[Result]) -> Panel:
 
 def _draw(axes: Axes, theme: Theme, rows: Sequence[Result]) -> None:
     limits = [row.limits for row in rows if row.limits is not None]
-    gemm, fma = _best(one.gemm for one in limits), _best(one.fma for one in limits)
-    top = max(rate for rate in (gemm, fma) if rate is not None)
+    roof = best(*limits)
+    top = max(rate for rate in (roof.gemm, roof.fma) if rate is not None)
     memory = _bandwidths(rows)
     intensities = [_intensity(row) for row in rows]
     rates = [row.flops_per_second / 1e9 for row in rows]
@@ -75,7 +77,7 @@ def _draw(axes: Axes, theme: Theme, rows: Sequence[Result]) -> None:
             edgecolors=theme.contender(contender),
             linewidths=[0.8 if row.has_noisy_roof else 0 for row in own],
         )
-    _levels(axes, theme, {"multiply-adds": (fma, "-"), "matrix product": (gemm, "--")})
+    _levels(axes, theme, {"multiply-adds": (roof.fma, "-"), "matrix product": (roof.gemm, "--")})
     for size, bandwidth in memory:
         _slope(axes, theme, size, bandwidth, top)
     scales.logarithmic(axes.xaxis)
@@ -107,7 +109,7 @@ def _slope(axes: Axes, theme: Theme, size: int, bandwidth: float, top: float) ->
     axes.text(
         x,
         y,
-        f"{bandwidth / 1e9:.3g} GB/s ({_bytes(size)})",
+        f"{bandwidth / 1e9:.3g} GB/s ({format_bytes(size)})",
         transform=axes.transData + offset,
         rotation=math.degrees(math.atan2(y, x)),
         rotation_mode="anchor",
@@ -131,14 +133,3 @@ def _bandwidths(rows: Sequence[Result]) -> list[tuple[int, float]]:
 
 def _intensity(row: Result) -> float:
     return row.work.flops / row.work.bytes
-
-
-def _best(rates: Iterable[float | None]) -> float | None:
-    return max((rate for rate in rates if rate is not None), default=None)
-
-
-def _bytes(size: int) -> str:
-    for unit, name in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
-        if size >= unit:
-            return f"{size / unit:.3g} {name}"
-    return f"{size} B"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 MARKERS = {"numba": "o", "numpy": "s", "cuda": "*", "torch": "^", "onnxruntime": "D", "openvino": "v"}
 MARKERS |= {"torch-loop": "P", "cudnn": "X"}
-"""Of contenders, so that colour is not all that tells them apart. One that is not here gets those of `OTHER`."""
+"""Markers of contenders, so that colour is not all that tells them apart; others have those of `OTHER`."""
 
 OTHER = "other"
 
@@ -88,7 +88,7 @@ THEMES = {"light": LIGHT, "dark": DARK}
 
 
 def marker(name: str) -> str:
-    """Of a backend or peer."""
+    """The marker of a backend or peer."""
     return MARKERS.get(name, "P")
 
 

@@ -13,14 +13,14 @@ from .workload import MODES, STEPS
 Part = TypeVar("Part")
 
 CHOICES = {"mode": (*MODES, *STEPS), "dtype": ("float32", "float64")}
-"""Of a workload."""
+"""Words that a workload's fields may have."""
 AT_LEAST = {"seed": 0, "flops": 0, "weight_bytes": 0}
-"""Of whole numbers; 1 of all others."""
+"""The least value of whole numbers; 1 of all others."""
 ANY = ("error",)
 """Numbers that may be 0, infinite or NaN; all others are finite and above 0."""
 
 
-def checked(part: type[Part], fields: Mapping[str, Any]) -> Part:
+def from_json(part: type[Part], fields: Mapping[str, Any]) -> Part:
     """A dataclass from JSON.
 
     Raises:
