@@ -88,7 +88,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests that need a GPU are skipped without one, for the probe's reason; `--require-backend cuda` refuses that.
 
-    Of most cells, the executor runs float32 alone: the other dtype is the same code, and takes as long to compile.
+    The executor runs most cells in float32 alone: the other dtype is the same code, and takes as long to compile.
     All tests that execute PTX are marked so, and slow.
     """
     items[:] = [item for item in items if not _is_costly(getattr(item, "callspec", None))]

@@ -257,7 +257,7 @@ def test_the_hosted_engine_computes_what_the_engine_does(
 
 
 def test_inputs_stay_there() -> None:
-    """Of both kinds, with and without a time axis, the GPU's own and another library's there."""
+    """Inputs are of both kinds, with and without a time axis, the GPU's own and another library's there."""
     x, dt, gain = sequence(5, 3, 4), abs(sequence(5, 3)), sequence(3, 6)
     expected = Recurrent(driven, 4, 6, backend="numpy", seed=0)
     output, _, tape = expected.forward(x, inputs={"dt": dt, "gain": gain})

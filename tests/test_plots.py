@@ -156,7 +156,7 @@ def contrast(one: str, other: str) -> float:
 
 @pytest.mark.parametrize("name", theme.THEMES)
 def test_contrast(name: str) -> None:
-    """Of text 4.5 and of shapes 3 at least (WCAG 2.2, 1.4.3 and 1.4.11)."""
+    """Text has a contrast of 4.5, shapes have one of 3 at least (WCAG 2.2, 1.4.3 and 1.4.11)."""
     colours = theme.THEMES[name]
     assert min(contrast(ink, colours.paper) for ink in (colours.ink, colours.faint)) >= 4.5
     assert min(contrast(colour, colours.paper) for colour in colours.contenders.values()) >= 3

@@ -121,7 +121,7 @@ def test_shared_memory_of_a_block_is_its_own() -> None:
 
 
 def test_generic_addresses() -> None:
-    """Of shared, local and global memory, by the same instructions."""
+    """The same instructions read shared, local and global memory."""
     body = f"""{ADDRESS}
     .local .align 8 .b8 own[16];
     mov.u64 %rd2, dynamic; cvta.shared.u64 %rd3, %rd2;

@@ -49,7 +49,7 @@ def test_same_bits_for_any_number_of_blas_threads() -> None:
 
 
 def blas_threads() -> list[int]:
-    """Of NumPy's BLAS; SciPy, which Numba loads where it is installed, has one of its own."""
+    """Threads of NumPy's BLAS; SciPy, which Numba loads where it is installed, has one of its own."""
     libraries = [library for library in threadpoolctl.threadpool_info() if library["user_api"] == "blas"]
     own = [library for library in libraries if "numpy" in library["filepath"]]
     return [library["num_threads"] for library in own or libraries]

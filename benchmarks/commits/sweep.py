@@ -26,10 +26,10 @@ HIDDEN = (64, 256)
 BATCH = 32
 
 SECONDS = 0.5
-"""For which a point is timed."""
+"""Seconds for which a point is timed."""
 
 version = "1"
-"""Of all benchmarks here: another one ends their history. asv's own is a hash of the code, which any edit changes."""
+"""asv's version of all benchmarks here; another one ends their history. By default it is a hash of the code."""
 
 GATES = {"lstm": 4, "gru": 3, "rnn": 1, "layernorm_lstm": 4}
 
@@ -107,12 +107,12 @@ class Sweep(OnBackends):
 
     @in_unit("GFLOP/s")
     def track_gflops(self, *_: object) -> float:
-        """Of the matrix products alone."""
+        """Operations of the matrix products alone, per second."""
         return self.figures["gflops"]
 
     @in_unit("bytes")
     def track_peak_bytes(self, *_: object) -> float:
-        """Of a process that has made one call: its resident memory; on a GPU, what CuPy's pool took there."""
+        """Resident memory of a process that has made one call; on a GPU, the memory of CuPy's pool."""
         return self.figures["peak_bytes"]
 
 

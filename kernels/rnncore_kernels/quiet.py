@@ -24,7 +24,7 @@ def quiet(function: Callable[P, Result]) -> Callable[P, Result]:
 
 
 def call_quietly(function: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Result:
-    """What the function returns, called with NumPy's error state "ignore".
+    """The result of the function, called with NumPy's error state "ignore".
 
     It runs in a context of its own, which is left in C; `np.errstate` restores the caller's state in Python, and an
     interruption may come just before.

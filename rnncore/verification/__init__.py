@@ -1,1 +1,1 @@
-"""What engines are held against: the oracle, networks and calls for it, and how far a result may be off."""
+"""Proof of the engines: the oracle, networks and calls for it, and the table of tolerances."""

@@ -79,10 +79,10 @@ CASES = (
         resets="given",
     ),
 )
-"""What each variant of a cell is put through, in each dtype."""
+"""The calls that check each variant of a cell, in each dtype."""
 
 REFERENCE = "reference"
-"""In the place of a backend: finite differences, for a cell that the oracle does not know."""
+"""The name in the place of a backend's of finite differences, for a cell that the oracle does not know."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Finding:
         case: the call's name.
         tensor: the tensor's name.
         error: the largest, relative to the largest magnitude of the expected tensor or to 1.
-        tolerance: what it may be.
+        tolerance: the largest error that is right.
     """
 
     case: str
@@ -114,13 +114,13 @@ class Finding:
 
 @dataclass
 class Outcome:
-    """What became of a cell on a backend.
+    """The findings of a cell on a backend.
 
     Attributes:
         backend, cell, dtype: which; the backend may be REFERENCE.
         worst: the largest error of each group of tensors.
         wrong: all tensors that are out of tolerance.
-        failures: calls that raised, and what.
+        failures: calls that raised, each with its exception.
     """
 
     backend: str
@@ -132,7 +132,7 @@ class Outcome:
 
     @property
     def name(self) -> str:
-        """For messages."""
+        """The outcome's name in messages."""
         return f"{self.backend}, {self.cell}, {self.dtype}"
 
     def add(self, group: str, finding: Finding) -> None:
@@ -193,7 +193,7 @@ def _check(outcome: Outcome, cell: Cell, case: Case, expected: oracle.Result, se
         call = case.call(cell, outcome.backend, outcome.dtype, seed)
         compared = [*results(call, expected, ragged=case.lengths is not None)]
         compared += streamed(call, expected) if case.streams else []
-    # Whatever an engine raises is what is to be reported.
+    # Whatever an engine raises is reported.
     except Exception as error:
         outcome.failures.append(f"{case.name}: {type(error).__name__}: {error}")
         return

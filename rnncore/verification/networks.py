@@ -1,4 +1,4 @@
-"""Random networks and calls, with what the oracle says of them."""
+"""Random networks and calls, with the oracle's results."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .networks import Call
 
 STEP = 1e-6
-"""Of central differences in float64, whose error is then about 1e-9 of numbers near 1."""
+"""The step of central differences in float64, whose error is then about 1e-9 of numbers near 1."""
 
 
 def reference(call: Call) -> Result:

@@ -1,4 +1,4 @@
-"""Everything that a network computes in a call, tensor by tensor, beside what the oracle says."""
+"""Everything that a network computes in a call, tensor by tensor, beside the oracle's results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Compared(NamedTuple):
     """A tensor.
 
     Attributes:
-        name: what it is, e.g. "gradient of weight_hh_l0".
+        name: e.g. "gradient of weight_hh_l0".
         group: of which kind, e.g. "grad weight_hh": tables have a column for each.
         quantity: "output", "state" or "gradient", as in the table of tolerances.
         actual: on the host.
@@ -41,7 +41,7 @@ class Compared(NamedTuple):
         return relative_error(self.actual, self.expected)
 
     def tolerance(self, dtype: np.dtype) -> float:
-        """What the error may be."""
+        """The largest error that is right."""
         return TOLERANCES[dtype.name, self.quantity]
 
 
@@ -57,7 +57,7 @@ def results(
 
     Args:
         call: the network and its arguments.
-        expected: what the oracle says of it.
+        expected: the oracle's results.
         ragged: whether lengths are passed at all.
         state: whether an initial state is; without, the call's must be 0.
         layout: how x, states and cotangents lie in memory.

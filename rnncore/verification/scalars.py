@@ -13,7 +13,7 @@ Vector = list["Scalar"]
 
 
 class Scalar:
-    """A number that remembers what it was computed from: pairs of a Scalar and the derivative by it."""
+    """A number that remembers its sources: pairs of a Scalar and the derivative by it."""
 
     __slots__ = ("grad", "sources", "value")
 

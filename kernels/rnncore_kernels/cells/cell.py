@@ -1,4 +1,4 @@
-"""What a cell is: the equations of one time step, forward alone, as one function.
+"""A cell: the equations of one time step, forward alone, as one function.
 
 `step` runs once, on symbols that stand for any engine's values; its gradient and all else follow from the graph that it
 makes. Its parameters are named after
@@ -46,7 +46,7 @@ class Cell:
         states: names of the values carried from step to step; the first is the output.
         gates: names of the gates, in the order of the weights' rows.
         units, scalars: names of learnable parameters, one number for each unit, and one for all.
-        row_inputs, unit_inputs: names of what a call is given beside x, one number a row, and one for each unit.
+        row_inputs, unit_inputs: names of a call's inputs beside x, one number a row, and one for each unit.
         initial: the number that a unit parameter or scalar begins with; others are drawn as the weights are.
 
     A subclass with options is a frozen dataclass whose fields are strings, numbers, True, False or None. The attributes
@@ -77,7 +77,7 @@ class Cell:
 
     @property
     def options(self) -> dict[str, Any]:
-        """What distinguishes this cell from others of its class, by name."""
+        """The options that distinguish this cell from others of its class, by name."""
         declared: list[str] = [f.name for f in fields(self) if f.init] if is_dataclass(self) else []
         return {name: getattr(self, name) for name in declared}
 
@@ -85,7 +85,7 @@ class Cell:
         return (partial(type(self), **self.options), ()) if is_dataclass(self) else super().__reduce__()
 
     def __repr__(self) -> str:
-        # What is switched off, as it is by default, is left out.
+        # Options that are switched off, which is their default, are left out.
         shown = {name: value for name, value in self.options.items() if value is not False and value is not None}
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 

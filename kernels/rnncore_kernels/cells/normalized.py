@@ -1,6 +1,6 @@
 """LSTM and GRU with layer normalisation: J. L. Ba, J. R. Kiros, G. E. Hinton, 2016, arXiv:1607.06450.
 
-As in equation 4 of the paper, the sum of what a gate reads is normalised over its units, with a gain and a shift for
+As in equation 4 of the paper, a gate's summed inputs are normalised over its units, with a gain and a shift for
 each unit; biases are in that sum.
 """
 

@@ -16,7 +16,7 @@ HIDDEN, ROW = -1, 0
 class Symbol:
     """A node of the graph that a cell's function computes: an operation and its arguments.
 
-    It supports what every engine supports, `+ - * /`, negation, whole powers and the functions of `cells.functions`, on
+    It supports `+ - * /`, negation, whole powers and the functions of `cells.functions`, as every engine does, on
     symbols and numbers, and raises TypeError for anything else.
 
     Attributes:
