@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 import rnncore
 from rnncore import stack
-from rnncore.bench import measure, roofs
+from rnncore.bench import children, measure, roofs
 from rnncore.registry import MODULES
 from rnncore.verification.tolerances import TOLERANCES, relative_error
 from rnncore_kernels import cuda
@@ -47,6 +47,16 @@ settings.register_profile("rnncore", deadline=None, derandomize=True, print_blob
 settings.load_profile("rnncore")
 
 Close = Callable[..., None]
+
+QUICK_LIMITS = """
+import contextlib
+from rnncore.bench import yardstick
+yardstick.SECONDS = 1e-3
+with contextlib.suppress(ImportError):
+    from rnncore_kernels.cpu import peak
+    peak.SECONDS = 1e-4
+"""
+"""What processes that measure begin with in tests."""
 
 LEFT_OUT: Counter[str] = Counter()
 """Tests that `make test` leaves out, by reason."""
@@ -123,6 +133,18 @@ def pytest_deselected(items: Sequence[pytest.Item]) -> None:
             LEFT_OUT["execute PTX" if item.get_closest_marker("ptx") else "take long"] += 1
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where tests run in several processes, hand on what this one left out: all leave out the same."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["left out"] = dict(LEFT_OUT)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take what a process left out."""
+    LEFT_OUT.update(Counter(getattr(node, "workeroutput", {}).get("left out", {})) - LEFT_OUT)
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """All tests that were left out or skipped, by reason, in a line each; pytest's own `-rs` has one for each place."""
     if LEFT_OUT:
@@ -154,9 +176,10 @@ def no_earlier_runs(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
 
 
 @pytest.fixture(autouse=True)
-def small_peaks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The matrices whose product measures the machine are small."""
+def quick_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine that workloads are measured on is measured itself in no time."""
     monkeypatch.setattr(measure, "PEAK_SIZE", 32)
+    monkeypatch.setattr(children, "START", QUICK_LIMITS + children.START)
 
 
 @pytest.fixture

@@ -74,7 +74,7 @@ def test_what_a_library_prints_does_not_reach_the_replies(monkeypatch: pytest.Mo
     printing = (
         "import os; from rnncore.bench import clock; clock.rest = lambda: (print('hello'), os.write(1, b'hello'))"
     )
-    monkeypatch.setattr(children, "START", f"{printing}; {children.START}")
+    monkeypatch.setattr(children, "START", f"{printing}\n{children.START}")
     with children.started(["numpy"]) as started:
         assert len(started["numpy"].ask("prepare", SMALL).results) == 3
 
@@ -218,7 +218,7 @@ def test_rest_waits_for_threads_that_spin(busy_until: float, rested_at: float, m
 def test_a_process_that_dies_fails_its_row_alone(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dies = "import sys; sys.argv[1] == 'numpy' and sys.exit(7); "
+    dies = "import sys; sys.argv[1] == 'numpy' and sys.exit(7)\n"
     monkeypatch.setattr(children, "START", dies + children.START)
     arguments = ["--backend", "numpy,numba", "-T", "3", "-B", "2", "-H", "8", "--min-time", "0", "--cell", "lstm"]
     assert main(["bench", *arguments, "--mode", "inference"]) == 4
@@ -229,7 +229,7 @@ def test_a_process_that_dies_fails_its_row_alone(
 def test_a_machine_that_cannot_be_measured_ends_the_command(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dies = "import sys; sys.argv[1] == 'machine' and sys.exit(7); "
+    dies = "import sys; sys.argv[1] == 'machine' and sys.exit(7)\n"
     monkeypatch.setattr(children, "START", dies + children.START)
     assert main(["bench", "--backend", "numpy", "-T", "3", "-B", "2", "-H", "8", "--min-time", "0"]) == 4
     assert "rnncore: machine: the process that measured it exited with status 7\n" in capsys.readouterr().err

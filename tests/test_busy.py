@@ -6,11 +6,13 @@ import os
 import re
 
 import processes
+import pytest
 
 SCRIPT = os.path.join(os.path.dirname(os.path.dirname(__file__)), "benchmarks", "busy.py")
 SMALL = "--rounds 1 --seconds 0.02 -B 1 -H 32 --modes inference step --contenders default one two"
 
 
+@pytest.mark.slow
 def test_it_measures_beside_processes_of_its_own() -> None:
     printed = processes.finish(processes.start([SCRIPT, "--busy", "0", "1", *SMALL.split()], {}))
     assert re.findall(r"### (\d) busy processes", printed) == ["0", "1"]

@@ -38,6 +38,7 @@ def run(main: Callable[[], None], arguments: list[str], monkeypatch: pytest.Monk
     main()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TAKES)
 @pytest.mark.filterwarnings("default")
 def test_short_form(

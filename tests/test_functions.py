@@ -53,11 +53,12 @@ def results(made_for: str, dtype: str, function: str, x: Array) -> Array:
     return compiled_functions(made_for, dtype)(function, x, np.empty_like(x), x.size)
 
 
+@pytest.mark.parametrize("share", [pytest.param(1, marks=pytest.mark.slow), 8])
 @pytest.mark.parametrize("function", ROUNDED)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("made_for", TARGETS)
-def test_functions_are_exact_to_a_few_units(made_for: str, dtype: str, function: str) -> None:
-    check(dtype, function, results(made_for, dtype, function, sweep(dtype)))
+def test_functions_are_exact_to_a_few_units(made_for: str, dtype: str, function: str, share: int) -> None:
+    check(dtype, function, results(made_for, dtype, function, sweep(dtype, share)), share)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -352,7 +352,14 @@ def write_and_let_go(rnn: Recurrent, held: dict[str, Array]) -> None:
 Meanwhile = Callable[[Recurrent, dict[str, Array]], None]
 
 
-@pytest.mark.parametrize("names", [[], ["weight_hh_l0"], ["weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"]])
+@pytest.mark.parametrize(
+    "names",
+    [
+        pytest.param([], marks=pytest.mark.slow),
+        ["weight_hh_l0"],
+        pytest.param(["weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"], marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("meanwhile", [interrupt, compute, write, write_and_let_go])
 @pytest.mark.parametrize("call", [write, compute])
 @pytest.mark.parametrize("changed", [False, True])

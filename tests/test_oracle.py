@@ -112,22 +112,28 @@ def test_gradients_are_those_of_the_values(name: str, constant_inputs: bool, mon
         return float(sum((value * cotangent).sum() for value, cotangent in terms))
 
     result = run()
-    pairs = {"x": (x, result.grad_x)}
-    pairs |= {f"state {k}": pair for k, pair in enumerate(zip(state, result.grad_state, strict=True))}
+    # Values that move together, with their gradients: those of all layers and directions.
+    kinds = {"x": [(x, result.grad_x)]}
+    kinds |= {f"state {k}": [pair] for k, pair in enumerate(zip(state, result.grad_state, strict=True))}
     for named, grads in ((parameters, result.grad_parameters), (inputs, result.grad_inputs)):
         assert named.keys() == grads.keys()
-        pairs |= {key: (named[key], grads[key]) for key in named}
-    for key, (values, grad) in pairs.items():
-        direction = rng.standard_normal(values.shape)
-        before = values.copy()
-        sides = []
-        for sign in (1, -1):
-            values[...] = before + sign * STEP * direction
-            sides.append(loss())
-        values[...] = before
-        numeric, expected = (sides[0] - sides[1]) / (2 * STEP), float((grad * direction).sum())
-        assert abs(numeric - expected) <= TOLERANCE * max(1.0, abs(expected)), key
-        assert grad.any() or not grad.size, key
+        for key, values in named.items():
+            kinds.setdefault(key.partition("_l")[0], []).append((values, grads[key]))
+    for kind, pairs in kinds.items():
+        expected, sides = 0.0, [0.0, 0.0]
+        directions = [rng.standard_normal(values.shape) for values, _ in pairs]
+        befores = [values.copy() for values, _ in pairs]
+        for (_, grad), direction in zip(pairs, directions, strict=True):
+            expected += float((grad * direction).sum())
+            assert grad.any() or not grad.size, kind
+        for side, sign in enumerate((1, -1)):
+            for (values, _), before, direction in zip(pairs, befores, directions, strict=True):
+                values[...] = before + sign * STEP * direction
+            sides[side] = loss()
+        for (values, _), before in zip(pairs, befores, strict=True):
+            values[...] = before
+        numeric = (sides[0] - sides[1]) / (2 * STEP)
+        assert abs(numeric - expected) <= TOLERANCE * max(1.0, abs(expected)), kind
 
 
 def smooth_spike(a: scalars.Scalar, slope: float) -> scalars.Scalar:

@@ -7,7 +7,6 @@ import json
 import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
-from typing import Literal
 
 import matplotlib as mpl
 import pytest
@@ -179,11 +178,11 @@ def test_an_svg_has_its_dark_colours_with_it() -> None:
     assert theme.DARK.paper in dark
 
 
-@pytest.mark.parametrize("chosen", ["auto", "light", "dark"])
-def test_command(chosen: Literal["auto", "light", "dark"], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("chosen", "kinds"), [("auto", ["bars", "heatmap"]), ("light", ["bars"]), ("dark", ["bars"])])
+def test_command(chosen: str, kinds: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = write(GRID, tmp_path / "run.json")
-    assert main(["plot", str(run), "--kind", "bars,heatmap", "--theme", chosen, "--format", "svg,png"]) == 0
-    written = [tmp_path / f"run-{kind}.{suffix}" for kind in ("bars", "heatmap") for suffix in ("svg", "png")]
+    assert main(["plot", str(run), "--kind", ",".join(kinds), "--theme", chosen, "--format", "svg,png"]) == 0
+    written = [tmp_path / f"run-{kind}.{suffix}" for kind in kinds for suffix in ("svg", "png")]
     captured = capsys.readouterr()
     assert captured.out.splitlines() == [str(path) for path in written]
     assert captured.err == ""

@@ -15,7 +15,7 @@ import rnncore
 from rnncore import registry
 from rnncore.cells import LSTM, cell, heaviside, sigmoid, sin, tanh
 from rnncore.cli import main
-from rnncore.verification import equations, oracle, scalars
+from rnncore.verification import check, equations, oracle, scalars
 from rnncore.verification.check import CASES, REFERENCE, Finding, verify
 from rnncore.verification.networks import VARIANTS
 from rnncore.verification.tolerances import TOLERANCES, relative_error
@@ -25,6 +25,12 @@ from rnncore_kernels.program.derive import make_program
 from rnncore_kernels.program.differentiate import PULLBACKS
 
 MGU = ["verify", "--cell", "mgu", "--backend", "numpy", "--dtype", "float32"]
+
+
+@pytest.fixture
+def small_cases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks of few units alone: the oracle takes its time for others."""
+    monkeypatch.setattr(check, "CASES", [case for case in CASES if case.options["hidden_size"] <= 5])
 
 
 def scaled_weight_hh(monkeypatch: pytest.MonkeyPatch, factor: float) -> None:
@@ -57,6 +63,7 @@ def test_every_backend_is_right(capsys: pytest.CaptureFixture[str]) -> None:
     assert printed.err == ""
 
 
+@pytest.mark.usefixtures("small_cases")
 def test_unavailable_backends_are_listed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     real = registry._probe
 
@@ -70,6 +77,7 @@ def test_unavailable_backends_are_listed(capsys: pytest.CaptureFixture[str], mon
     assert "no such thing" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("small_cases")
 @pytest.mark.parametrize(("factor", "error"), [(1.01, "error 0.00"), (np.nan, "error nan")])
 def test_a_planted_fault_is_named(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, factor: float, error: str
@@ -86,6 +94,7 @@ def test_a_planted_fault_is_named(
     assert all("weight_hh" in line or "more" in line for line in printed.err.splitlines())
 
 
+@pytest.mark.usefixtures("small_cases")
 def test_a_fault_is_in_the_json(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     scaled_weight_hh(monkeypatch, np.nan)
     assert main([*MGU, "--json"]) == 1
@@ -101,6 +110,7 @@ def test_a_fault_is_in_the_json(capsys: pytest.CaptureFixture[str], monkeypatch:
     assert found["environment"]["backends"]["numpy"]["available"]
 
 
+@pytest.mark.usefixtures("small_cases")
 def test_an_engine_that_raises(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(self: NumpyEngine, runs: Sequence[Any]) -> None:
         raise ZeroDivisionError("by zero")
@@ -109,7 +119,7 @@ def test_an_engine_that_raises(capsys: pytest.CaptureFixture[str], monkeypatch: 
     assert main(MGU) == 4
     printed = capsys.readouterr()
     assert "FAILED" in printed.out
-    assert "rnncore: numpy, mgu, float32, dense: ZeroDivisionError: by zero" in printed.err
+    assert "rnncore: numpy, mgu, float32, one unit: ZeroDivisionError: by zero" in printed.err
 
 
 @pytest.mark.parametrize("option", [["--seed", "-1"], ["--dtype", "float16"], ["--backend", "tpu"], ["--cell", "grue"]])
@@ -155,9 +165,10 @@ def test_a_wrong_derivative_of_a_cell_that_the_oracle_lacks(monkeypatch: pytest.
     assert next(verify(["numpy"], {"other": other}, ["float64"])).wrong
 
 
+@pytest.mark.usefixtures("small_cases")
 def test_a_projection_wider_than_the_networks() -> None:
     """Their hidden sizes grow with it."""
-    (outcome,) = verify(["numpy"], {"wide": LSTM(projection=40)}, ["float32"])
+    (outcome,) = verify(["numpy"], {"wide": LSTM(projection=7)}, ["float32"])
     assert not outcome.wrong
     assert not outcome.failures
     assert outcome.worst["grad weight_hr"].share > 0
