@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,8 +18,11 @@ from rnncore_kernels.program.program import Program, units_of
 
 from .definition import Definition, define
 
-OPTIONS = {"num_layers": 1, "bidirectional": False, "bias": True, "batch_first": False, "dropout": 0.0}
+PYTORCH_OPTIONS = {"num_layers": 1, "bidirectional": False, "bias": True, "batch_first": False, "dropout": 0.0}
 """The options that a network shares with PyTorch's modules, by name, and their defaults."""
+
+OPTIONS = {**PYTORCH_OPTIONS, "direction": "forward"}
+"""All options of a network by name, and their defaults."""
 
 
 class Parameter(NamedTuple):
@@ -51,6 +54,7 @@ class Architecture:
     batch_first: bool
     dropout: float
     dtype: np.dtype[Any]
+    direction: str = "forward"
 
     @property
     def cell(self) -> Cell:
@@ -66,6 +70,15 @@ class Architecture:
     def num_directions(self) -> int:
         """D, 1 or 2."""
         return 2 if self.bidirectional else 1
+
+    @property
+    def is_forward(self) -> bool:
+        """Whether all layers run from the first step to the last, and nowhere back."""
+        return not self.bidirectional and self.direction == "forward"
+
+    def runs_back(self, direction: int) -> bool:
+        """Whether a direction, 0 or 1, runs from the last step to the first."""
+        return direction == 1 or self.direction == "reverse"
 
     @functools.cached_property
     def output_width(self) -> int:
@@ -191,9 +204,9 @@ def in_order(layers: Sequence[LayerWeights]) -> list[Array]:
     return arrays
 
 
-def options_of(network: Any) -> dict[str, Any]:
-    """The values of OPTIONS of an architecture, a network, or a module of PyTorch."""
-    return {name: getattr(network, name) for name in OPTIONS}
+def options_of(network: Any, options: Iterable[str] = OPTIONS) -> dict[str, Any]:
+    """The values of these options of an architecture, a network, or of PYTORCH_OPTIONS of a module of PyTorch."""
+    return {name: getattr(network, name) for name in options}
 
 
 def make_architecture(
@@ -207,6 +220,7 @@ def make_architecture(
     batch_first: bool,
     dropout: float,
     dtype: DTypeLike,
+    direction: str = "forward",
 ) -> Architecture:
     """Check every argument and return the architecture; ValueError or TypeError names the one that is wrong."""
     architecture = Architecture(
@@ -219,7 +233,12 @@ def make_architecture(
         batch_first=_flag("batch_first", batch_first),
         dropout=_probability("dropout", dropout),
         dtype=_float_dtype(dtype),
+        direction=direction,
     )
+    if direction not in ("forward", "reverse"):
+        raise ValueError(f"direction: expected 'forward' or 'reverse', got {direction!r}")
+    if architecture.bidirectional and direction == "reverse":
+        raise ValueError("direction: expected 'forward' with bidirectional=True, which is both, got 'reverse'")
     _check_projections(architecture)
     return architecture
 

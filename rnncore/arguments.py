@@ -41,10 +41,10 @@ def read_sequence(architecture: Architecture, xp: ModuleType, x: Any, lengths: A
 
 def read_step(architecture: Architecture, xp: ModuleType, x: Any, name: str = "x_t") -> tuple[Layout, Array]:
     """Check the input of one step; the layout of a sequence of this step, and x as (1, B, I)."""
-    if architecture.bidirectional:
-        raise ValueError(
-            f"{name}: expected a network in one direction, got bidirectional=True, which needs whole sequences"
-        )
+    if not architecture.is_forward:
+        got = "bidirectional=True" if architecture.bidirectional else f"direction={architecture.direction!r}"
+        wanted = "in one direction" if architecture.bidirectional else "that runs forward"
+        raise ValueError(f"{name}: expected a network {wanted}, got {got}, which needs whole sequences")
     x = read_array(name, x, lambda: f"(B, input_size={architecture.input_size})", architecture, xp)
     if x.ndim not in (1, 2) or x.shape[-1] != architecture.input_size:
         width = f"input_size={architecture.input_size}"

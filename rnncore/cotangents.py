@@ -47,11 +47,13 @@ def _add_last(layout: Layout, grad_last: Array, grad_output: list[Array | None],
         some = np.flatnonzero(layout.lengths)
         rows, ends = xp.asarray(some), xp.asarray(layout.lengths[some] - 1)
     width, top = architecture.output_width, architecture.num_layers - 1
-    # Forward, it is the final h, which takes no cotangent of T steps; in reverse, it is the first output.
-    grad_h[architecture.state_index(top, 0)][rows] += grad_last[rows, :width]
-    if architecture.bidirectional:
-        reverse = grad_output[1]
+    for direction, given in enumerate(grad_output):
+        part = grad_last[rows, direction * width :][:, :width]
+        if not architecture.runs_back(direction):
+            # It is the final h, which takes no cotangent of T steps.
+            grad_h[architecture.state_index(top, direction)][rows] += part
+            continue
         shape = (layout.steps, layout.batch, width)
-        reverse = xp.zeros(shape, architecture.dtype) if reverse is None else reverse.copy()
-        reverse[ends, rows] += grad_last[rows, width:]
-        grad_output[1] = reverse
+        outputs = xp.zeros(shape, architecture.dtype) if given is None else given.copy()
+        outputs[ends, rows] += part
+        grad_output[direction] = outputs

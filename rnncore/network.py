@@ -38,6 +38,7 @@ class Network:
         dtype: DTypeLike = "float32",
         seed: int | None = None,
         num_threads: int | None = None,
+        direction: str = "forward",
     ) -> None:
         self._architecture = make_architecture(
             cell,
@@ -49,6 +50,7 @@ class Network:
             batch_first=batch_first,
             dropout=dropout,
             dtype=dtype,
+            direction=direction,
         )
         self._num_threads = check_threads(num_threads)
         of_parameters, of_dropout = _seeds(seed)
@@ -85,7 +87,8 @@ class Network:
 
     def state_dict(self) -> StateDict:
         """A copy of the parameters by name, which says of which cell they are."""
-        return StateDict({name: array.copy() for name, array in self._live.arrays.items()}, describe_cell(self.cell))
+        arrays = {name: array.copy() for name, array in self._live.arrays.items()}
+        return StateDict(arrays, describe_cell(self.cell), self.direction)
 
     def load_state_dict(self, values: Mapping[str, Any], convention: str | None = None) -> None:
         """Set all parameters, from `state_dict` or from PyTorch's; if one is refused, none is changed.
@@ -120,6 +123,7 @@ class Network:
         backend: str = "auto",
         seed: int | None = None,
         num_threads: int | None = None,
+        direction: str | None = None,
     ) -> Self:
         """A network with a copy of some parameters: sizes, layers, directions, biases and dtype are theirs.
 
@@ -130,13 +134,14 @@ class Network:
                 there are four gates, GRU(update="carry") where there are three.
             batch_first, dropout, backend, num_threads: as in the constructor.
             seed: of dropout.
+            direction: as in the constructor; None for that of a `state_dict`, else "forward".
 
         Raises:
             KeyError: a name is missing or unknown.
             ValueError, TypeError: as in the constructor and `load_state_dict`, or the cell is not known.
         """
         options = {"batch_first": batch_first, "dropout": dropout, "backend": backend}
-        options |= {"seed": seed, "num_threads": num_threads}
+        options |= {"seed": seed, "num_threads": num_threads, "direction": direction}
         return from_state_dict(cls, values, convention=convention, cell=cell, **options)
 
     @classmethod
@@ -249,6 +254,11 @@ class Network:
     def dropout(self) -> float:
         """Probability of zeroing an element between layers in training."""
         return self._architecture.dropout
+
+    @property
+    def direction(self) -> str:
+        """In which direction the layers run, "forward" or "reverse"; the first of both where `bidirectional`."""
+        return self._architecture.direction
 
     @property
     def dtype(self) -> np.dtype[Any]:

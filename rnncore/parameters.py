@@ -32,6 +32,11 @@ class Parameters(Mapping[str, Array]):
         """The cell that they are of."""
         return self._architecture.cell
 
+    @property
+    def direction(self) -> str:
+        """In which direction the layers of their network run."""
+        return self._architecture.direction
+
     def __getitem__(self, name: str) -> Array:
         try:
             return self._live.hand_out(name)

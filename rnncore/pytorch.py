@@ -12,7 +12,7 @@ import numpy as np
 from rnncore_kernels.cells import GRU, LSTM, Cell, Elman
 from rnncore_kernels.contract import Array
 
-from .architecture import Architecture, options_of
+from .architecture import PYTORCH_OPTIONS, Architecture, options_of
 from .devices import as_array, on_host
 from .errors import describe
 
@@ -68,7 +68,7 @@ def from_torch(
         cells[mode],
         module.input_size,
         module.hidden_size,
-        **options_of(module),
+        **options_of(module, PYTORCH_OPTIONS),
         backend=backend,
         dtype=values["weight_ih_l0"].dtype,
         num_threads=num_threads,
@@ -81,6 +81,11 @@ def from_torch(
 def to_torch(rnn: Network) -> Any:
     """See `Recurrent.to_torch`."""
     name, options = _counterpart(rnn.cell, "to_torch")
+    if rnn.direction != "forward":
+        raise ValueError(
+            f"to_torch: direction={rnn.direction!r} has no counterpart in PyTorch: make a network with "
+            f"direction='forward' of its state_dict, and give PyTorch's module x.flip(0)"
+        )
     if options.get("proj_size", 0) >= rnn.hidden_size:
         raise ValueError(
             f"to_torch: expected a projection narrower than hidden_size={rnn.hidden_size}, as PyTorch's are, got "
@@ -95,7 +100,7 @@ def to_torch(rnn: Network) -> Any:
         # PyTorch's remark that dropout does nothing in a network of one layer.
         warnings.simplefilter("ignore", UserWarning)
         make, dtype = getattr(torch.nn, name), getattr(torch, rnn.dtype.name)
-        module = make(rnn.input_size, rnn.hidden_size, **options_of(rnn), dtype=dtype, **options)
+        module = make(rnn.input_size, rnn.hidden_size, **options_of(rnn, PYTORCH_OPTIONS), dtype=dtype, **options)
     values = {name: on_host(array) for name, array in rnn.parameters.items()}
     if _is_candidate(rnn.cell):
         values = {name: _update_negated(value, rnn.hidden_size) for name, value in values.items()}

@@ -54,6 +54,8 @@ class Recurrent(Network):
         num_threads: most threads of the processor that a call computes with, never more than the cores that the process
             may use; None for as many, with the Numba engine for NUMBA_NUM_THREADS if that is set. Results have the
             same bits for any number. Without effect with backend="cuda".
+        direction: "forward", or "reverse" for layers that run from the end of each row to its start, as the second
+            direction does where `bidirectional`; such a network takes no single steps.
 
     Raises:
         ValueError, TypeError: an argument is wrong; the message says which.
@@ -124,7 +126,7 @@ class Recurrent(Network):
             (y_t, state): y_t (B, P) or (P,).
 
         Raises:
-            ValueError, TypeError: an argument is wrong, or the network is bidirectional.
+            ValueError, TypeError: an argument is wrong, or the network is bidirectional or runs in reverse.
         """
         return self._inference().step(x_t, state, inputs, resets, reset_state)
 

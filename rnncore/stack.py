@@ -96,8 +96,9 @@ class Stack:
         if self._is_one_run and x.shape[0] * x.shape[1] <= self._most_rows:
             # The same as below, for which a short call would take a fifth longer.
             state = tuple([s[0] for s in states])
-            inputs = inputs if resets is None else resets.inputs(inputs, 0, reverse=False)
-            self.engine.infer((Run(self.packed[0], x, state, output, last, rows, False, inputs),))
+            reverse = self.architecture.runs_back(0)
+            inputs = inputs if resets is None else resets.inputs(inputs, 0, reverse=reverse)
+            self.engine.infer((Run(self.packed[0], x, state, output, last, rows, reverse, inputs),))
             return
         arch, block_steps = self.architecture, self._block_steps(x)
         blocks = [slice(first, first + block_steps) for first in range(0, len(x), block_steps)]
@@ -225,7 +226,7 @@ class Stack:
         runs = []
         for direction, (output, last_here) in enumerate(zip(self.parts(above), self.parts(last), strict=True)):
             index = self.architecture.state_index(layer, direction)
-            state, reverse = tuple(s[index] for s in states), direction == 1
+            state, reverse = tuple(s[index] for s in states), self.architecture.runs_back(direction)
             given = inputs if resets is None else resets.inputs(inputs, index, reverse=reverse)
             runs.append(Run(self.packed[index], below, state, output, last_here, rows, reverse, given))
         return runs
@@ -243,7 +244,7 @@ class Stack:
         """
         arch = self.architecture
         steps, batch = max(1, int(x.shape[0])), max(1, int(x.shape[1]))
-        if arch.bidirectional:
+        if not arch.is_forward:
             return steps
         if arch.num_layers == 1:
             return max(self.engine.min_block_steps, self._most_rows // batch)

@@ -31,18 +31,19 @@ class StateDict(dict[str, Array]):
 
     Attributes:
         cell: name and options of the cell, as `Recurrent.save` writes them.
+        direction: of the network, "forward" or "reverse".
     """
 
-    def __init__(self, values: Mapping[str, Array], cell: dict[str, Any]) -> None:
+    def __init__(self, values: Mapping[str, Array], cell: dict[str, Any], direction: str = "forward") -> None:
         super().__init__(values)
-        self.cell = cell
+        self.cell, self.direction = cell, direction
 
     def copy(self) -> StateDict:
         """A shallow copy that says whose they are, too."""
         return copy.copy(self)
 
     def __reduce__(self) -> Any:
-        return StateDict, (dict(self), self.cell)
+        return StateDict, (dict(self), self.cell, self.direction)
 
 
 def read_state_dict(
@@ -71,7 +72,13 @@ def read_state_dict(
 
 
 def from_state_dict(
-    kind: type[SomeNetwork], values: Any, *, convention: str | None, cell: str | Cell | None, **options: Any
+    kind: type[SomeNetwork],
+    values: Any,
+    *,
+    convention: str | None,
+    cell: str | Cell | None,
+    direction: str | None,
+    **options: Any,
 ) -> SomeNetwork:
     """See `Recurrent.from_state_dict`."""
     origin = _origin(values, convention)
@@ -92,6 +99,7 @@ def from_state_dict(
         bidirectional=f"{first}_reverse" in values,
         bias="bias_ih_l0" in values or "bias_hh_l0" in values,
         dtype=str(getattr(values[first], "dtype", "")).removeprefix("torch."),
+        direction=getattr(values, "direction", "forward") if direction is None else direction,
         **options,
     )
     rnn.load_state_dict(values, convention)

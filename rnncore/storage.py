@@ -23,7 +23,9 @@ from .registry import resolve
 if TYPE_CHECKING:
     from .network import Network, SomeNetwork
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Version of files whose networks an older version of the library would read as others: those in reverse."""
+
 _ARGUMENTS = ("input_size", "hidden_size", *OPTIONS)
 
 
@@ -33,7 +35,7 @@ def save(rnn: Network, path: str | os.PathLike[str]) -> None:
     architecture |= {"dtype": rnn.dtype.name, "cell": describe_cell(rnn.cell)}
     metadata = {
         "format": "rnncore",
-        "format_version": str(FORMAT_VERSION),
+        "format_version": str(1 if rnn.direction == "forward" else FORMAT_VERSION),
         "architecture": json.dumps(architecture, sort_keys=True),
     }
     # safetensors writes the buffer of a non-contiguous array as if it were contiguous, without an error.
@@ -75,10 +77,11 @@ def load(
             f"network yourself and pass the tensors to load_state_dict, or to from_state_dict"
         )
     version = metadata.get("format_version")
-    if version != str(FORMAT_VERSION):
-        raise ValueError(f"{where}: expected format version {FORMAT_VERSION}, got {version}: update rnncore")
+    if version not in map(str, range(1, FORMAT_VERSION + 1)):
+        raise ValueError(f"{where}: expected format version 1 to {FORMAT_VERSION}, got {version}: update rnncore")
     try:
-        architecture = json.loads(metadata["architecture"])
+        # Of a file from before a network had all its options, those are as they were.
+        architecture = {**OPTIONS, **json.loads(metadata["architecture"])}
         cell = find_cell(where, architecture.pop("cell"), cell)
         options = {name: architecture[name] for name in (*_ARGUMENTS, "dtype")}
         rnn = kind(cell, **options, backend=backend, seed=seed, num_threads=num_threads)

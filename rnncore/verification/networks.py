@@ -132,6 +132,7 @@ class Call:
             hidden_size=self.rnn.hidden_size,
             num_layers=self.rnn.num_layers,
             bidirectional=self.rnn.bidirectional,
+            reverse=self.rnn.direction == "reverse",
             masks=masks,
             row_inputs={name: self.inputs[name] for name in names(self.rnn.cell.row_inputs)},
             unit_inputs={name: self.inputs[name] for name in names(self.rnn.cell.unit_inputs)},

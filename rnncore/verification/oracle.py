@@ -86,6 +86,7 @@ def run(
     hidden_size: int,
     num_layers: int = 1,
     bidirectional: bool = False,
+    reverse: bool = False,
     masks: Sequence[Array] | None = None,
     row_inputs: Mapping[str, Array] | None = None,
     unit_inputs: Mapping[str, Array] | None = None,
@@ -105,6 +106,7 @@ def run(
         hidden_size: H.
         num_layers: L.
         bidirectional: whether D is 2.
+        reverse: whether the first direction runs back, too.
         masks: (T, B, D*width) factors of the input of each layer above the first.
         row_inputs: (T, B), or (B,) for all steps, by name; every layer and direction reads them.
         unit_inputs: (T, B, H), or (B, H) for all steps, by name; likewise.
@@ -136,9 +138,10 @@ def run(
                 own = {name.removesuffix(suffix): values for name, values in scalars.items() if name.endswith(suffix)}
                 layer = Layer(own, hidden_size)
                 current = tuple(s[index][row] for s in states)
-                for t in range(len(below)) if direction == 0 else reversed(range(len(below))):
+                runs_back = direction == 1 or reverse
+                for t in reversed(range(len(below))) if runs_back else range(len(below)):
                     # Between steps t - 1 and t in one direction, between t + 1 and t in the other.
-                    later = t if direction == 0 else t + 1
+                    later = t + 1 if runs_back else t
                     if resets is not None and later < len(below) and resets[later, row]:
                         zeros = tuple([Scalar(0.0) for _ in values] for values in current)
                         current = tuple(s[index][row] for s in begun) or zeros

@@ -64,6 +64,7 @@ class _Reference:
             num_layers=rnn.num_layers,
             bidirectional=rnn.bidirectional,
             bias=rnn.bias,
+            direction=rnn.direction,
             dtype="float64",
             backend="numpy",
         )
