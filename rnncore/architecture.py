@@ -43,7 +43,10 @@ class Parameter(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Architecture:
-    """What a network is, apart from its parameters and the backend that runs it; for the fields see `Recurrent`."""
+    """What a network is, apart from its parameters and the backend that runs it; for the fields see `Recurrent`.
+
+    `initial_state` is NumPy's, (L*D, 1, width) each, or (L*D, B, width) for batches of B rows alone; None is zeros.
+    """
 
     definition: Definition
     input_size: int
@@ -55,6 +58,7 @@ class Architecture:
     dropout: float
     dtype: np.dtype[Any]
     direction: str = "forward"
+    initial_state: tuple[Array, ...] | None = None
 
     @property
     def cell(self) -> Cell:

@@ -95,7 +95,21 @@ def new_states(layout: Layout, state: Any) -> tuple[Array, ...]:
             copies.append(array.copy())
         if len(copies) == len(states):
             return tuple(copies)
-    return layout.new_states(read_states(layout, state))
+    return layout.new_states(_own_states(layout) if state is None else read_states(layout, state))
+
+
+def _own_states(layout: Layout) -> list[NDArray[Any]] | None:
+    """The network's own initial state for this batch, in the caller's shapes; None is zeros."""
+    own = layout.architecture.initial_state
+    if own is None:
+        return None
+    if (rows := own[0].shape[1]) not in (1, layout.batch):
+        raise ValueError(
+            f"state: expected one for B={layout.batch}, got None: the network's own initial state is for B={rows}"
+        )
+    if layout.unbatched:
+        own = tuple([array[:, 0] for array in own])
+    return [np.broadcast_to(array, shape) for array, shape in zip(own, layout.state_shapes, strict=True)]
 
 
 def _state_axes(layout: Layout, width: Width) -> str:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from rnncore_kernels.cells import Cell
+from rnncore_kernels.contract import Array
 
 from .architecture import check_integer, check_seed, check_threads, make_architecture
 from .cells_by_name import describe_cell
@@ -17,6 +19,7 @@ from .live import Kept, Live
 from .parameters import Parameters, initial_values
 from .registry import make_engine, resolve
 from .state_dict import StateDict, from_state_dict, read_state_dict
+from .states import as_given
 
 SomeNetwork = TypeVar("SomeNetwork", bound="Network")
 
@@ -115,7 +118,7 @@ class Network:
     @classmethod
     def from_state_dict(
         cls,
-        values: Mapping[str, Any],
+        values: Mapping[str, Any] | str | os.PathLike[str],
         convention: str | None = None,
         cell: str | Cell | None = None,
         batch_first: bool = False,
@@ -124,57 +127,32 @@ class Network:
         seed: int | None = None,
         num_threads: int | None = None,
         direction: str | None = None,
+        prefix: str | Sequence[str] = "",
     ) -> Self:
         """A network with a copy of some parameters: sizes, layers, directions, biases and dtype are theirs.
 
         Args:
-            values: arrays or PyTorch's tensors, by name.
-            convention: whose they are, as in `load_state_dict`.
-            cell: as in the constructor; None for that of a `state_dict`, and with convention="torch" for an LSTM where
-                there are four gates, GRU(update="carry") where there are three.
+            values: arrays or PyTorch's tensors, by name, or the path of a safetensors file.
+            convention: whose they are, "rnncore" or "torch" as in `load_state_dict`; "flax" for one cell of Flax
+                (`hi.kernel`, `dense_h/kernel`, ...), "keras" for one layer of Keras (`kernel`, `recurrent_kernel`,
+                `bias`, in a Bidirectional behind `forward_...` and `backward_...`).
+            cell: as in the constructor; None for that of a `state_dict`, with convention="torch" for an LSTM where
+                there are four gates, GRU(update="carry") where there are three, with "flax" and "keras" for theirs.
             batch_first, dropout, backend, num_threads: as in the constructor.
             seed: of dropout.
             direction: as in the constructor; None for that of a `state_dict`, else "forward".
+            prefix: beginning of the names that are meant, "encoder.rnn." say, which is left out of them; with "flax"
+                and "keras" a list of these for several layers, from the first.
 
         Raises:
             KeyError: a name is missing or unknown.
             ValueError, TypeError: as in the constructor and `load_state_dict`, or the cell is not known.
         """
         options = {"batch_first": batch_first, "dropout": dropout, "backend": backend}
-        options |= {"seed": seed, "num_threads": num_threads, "direction": direction}
-        return from_state_dict(cls, values, convention=convention, cell=cell, **options)
-
-    @classmethod
-    def from_torch(
-        cls, module: Any, backend: str = "auto", num_threads: int | None = None, seed: int | None = None
-    ) -> Self:
-        """A network with a copy of the parameters of a `torch.nn.RNN`, `LSTM` or `GRU` (as update="carry").
-
-        Args:
-            module: the module.
-            backend, num_threads: as in the constructor.
-            seed: of dropout.
-
-        Raises:
-            TypeError: another kind of module, or a dtype other than float32 and float64.
-            ValueError: an option that has no counterpart here (proj_size).
-        """
-        from .pytorch import from_torch
-
-        return from_torch(cls, module, backend=backend, num_threads=num_threads, seed=seed)
-
-    def to_torch(self) -> Any:
-        """A `torch.nn.RNN`, `LSTM` or `GRU` with the same parameters, to the bit.
-
-        Those of GRU(update="candidate") are converted: the update gate's rows are negated, as in `load_state_dict`.
-
-        Raises:
-            ValueError: PyTorch has no such cell; a GRU must have reset="after".
-            ImportError: PyTorch is not installed.
-        """
-        from .pytorch import to_torch
-
-        return to_torch(self)
+        options |= {"seed": seed, "num_threads": num_threads}
+        return from_state_dict(
+            cls, values, convention=convention, cell=cell, direction=direction, prefix=prefix, **options
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write architecture and parameters to a safetensors file; an existing file is replaced whole or not at all.
@@ -212,6 +190,19 @@ class Network:
         from .storage import load
 
         return load(cls, path, backend=backend, cell=cell, num_threads=num_threads, seed=seed)
+
+    @property
+    def initial_state(self) -> Any:
+        """A copy of the state that calls without one begin with, (L*D, 1, H), or (L*D, B, H) for that batch alone.
+
+        None is zeros, as in every network but those that `from_onnx` read it for. Its gradient is `Gradients.state`.
+        """
+        own = self._architecture.initial_state
+        return None if own is None else as_given(tuple([array.copy() for array in own]))
+
+    def _begin_with(self, states: tuple[Array, ...]) -> None:
+        """Let calls without a state begin with these, before there has been one."""
+        self._architecture = replace(self._architecture, initial_state=states)
 
     # Description ------------------------------------------------------------------------------------------------------
 

@@ -81,6 +81,8 @@ def from_torch(
 def to_torch(rnn: Network) -> Any:
     """See `Recurrent.to_torch`."""
     name, options = _counterpart(rnn.cell, "to_torch")
+    if rnn.initial_state is not None:
+        raise ValueError("to_torch: a network with an initial_state of its own has no counterpart in PyTorch")
     if rnn.direction != "forward":
         raise ValueError(
             f"to_torch: direction={rnn.direction!r} has no counterpart in PyTorch: make a network with "

@@ -12,17 +12,17 @@ from rnncore_kernels.contract import Array
 from .arguments import new_states, read_sequence
 from .cotangents import read_cotangents
 from .errors import describe
+from .exchange import Exchange
 from .frozen import Frozen
 from .gradients import Gradients
 from .inputs import gradients_as_given, read_inputs
-from .network import Network
 from .resets import Resets, program_for, read_resets
 from .stack import Stack
 from .states import as_given
 from .tape import Tape
 
 
-class Recurrent(Network):
+class Recurrent(Exchange):
     """A recurrent network: one or more layers of one cell, in one or both directions, with its parameters.
 
     Shapes: T steps, B rows (the batch), I = input_size, H = hidden_size, L = num_layers, D = 2 if bidirectional else 1.

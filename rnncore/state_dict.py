@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from rnncore_kernels.contract import Array
 from .architecture import Architecture
 from .cells_by_name import describe_cell, find_cell
 from .definition import Definition, define
+from .devices import is_anothers, shared
 from .errors import describe
 from .parameters import Parameters
 from .pytorch import CARRY, from_pytorch, is_tensor, to_numpy
@@ -37,6 +39,12 @@ class StateDict(dict[str, Array]):
     def __init__(self, values: Mapping[str, Array], cell: dict[str, Any], direction: str = "forward") -> None:
         super().__init__(values)
         self.cell, self.direction = cell, direction
+
+    @staticmethod
+    def described(values: Mapping[str, Array], architecture: str) -> StateDict:
+        """Those of a file that `Recurrent.save` wrote, by its metadata."""
+        read = json.loads(architecture)
+        return StateDict(values, read["cell"], read.get("direction", "forward"))
 
     def copy(self) -> StateDict:
         """A shallow copy that says whose they are, too."""
@@ -65,10 +73,17 @@ def read_state_dict(
             f"{type(values).__name__} without a word: write convention='torch' for PyTorch's, convention='rnncore' for "
             f"those of this cell, from a copy of a state_dict or a file"
         )
-    arrays = {name: to_numpy(name, value) if is_tensor(value) else value for name, value in values.items()}
+    arrays = {name: _on_host(name, value) for name, value in values.items()}
     if xp is not np:
         arrays = {name: xp.asarray(value) if isinstance(value, np.ndarray) else value for name, value in arrays.items()}
     return from_pytorch(architecture, xp, arrays) if convention == "torch" else arrays
+
+
+def _on_host(name: str, value: Any) -> Any:
+    """Arrays of other libraries in the host's memory as NumPy's; anything else as it is."""
+    if is_tensor(value):
+        return to_numpy(name, value)
+    return shared(value, np, f"{name}: expected an array, got {describe(value)}") if is_anothers(value, np) else value
 
 
 def from_state_dict(
@@ -78,9 +93,23 @@ def from_state_dict(
     convention: str | None,
     cell: str | Cell | None,
     direction: str | None,
+    prefix: str | Sequence[str],
     **options: Any,
 ) -> SomeNetwork:
     """See `Recurrent.from_state_dict`."""
+    from .interchange.names import from_names, guess, select
+
+    if convention in ("flax", "keras"):
+        chosen = [select(values, each) for each in ([prefix] if isinstance(prefix, str) else prefix)]
+        return from_names(kind, chosen, convention, cell, direction, **options)
+    if convention not in (None, *CONVENTIONS):
+        known = ", ".join(map(repr, (*CONVENTIONS, "flax")))
+        raise ValueError(f"convention: expected None, {known} or 'keras', got {convention!r}")
+    if not isinstance(prefix, str):
+        raise TypeError(f"prefix: expected a string, as here names have the numbers of layers, got {describe(prefix)}")
+    values = select(values, prefix)
+    if isinstance(values, Mapping) and not any(name.endswith("_l0") for name in values) and (hint := guess(values)):
+        raise ValueError(f"state_dict: expected weight_ih_l0 and others of its kind, got {', '.join(values)}: {hint}")
     origin = _origin(values, convention)
     shapes = {name: tuple(getattr(value, "shape", ())) for name, value in values.items()}
     known = define(_cell_of(origin, convention, shapes) if cell is None else cell)

@@ -19,12 +19,16 @@ from .devices import on_host
 from .errors import describe
 from .files import replace
 from .registry import resolve
+from .states import as_tuple
 
 if TYPE_CHECKING:
     from .network import Network, SomeNetwork
 
 FORMAT_VERSION = 2
-"""Version of files whose networks an older version of the library would read as others: those in reverse."""
+"""Version of files whose networks an older library would read as others: in reverse, or with a state of their own."""
+
+_STATE = "initial_state."
+
 
 _ARGUMENTS = ("input_size", "hidden_size", *OPTIONS)
 
@@ -35,11 +39,13 @@ def save(rnn: Network, path: str | os.PathLike[str]) -> None:
     architecture |= {"dtype": rnn.dtype.name, "cell": describe_cell(rnn.cell)}
     metadata = {
         "format": "rnncore",
-        "format_version": str(1 if rnn.direction == "forward" else FORMAT_VERSION),
+        "format_version": str(1 if rnn.direction == "forward" and rnn.initial_state is None else FORMAT_VERSION),
         "architecture": json.dumps(architecture, sort_keys=True),
     }
     # safetensors writes the buffer of a non-contiguous array as if it were contiguous, without an error.
     tensors = {name: np.array(on_host(array), order="C") for name, array in rnn.parameters.items()}
+    for name, array in zip(rnn.cell.states, as_tuple(rnn.initial_state), strict=False):
+        tensors |= {} if array is None else {f"{_STATE}{name}": array}
     folder = Path(path).resolve().parent
     if not folder.is_dir():
         raise FileNotFoundError(f"{os.fspath(path)}: expected a file in a folder that exists, found no {folder}")
@@ -85,7 +91,10 @@ def load(
         cell = find_cell(where, architecture.pop("cell"), cell)
         options = {name: architecture[name] for name in (*_ARGUMENTS, "dtype")}
         rnn = kind(cell, **options, backend=backend, seed=seed, num_threads=num_threads)
+        own = tuple([tensors.pop(f"{_STATE}{name}") for name in rnn.cell.states if f"{_STATE}{name}" in tensors])
         rnn.load_state_dict(tensors, convention="rnncore")
+        if own:
+            rnn._begin_with(own)
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{where}: the file is damaged: {error}") from error
     return rnn

@@ -26,8 +26,9 @@ BLOCKS = [
 
 @pytest.mark.parametrize(("name", "number", "block"), BLOCKS, ids=[f"{name}-{number}" for name, number, _ in BLOCKS])
 def test_block_runs(name: str, number: int, block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if "import torch\n" in block:
-        pytest.importorskip("torch")
+    for library in ("torch", "onnx", "keras"):
+        if f"import {library}\n" in block:
+            pytest.importorskip(library)
     # Where a block may write files.
     monkeypatch.chdir(tmp_path)
     exec(compile(block, f"{name} block {number}", "exec"), {})

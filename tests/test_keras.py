@@ -1,0 +1,352 @@
+"""Networks from layers of Keras: the layers themselves, files in their layouts, and Keras where it is installed."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Array, Close, require_peer
+
+from rnncore import GRU, LSTM, Elman, Recurrent
+from rnncore.interchange.cells import ActivatedGRU, ActivatedLSTM
+
+T, B, WIDTH, H = 5, 2, 3, 4
+GATES = {"SimpleRNN": 1, "GRU": 3, "LSTM": 4}
+
+FUNCTIONS: dict[str, Callable[[Array], Array]] = {
+    "tanh": np.tanh,
+    "sigmoid": lambda a: 1 / (1 + np.exp(-a)),
+    "relu": lambda a: np.maximum(a, 0),
+    "linear": lambda a: a,
+    "elu": lambda a: np.where(a > 0, a, np.expm1(a)),
+    "hard_sigmoid": lambda a: np.clip(a / 6 + 0.5, 0, 1),
+    "hard_sigmoid before Keras 3": lambda a: np.clip(0.2 * a + 0.5, 0, 1),
+}
+
+
+class Layer:
+    """What is read of a layer of Keras."""
+
+    def __init__(self, config: dict[str, Any], weights: list[Array]) -> None:
+        self.name, self._config, self._weights = config["name"], config, weights
+
+    def get_config(self) -> dict[str, Any]:
+        return self._config
+
+    def get_weights(self) -> list[Array]:
+        return self._weights
+
+
+def layer(kind: str, config: dict[str, Any], weights: list[Array]) -> Any:
+    return type(kind, (Layer,), {})(config, weights)
+
+
+def some(*shape: int, seed: int = 0) -> Array:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+X = some(B, T, WIDTH, seed=9)
+
+
+def weights_of(kind: str, seed: int = 0, width: int = WIDTH, **config: Any) -> list[Array]:
+    columns = GATES[kind] * H
+    kernels = [some(width, columns, seed=seed), some(H, columns, seed=seed + 1)]
+    shape = (2, columns) if kind == "GRU" and config.get("reset_after", True) else (columns,)
+    return [*kernels, some(*shape, seed=seed + 2)] if config.get("use_bias", True) else kernels
+
+
+def expected(kind: str, x: Array, weights: list[Array], **config: Any) -> Array:
+    """The layer's equations, in float64: its output, in the order of x."""
+    kernel, recurrent, *biases = (values.astype(np.float64) for values in weights)
+    bias = biases[0] if biases else np.zeros((2, len(kernel[0])))
+    of_x, of_h = bias if bias.ndim == 2 else (bias, np.zeros_like(bias))
+    act = FUNCTIONS[config.get("activation", "tanh")]
+    gate = FUNCTIONS[config.get("recurrent_activation", "sigmoid")]
+    h = c = np.zeros((len(x), H))
+    outputs = np.zeros((*x.shape[:2], H))
+    steps = range(x.shape[1])
+    for t in reversed(steps) if config.get("go_backwards", False) else steps:
+        given = np.split(x[:, t] @ kernel + of_x, GATES[kind], axis=1)
+        if kind == "SimpleRNN":
+            h = act(given[0] + h @ recurrent)
+        elif kind == "LSTM":
+            i, f, g, o = (a + b for a, b in zip(given, np.split(h @ recurrent, 4, axis=1), strict=True))
+            c = gate(f) * c + gate(i) * act(g)
+            h = gate(o) * act(c)
+        else:
+            of_z, of_r, of_n = np.split(h @ recurrent + of_h, 3, axis=1)
+            z, r = gate(given[0] + of_z), gate(given[1] + of_r)
+            after = config.get("reset_after", True)
+            n = act(given[2] + (r * of_n if after else (r * h) @ recurrent[:, 2 * H :]))
+            h = z * h + (1 - z) * n
+        outputs[:, t] = h
+    return outputs
+
+
+LAYERS: dict[str, tuple[str, dict[str, Any], Any]] = {
+    "elman": ("SimpleRNN", {"activation": "relu", "use_bias": False}, Elman("relu")),
+    "elman of others": ("SimpleRNN", {"activation": "elu"}, None),
+    "elman backwards": ("SimpleRNN", {"activation": "linear", "go_backwards": True}, Elman("identity")),
+    "lstm": ("LSTM", {}, LSTM()),
+    "lstm of others": (
+        "LSTM",
+        {"activation": "relu", "recurrent_activation": "hard_sigmoid"},
+        ActivatedLSTM(gate="hard_sigmoid(0.16666666666666666, 0.5)", candidate="relu", output="relu"),
+    ),
+    "gru": ("GRU", {"reset_after": True}, GRU("carry", "after")),
+    "gru without biases": ("GRU", {"reset_after": False, "use_bias": False}, GRU("carry", "before")),
+    "gru before": ("GRU", {"reset_after": False, "go_backwards": True}, GRU("carry", "before")),
+    "gru of others": (
+        "GRU",
+        {"recurrent_activation": "hard_sigmoid", "activation": None},
+        ActivatedGRU(gate="hard_sigmoid(0.16666666666666666, 0.5)", candidate="identity"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_computes_as_keras_does(name: str, close: Close) -> None:
+    kind, config, cell = LAYERS[name]
+    weights = weights_of(kind, **config)
+    rnn = Recurrent.from_keras(layer(kind, {"name": "it", **config}, weights), backend="numpy", num_threads=1)
+    assert cell is None or rnn.cell == cell
+    assert (rnn.batch_first, rnn.bias, rnn.num_threads) == (True, config.get("use_bias", True), 1)
+    known = {name: "linear" if value is None else value for name, value in config.items()}
+    close(rnn(X)[0], expected(kind, X, weights, **known), "output")
+
+
+def bidirectional(kind: str, weights: list[Array], **config: Any) -> Any:
+    options: dict[str, Any] = {"name": "it", "merge_mode": config.pop("merge_mode", "concat")}
+    options["backward_layer"] = config.pop(
+        "backward_layer", {"class_name": kind, "config": {**config, "go_backwards": True}}
+    )
+    return layer("Bidirectional", {**options, "layer": {"class_name": kind, "config": config}}, weights)
+
+
+@pytest.mark.parametrize("reset_after", [True, False])
+def test_both_directions_and_several_layers(reset_after: bool, close: Close) -> None:
+    config = {"reset_after": reset_after, "activation": "relu"}
+    forward, back = weights_of("GRU", 0, **config), weights_of("GRU", 10, **config)
+    one = bidirectional("GRU", [*forward, *back], **config)
+    output = expected("GRU", X, forward, **config), expected("GRU", X, back, go_backwards=True, **config)
+    below = np.concatenate(output, axis=2)
+    close(Recurrent.from_keras(one, backend="numpy")(X)[0], below, "output")
+    above, above_back = (weights_of("GRU", seed, width=2 * H, **config) for seed in (20, 30))
+    two = bidirectional("GRU", [*above, *above_back], **config)
+    rnn = Recurrent.from_keras([one, two], backend="numpy", batch_first=False)
+    assert (rnn.num_layers, rnn.bidirectional) == (2, True)
+    output = expected("GRU", below, above, **config), expected("GRU", below, above_back, go_backwards=True, **config)
+    close(rnn(X.swapaxes(0, 1))[0].swapaxes(0, 1), np.concatenate(output, axis=2), "output")
+    with pytest.raises(ValueError, match="expected an input as wide as the output of the layer below, 8, as of layer"):
+        Recurrent.from_keras([two, one])
+
+
+def parts_of(kind: str, weights: list[Array]) -> dict[str, list[Array]]:
+    if kind != "Bidirectional":
+        return {"cell": weights}
+    half = len(weights) // 2
+    return {"forward_layer/cell": weights[:half], "backward_layer/cell": weights[half:]}
+
+
+def write_groups(file: Any, layers: list[Any], *, named: bool = True) -> None:
+    """The layout of Keras 3: layers by their class, with the layer's name as an attribute but in its first versions."""
+    for number, each in enumerate(layers):
+        group = f"layers/{'gru' if number == 0 else 'bidirectional'}"
+        if named:
+            file.create_group(f"{group}/vars").attrs["name"] = each.name
+        for part, weights in parts_of(type(each).__name__, each.get_weights()).items():
+            for index, values in enumerate(weights):
+                file[f"{group}/{part}/vars/{index}"] = values
+    file["layers/dense/vars/0"] = some(2, 2)
+
+
+def write_names(group: Any, layers: list[Any]) -> None:
+    """The layout of Keras 2: layers by their name, paths of weights as attributes."""
+    group.attrs["layer_names"] = [each.name.encode() for each in layers] + [b"dense"]
+    group.create_group("dense").attrs["weight_names"] = [b"dense/kernel:0"]
+    group["dense/dense/kernel:0"] = some(2, 2)
+    for each in layers:
+        paths = [f"{each.name}/cell/{index}:0" for index, _ in enumerate(each.get_weights())]
+        group.create_group(each.name).attrs["weight_names"] = [path.encode() for path in paths]
+        for path, values in zip(paths, each.get_weights(), strict=True):
+            group[each.name][path] = values
+
+
+def model_config(layers: list[Any]) -> dict[str, Any]:
+    options = [{"class_name": type(each).__name__, "config": each.get_config()} for each in layers]
+    dense = {"class_name": "Dense", "config": {"name": "dense"}}
+    return {"class_name": "Sequential", "config": {"name": "model", "layers": [*options, dense]}}
+
+
+def write(path: Path, layout: str, layers: list[Any], h5py: Any) -> None:
+    if layout.startswith(".keras"):
+        buffer = io.BytesIO()
+        with h5py.File(buffer, "w") as file:
+            write_groups(file, layers, named="before" not in layout)
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("config.json", json.dumps(model_config(layers)))
+            archive.writestr("metadata.json", json.dumps({"keras_version": "3.1.0"}))
+            archive.writestr("model.weights.h5", buffer.getvalue())
+        return
+    with h5py.File(path, "w") as file:
+        if layout == "weights of Keras 3":
+            write_groups(file, layers)
+        elif layout == "weights of Keras 2":
+            write_names(file, layers)
+        else:
+            write_names(file.create_group("model_weights"), layers)
+            file.attrs["keras_version"] = "2.4.0"
+            file.attrs["model_config"] = json.dumps(model_config(layers))
+
+
+@pytest.mark.parametrize(
+    "layout", [".keras", ".keras before names", "model of Keras 2", "weights of Keras 3", "weights of Keras 2"]
+)
+def test_files(layout: str, tmp_path: Path, request: pytest.FixtureRequest, close: Close) -> None:
+    h5py = require_peer(request, "h5py")
+    config: dict[str, Any] = {"recurrent_activation": "hard_sigmoid"}
+    weights, both = weights_of("GRU", **config), [*weights_of("LSTM", 10), *weights_of("LSTM", 20)]
+    layers = [layer("GRU", {"name": "one", **config}, weights), bidirectional("LSTM", both)]
+    path = tmp_path / "file"
+    write(path, layout, layers, h5py)
+    options: dict[str, Any] = {"config": config} if layout.startswith("weights") else {}
+    hard = "hard_sigmoid before Keras 3" if "Keras 2" in layout else "hard_sigmoid"
+    one = Recurrent.from_keras(path, "one", backend="numpy", **options)
+    close(one(X)[0], expected("GRU", X, weights, recurrent_activation=hard), "output")
+    two = Recurrent.from_keras(str(path), "it", backend="numpy")
+    directions = expected("LSTM", X, both[:3]), expected("LSTM", X, both[3:], go_backwards=True)
+    close(two(X)[0], np.concatenate(directions, axis=2), "output")
+    kinds = ("weights", "weights") if layout.startswith("weights") else ("GRU", "Bidirectional")
+    for wanted in (None, "dense", 2, True):
+        with pytest.raises(ValueError, match=r"layer: expected the name or index of .*: there are 0: ") as caught:
+            Recurrent.from_keras(path, wanted)
+        assert {f"{kinds[0]} 'one'", f"{kinds[1]} 'it'"} <= {*re.split(r"; \d: |\d: ", str(caught.value))}
+
+
+def test_files_that_are_something_else(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    h5py = require_peer(request, "h5py")
+    with pytest.raises(FileNotFoundError, match="nowhere: expected a file of Keras', found none"):
+        Recurrent.from_keras(tmp_path / "nowhere")
+    with pytest.raises(
+        ValueError, match=r"expected a \.keras file, or weights of Keras in an HDF5 file, found neither"
+    ):
+        Recurrent.from_keras(__file__)
+    with zipfile.ZipFile(tmp_path / "zip", "w") as archive:
+        archive.writestr("other", "")
+    with pytest.raises(ValueError, match=r"zip: expected a .keras file with config.json and model.weights.h5"):
+        Recurrent.from_keras(tmp_path / "zip")
+    write(
+        tmp_path / "h5", "weights of Keras 3", [layer("GRU", {"name": "it"}, weights_of("GRU", use_bias=False))], h5py
+    )
+    with pytest.raises(ValueError, match=r"layer 'it': expected config={'reset_after': True} or False, which the weig"):
+        Recurrent.from_keras(tmp_path / "h5")
+    rnn = Recurrent.from_keras(tmp_path / "h5", config={"reset_after": False}, backend="numpy")
+    assert (rnn.cell, rnn.bias) == (GRU("carry", "before"), False)
+
+
+def conv() -> Any:
+    return layer("ConvLSTM1D", {"name": "it"}, [])
+
+
+def backward_of_another_kind() -> Any:
+    other = {"class_name": "GRU", "config": {"activation": "relu"}}
+    return bidirectional("GRU", weights_of("GRU") * 2, activation="tanh", backward_layer=other)
+
+
+REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
+    "no layer": (lambda: 3, TypeError, "source: expected a layer of Keras, a list of them, a model or a path, got int"),
+    "an empty list": (list, ValueError, "or a list of these for several: there is none"),
+    "another layer": (
+        conv,
+        ValueError,
+        "layer 'it': expected a SimpleRNN, LSTM, GRU or Bidirectional layer, got ConvLS",
+    ),
+    "an activation that we lack": (
+        lambda: layer("LSTM", {"name": "it", "activation": "gelu"}, weights_of("LSTM")),
+        ValueError,
+        "layer 'it': activation: expected one of tanh, sigmoid, relu, selu, softsign, softplus, silu, log_sigmoid, relu",
+    ),
+    "an activation that is a layer": (
+        lambda: layer("LSTM", {"name": "it", "recurrent_activation": {"class_name": "ELU"}}, weights_of("LSTM")),
+        ValueError,
+        "layer 'it': recurrent_activation: expected one of",
+    ),
+    "a sum of both directions": (
+        lambda: bidirectional("GRU", weights_of("GRU") * 2, merge_mode="sum"),
+        ValueError,
+        "layer 'it': merge_mode: expected 'concat', got 'sum': write config={'merge_mode': 'concat'}, and combine",
+    ),
+    "directions of two kinds": (
+        backward_of_another_kind,
+        ValueError,
+        "layer 'it': expected two layers of one kind, got GRU and GRU with activation='tanh' and 'relu': each could be",
+    ),
+    "directions turned round": (
+        lambda: bidirectional("GRU", weights_of("GRU") * 2, go_backwards=True),
+        ValueError,
+        "layer 'it': expected a first layer that runs forward, got go_backwards=True",
+    ),
+    "weights of another": (
+        lambda: layer("LSTM", {"name": "it"}, weights_of("GRU")),
+        ValueError,
+        "layer 'it': expected kernel (I, G*H), recurrent_kernel (H, G*H), bias of LSTM = [(3, 16), (4, 16), (16,)], got",
+    ),
+    "a layer without weights": (
+        lambda: layer("LSTM", {"name": "it"}, []),
+        ValueError,
+        "layer 'it': expected kernel (I, G*H), recurrent_kernel (H, G*H) of LSTM",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_refusals(what: str) -> None:
+    make, error, message = REFUSED[what]
+    with pytest.raises(error, match=re.escape(message)):
+        Recurrent.from_keras(make(), backend="numpy")
+
+
+def test_options_of_the_user_stand_before_the_layers() -> None:
+    both = bidirectional("GRU", weights_of("GRU") * 2, merge_mode="sum", activation="gelu")
+    rnn = Recurrent.from_keras(both, config={"merge_mode": "concat", "activation": "tanh"}, backend="numpy")
+    assert rnn.cell == GRU("carry")
+
+
+def test_layers_of_keras(tmp_path: Path, request: pytest.FixtureRequest, close: Close) -> None:
+    keras = require_peer(request, "keras")
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((None, WIDTH)),
+            layers.LSTM(H, return_sequences=True, name="first"),
+            layers.Bidirectional(
+                layers.GRU(H, return_sequences=True, recurrent_activation="hard_sigmoid"), name="both"
+            ),
+            layers.SimpleRNN(H, return_sequences=True, go_backwards=True, activation="softplus", name="last"),
+        ]
+    )
+    for name in ("model.keras", "model.h5", "model.weights.h5"):
+        (model.save_weights if "weights" in name else model.save)(tmp_path / name)
+    values = X
+    for each in model.layers:
+        output = np.asarray(each(values))
+        rnn = Recurrent.from_keras(each, backend="numpy")
+        aligned = output[:, ::-1] if rnn.direction == "reverse" else output
+        close(rnn(values)[0], aligned, "output")
+        config = {
+            option: value
+            for option, value in {**each.get_config(), **each.get_config().get("layer", {}).get("config", {})}.items()
+            if "activation" in option or option == "go_backwards"
+        }
+        for source in (model, tmp_path / "model.keras", tmp_path / "model.h5"):
+            close(Recurrent.from_keras(source, each.name, backend="numpy")(values)[0], aligned, "output")
+        again = Recurrent.from_keras(tmp_path / "model.weights.h5", each.name, config=config, backend="numpy")
+        close(again(values)[0], aligned, "output")
+        values = output
