@@ -64,7 +64,7 @@ def as_array(value: Any, xp: ModuleType, expected: str) -> Array:
         expected: the beginning of a message, which says what came, too.
 
     Raises:
-        TypeError: it is no array, a masked one, or one in another memory.
+        TypeError: it is no array, a masked one, one in another memory, or one that has no values yet.
     """
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{expected}: its mask would be ignored; fill it")
@@ -81,6 +81,10 @@ def as_array(value: Any, xp: ModuleType, expected: str) -> Array:
         raise TypeError(
             f"{expected}, which is in the host's memory: {stays}; copy it to the GPU with {convert}, or use "
             f"backend='numba'"
+        )
+    if any(base.__name__ == "Tracer" and base.__module__.startswith("jax") for base in type(value).__mro__):
+        raise TypeError(
+            f"{expected}, which JAX traces: inside its jit, grad and vmap call rnncore.jax.recurrent"
         )
     raise TypeError(f"{expected}: convert it with {convert}")
 

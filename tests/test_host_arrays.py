@@ -180,6 +180,35 @@ def test_refusals_of_other_arguments() -> None:
         rnn.generate(x[0], 2, feedback=WithGradient)
 
 
+@pytest.mark.parametrize("kind", [Shared, OfBefore, Unnegated])
+def test_weights_of_other_libraries(kind: type[Shared]) -> None:
+    rnn = network()
+    values = {name: kind(array) for name, array in rnn.state_dict().items()}
+    with pytest.raises(TypeError, match=re.escape("bias_hh_l0: expected an array, got WithGradient <")):
+        network(seed=1).load_state_dict({**values, "bias_hh_l0": WithGradient(sequence(16))})
+    other = network(seed=1)
+    other.load_state_dict(values)
+    for name, array in rnn.parameters.items():
+        np.testing.assert_array_equal(other.parameters[name], array)
+
+
+def test_a_tracer_of_jax() -> None:
+    tracer = type("Tracer", (), {"__module__": "jax._src.core", "shape": (5, 3, 4), "dtype": "float32"})
+    inner = type("DynamicJaxprTracer", (tracer,), {"__module__": "jax._src.interpreters.partial_eval"})
+    with pytest.raises(TypeError, match=r"x: .*, which JAX traces: inside its jit, grad and vmap call rnncore.jax.rec"):
+        network()(inner())
+
+
+def test_arrays_of_jax(request: pytest.FixtureRequest) -> None:
+    jax = require_peer(request, "jax")
+    rnn, x = network(), sequence(5, 3, 4)
+    expected, _ = rnn(x)
+    np.testing.assert_array_equal(rnn(jax.numpy.asarray(x))[0], expected)
+    for transform in (jax.jit, jax.grad):
+        with pytest.raises(TypeError, match=r"x: .* which JAX traces: inside its jit, grad and vmap call rnncore.jax"):
+            transform(lambda x: rnn(x)[0].sum())(x)
+
+
 def test_tensors_of_pytorch(request: pytest.FixtureRequest) -> None:
     torch = require_peer(request, "torch")
     rnn, x = network(), sequence(5, 3, 4)
