@@ -9,6 +9,8 @@ from __future__ import annotations
 import ctypes
 from typing import ClassVar, TypeAlias, TypeVar
 
+from .memory import round_up
+
 SomeArguments = TypeVar("SomeArguments", bound="Arguments")
 
 CLASSES: dict[str, type[Arguments]] = {}
@@ -252,6 +254,10 @@ class StepArguments(Arguments):
     scratch: int
 
 
+STEP_BYTES = round_up(size_of(StepArguments))
+"""Room for these in front of a thread's tables, which begin at a cache line, as do the rows behind them."""
+
+
 @structure
 class RunArguments(Arguments):
     """Common to the kernels `forward` and `backward`."""
@@ -285,7 +291,7 @@ class RunArguments(Arguments):
     weights: int  # those of products, which may be others on tile registers
     scratch: int  # for each thread: StepArguments, tables of addresses, then rows
     scratch_size: int
-    table_rows: int  # rows that the tables of addresses have room for
+    table_rows: int  # rows that the tables of addresses have room for: they fill cache lines
     totals: int  # number of sums over units
     prepared: int  # for each thread: rows as tile registers multiply them
     prepared_size: int

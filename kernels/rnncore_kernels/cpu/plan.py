@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Generic, NamedTuple
 
 from ..program.program import Place
-from .arguments import BackwardArguments, ForwardArguments, SomeArguments, StepArguments, ValueArguments, size_of
+from .arguments import STEP_BYTES, BackwardArguments, ForwardArguments, SomeArguments, ValueArguments
 from .division import MIN_KEPT_FLOPS, MIN_THREAD_FLOPS, Division, divide, is_separate
 from .fields.balance import even_parts
 from .fields.bf16x3 import ROWS as TILE_ROWS
@@ -118,7 +118,7 @@ def forward_template(
     """For inference, where `count` is -1, or training with that many rows of all steps together."""
     keep, program = count >= 0, layer.program
     division, separate = forward_division(layer, steps, batch, threads, keep=keep)
-    table_rows = max(1, batch, PROJECTION_ROWS if separate else 0)
+    table_rows = _whole_lines(max(1, batch, PROJECTION_ROWS if separate else 0))
     tiles, prepared = uses_tile_registers(layer, batch), 0
     projected_rows = table_rows
     if tiles:
@@ -130,7 +130,7 @@ def forward_template(
     projected = round_up(projected_rows * layer.projected_bytes) if separate else 0
     inputs = program.row_inputs + len(program.unit_inputs)
     tables = (3 + inputs + len(program.forward.totals)) * 8 * table_rows
-    scratch = round_up(size_of(StepArguments) + tables + BLOCK_ROWS * layer.pre_vectors * layer.shape.vector_bytes)
+    scratch = round_up(STEP_BYTES + tables + BLOCK_ROWS * layer.pre_vectors * layer.shape.vector_bytes)
     block_rows, rows = (count + most, count) if keep else (2 * batch, batch)
     places, history = _history(layer, block_rows, rows, keep=keep)
     carried, size = _rows({("carried", k): w for k, w in enumerate(program.forward.carried)}, layer, batch)
@@ -179,13 +179,14 @@ def backward_template(
         row_tiles = -(-batch // (division.row_threads * TILE_ROWS))
         block_rows, grad_rows = BF16_BACK_ROWS, row_tiles * TILE_ROWS * division.row_threads
         prepared = _backward_prepared(layer, row_tiles)
-    chunk = max(CHUNK_LEAST, min(CHUNK_MOST, CHUNK_BYTES // max(1, layer.columns_bytes)))
-    rows, inputs, phase_count = max(chunk, batch), program.row_inputs + len(program.unit_inputs), len(layer.phases)
-    tables = 8 * rows * (2 + phase_count + inputs) + 8 * batch * (2 + inputs + len(program.backward.totals))
+    chunk = _whole_lines(max(CHUNK_LEAST, min(CHUNK_MOST, CHUNK_BYTES // max(1, layer.columns_bytes))))
+    table_rows = _whole_lines(batch)
+    rows, inputs, phase_count = max(chunk, table_rows), program.row_inputs + len(program.unit_inputs), len(layer.phases)
+    tables = 8 * rows * (2 + phase_count + inputs) + 8 * table_rows * (2 + inputs + len(program.backward.totals))
     panel_vectors = min(WEIGHT_GROUPS, _weight_groups(layer)) * shape.columns + block_units(shape.lanes)
     panels = PANEL_ROWS * panel_vectors * shape.vector_bytes
     products = 8 * block_rows * phase_count + (block_rows + 1) * vectors
-    scratch = round_up(size_of(StepArguments) + tables + vectors + max(panels, products))
+    scratch = round_up(STEP_BYTES + tables + vectors + max(panels, products))
     places, _ = _history(layer, count + most, count, keep=True)
     widths = {("grad", state): width for state, width in enumerate(program.states)}
     widths |= {("back", number): product.operand_width for number, product in enumerate(program.products)}
@@ -208,7 +209,7 @@ def backward_template(
         closes=bool(program.backward.totals),
         balances=division.unit_threads > 1 and any(phase.meets for phase in program.backward.phases),
         scratch_size=scratch,
-        table_rows=batch,
+        table_rows=table_rows,
         totals=len(program.backward.totals),
         prepared_size=prepared,
         pre_row=layer.pre_row,
@@ -224,6 +225,11 @@ def backward_template(
         "barriers": 64 * (division.row_threads + 1),
     }
     return _template(call, sizes, division, 0, tiles, (phases, back, states, values, column_arguments))
+
+
+def _whole_lines(rows: int) -> int:
+    """At least so many rows, whose addresses fill cache lines: what stands behind them begins at one."""
+    return round_up(8 * rows) // 8
 
 
 def _history(layer: LayerSizes, block_rows: int, rows: int, *, keep: bool) -> tuple[dict[Place, ValueArguments], int]:

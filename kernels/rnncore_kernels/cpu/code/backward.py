@@ -67,7 +67,7 @@ def make_backward(shape: Shape, gemm: Gemm) -> None:
         all_parts = run.parts + all_threads * PART_BYTES
         all_part = all_parts + thread * PART_BYTES
         barrier_all, arrivals_all = run.barriers + 64 * threads, 0
-        chunk_bytes, table_bytes = 8 * max(run.chunk_rows, batch), 8 * batch
+        chunk_bytes, table_bytes = 8 * max(run.chunk_rows, run.table_rows), 8 * run.table_rows
         chunk_tables = step.scratch
         operand_tables = chunk_tables + 2 * chunk_bytes
         input_tables = operand_tables + run.phases * chunk_bytes

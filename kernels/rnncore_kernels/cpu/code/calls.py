@@ -51,8 +51,6 @@ sum_at = _in_table(SumArguments)
 step_at = _in_table(StepArguments)
 task_at = _in_table(TaskArguments)
 
-STEP_BYTES = size_of(StepArguments)
-
 
 def _is_cancelled(b: Any, run: Any) -> Any:
     return b.load_atomic(word_pointer(b, run, RunArguments.names.index("cancel")), "seq_cst", 8)

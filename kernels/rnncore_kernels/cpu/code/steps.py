@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from ..arguments import RunArguments, StepArguments
+from ..arguments import STEP_BYTES, RunArguments, StepArguments
 from ..fields.balance import PART_BYTES
 from .balance import edge
-from .calls import STEP_BYTES
 from .emitted import compiled
 from .waiting import begin_waiting, meet, open_barrier
 
