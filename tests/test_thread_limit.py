@@ -70,12 +70,41 @@ def test_threads_come_back_when_the_machine_is_free_again() -> None:
     assert {*machine.run(2, idle, until=40)} == {2}
 
 
-def test_one_disturbance_costs_a_short_pause() -> None:
+def test_one_slow_call_costs_nothing() -> None:
     machine = Machine()
     machine.call(2, crowded, seconds=2 * LOOK)
+    assert {*machine.run(2, idle, until=1)} == {2}
+
+
+def test_a_disturbance_costs_a_short_pause() -> None:
+    machine = Machine()
+    machine.run(2, crowded, until=6 * LOOK, seconds=2 * LOOK)
     assert machine.limit.limit == 1
     used = machine.run(2, idle, until=machine.now + 4 * FIRST_PAUSE)
     assert used.count(1) * 0.001 < 2.5 * FIRST_PAUSE
+    assert used[-1] == 2
+
+
+def test_calls_that_come_in_bursts_have_all_threads() -> None:
+    """The first call of each burst wakes threads, on whatever cores, and is slow for that."""
+    machine = Machine()
+    machine.run(2, crowded, until=6 * LOOK, seconds=2 * LOOK)
+    for _ in range(200):
+        machine.now += 0.2
+        machine.call(2, crowded, seconds=LOOK)
+        machine.run(2, idle, until=machine.now + 2.5 * LOOK, seconds=LOOK)
+    assert machine.used.count(2) / len(machine.used) > 0.95
+
+
+def test_time_between_calls_is_no_trial() -> None:
+    """A trial that goes on in a second burst takes no longer for that, and neither does the pause behind it."""
+    machine = Machine()
+    machine.run(2, crowded, until=2 * FIRST_PAUSE)
+    while machine.call(2, crowded, seconds=LOOK) == 1:
+        pass
+    machine.now += 100
+    machine.run(2, crowded, until=machine.now + 2 * LOOK, seconds=LOOK)
+    used = machine.run(2, idle, until=machine.now + 2 * LAST_PAUSE)
     assert used[-1] == 2
 
 

@@ -12,8 +12,7 @@ import time
 from collections.abc import Callable
 
 WATCH_EVERY, LOOK = 0.001, 0.01
-"""Seconds from one watched call to the next, as to watch takes microseconds; seconds of these before their rate is
-believed."""
+"""Seconds from one watched call to the next, as to watch takes microseconds; seconds of these that make a look."""
 
 FAIR = 0.6
 """Share of its threads that a call's rate should be; below, fewer may do as well."""
@@ -41,7 +40,9 @@ class ThreadLimit:
         self._clock = clock
         self._limit: int | None = None
         self._known: tuple[float, float] | None = None
-        self._seen: dict[int, tuple[float, float, float]] = {}
+        self._seen: dict[int, tuple[float, float]] = {}
+        self._noted = self._trial = 0.0
+        self._doubted = False
         self._pause, self._again = FIRST_PAUSE, 0.0
         self._ceiling = self._most = 0
         self._watch_at = 0.0
@@ -72,37 +73,54 @@ class ThreadLimit:
         To be told of calls alone that could use more threads than one.
         """
         now = self._clock()
+        # Python may have done something else between two calls.
+        elapsed, self._noted = min(now - self._noted, seconds + 2 * WATCH_EVERY), now
         self._watch_at = now + WATCH_EVERY
         limit = self._limit
         if limit is not None and threads < limit:
             return
+        if threads != limit:
+            self._trial += elapsed
         # By number: networks of several layers have calls of several numbers, in turns.
-        seen_seconds, seen_busy, since = self._seen.get(threads, (0.0, 0.0, now - seconds))
+        seen_seconds, seen_busy = self._seen.get(threads, (0.0, 0.0))
         seconds, busy = seen_seconds + seconds, seen_busy + busy
         if seconds < LOOK:
-            self._seen[threads] = seconds, busy, since
+            self._seen[threads] = seconds, busy
             return
         self._seen = {}
         rate = busy / seconds
         if threads == limit:
             self._known = now, rate
+        elif rate >= self._needed(threads, now):
+            self._doubted, self._trial = False, 0.0
+            self._accept(threads, now, rate)
+        elif not self._doubted:
+            # A call that wakes threads may be slow for that alone.
+            self._doubted = True
+        else:
+            self._reject(threads, now, rate)
+            self._doubted, self._trial = False, 0.0
+
+    def _accept(self, threads: int, now: float, rate: float) -> None:
+        """So many threads pay: at least they are the limit."""
+        if self._limit is None:
             return
-        if rate >= self._needed(threads, now):
-            if limit is not None:
-                self._pause = FIRST_PAUSE
-                if threads >= self._most:
-                    self._limit = None
-                else:
-                    self._limit, self._known = threads, (now, rate)
-                    if threads >= self._ceiling:
-                        self._again = now + self._pause
-            return
+        self._pause = FIRST_PAUSE
+        if threads >= self._most:
+            self._limit = None
+        else:
+            self._limit, self._known = threads, (now, rate)
+            if threads >= self._ceiling:
+                self._again = now + self._pause
+
+    def _reject(self, threads: int, now: float, rate: float) -> None:
+        """So many threads do not pay: there are fewer for a while."""
         pause = self._pause
-        if limit is None:
+        if self._limit is None:
             self._limit = max(1, min(threads - 1, round(rate)))
             self._known = None
         else:
-            pause = max(pause, (now - since) / TRIAL_SHARE)
+            pause = max(pause, self._trial / TRIAL_SHARE)
         self._ceiling = threads - 1
         self._again = now + pause
         self._pause = min(LAST_PAUSE, 2 * self._pause)
