@@ -30,8 +30,9 @@ TOGETHER_ROWS = 16
 """Rows from which on independent runs share the threads, however large the weights; with fewer rows the time goes into
 reading weights, and threads that divide them keep their part in the cache."""
 
-LONG_FLOPS = 2_000_000_000
-"""Least operations of a call that Ctrl-C can end: 20 to 400 milliseconds. Python's main thread only waits for it."""
+LONG_FLOPS = 10_000_000_000
+"""Least operations of a call that Ctrl-C can end: 20 milliseconds to 2 seconds. Python's main thread only waits for it,
+and waking the others takes 0.1 milliseconds."""
 
 LIMIT = ThreadLimit()
 """The threads that pay now, for all networks of the process."""

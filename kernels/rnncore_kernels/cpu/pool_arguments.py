@@ -30,8 +30,8 @@ class Mailbox(Arguments):
     watched: int  # whether `time` is wanted: to ask for it takes a microsecond
     time: int  # nanoseconds for which the last call that was watched had a core
     number: int  # the system's number of the worker
-    core: int  # number of the core that it was last on, plus 1
-    moved: int  # not 0 while the worker is kept away from the cores of others
+    core: int  # number of the core that it was last on or shall be on, plus 1
+    told: int  # a sum of the cores that it may run on; 0 at first
 
 
 @structure

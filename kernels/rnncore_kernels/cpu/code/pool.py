@@ -75,42 +75,65 @@ def _run_task(task: TaskArguments, watched: int, time: int) -> None:
 
 @compiled("spread")
 def _spread(job: JobArguments) -> None:
-    """Let no worker wake on the core of another or of the caller, if there are more, nor where the caller may not be.
+    """Let each worker run on a core of its own, or on those that nobody of the job has, if there are enough.
 
-    Linux wakes a thread where it last was. On a machine of few cores it often leaves it there, though another thread
-    has that core, and others are idle.
+    Linux wakes a thread where it last was, or on the core that it is woken from. On a machine of few cores it often
+    leaves it there, though another thread has that core, and others are idle.
     """
     workers, free = job.workers, job.pool + POOL_BYTES
     allowed = free + MASK_BYTES
     get_cores(free)
     copy(allowed, free, MASK_BYTES)
-    own = task_at(end_of(job), 0).kernel
-    if own != 0:
+    if task_at(end_of(job), 0).kernel != 0:
         _take_core(free, current_core())
     for w in range(workers):
         mailbox = mailbox_at(word(_mailboxes(job), w))
-        number, core = mailbox.number, mailbox.core - 1
-        # A worker that has just been made has no number yet: 0 would be the caller.
-        if number <= 0 or core < 0:
-            continue
-        if _take_core(free, core) == 0:
-            left = 0
-            for k in range(MASK_WORDS):
-                left |= word(free, k)
-            if left != 0:
-                set_cores(number, free)
-                mailbox.moved = 1
-        elif workers == 1 and own == 0 and mailbox.moved != 0:
-            # Beside others it stays away from them: it would be woken on the caller's core again.
-            set_cores(number, allowed)
-            mailbox.moved = 0
+        if _take_core(free, mailbox.core - 1) == 0:
+            core = _first_core(free)
+            _take_core(free, core)
+            mailbox.core = core + 1
+    for w in range(workers):
+        mailbox = mailbox_at(word(_mailboxes(job), w))
+        core = mailbox.core - 1
+        if core >= 0:
+            _add_core(free, core)
+            _keep_on(mailbox, free)
+            _take_core(free, core)
+        else:
+            _keep_on(mailbox, allowed)
+
+
+@compiled("keep_on")
+def _keep_on(mailbox: Mailbox, cores: int) -> None:
+    """Let a worker run on these cores alone, unless it was told so last."""
+    told = 1
+    for k in range(MASK_WORDS):
+        told = 31 * told + word(cores, k)
+    # A worker that has just been made has no number yet: 0 would be the caller.
+    if told != mailbox.told and mailbox.number > 0:
+        set_cores(mailbox.number, cores)
+        mailbox.told = told
+
+
+@compiled("first_core")
+def _first_core(cores: int) -> int:
+    """The first core of a set; -1 if it is empty."""
+    for core in range(64 * MASK_WORDS):
+        if (word(cores, core >> 6) >> (core & 63)) & 1 != 0:
+            return core
+    return -1
+
+
+@compiled("add_core")
+def _add_core(cores: int, core: int) -> None:
+    set_word(cores, core >> 6, word(cores, core >> 6) | (1 << (core & 63)))
 
 
 @compiled("take_core")
 def _take_core(free: int, core: int) -> int:
     """Take a core out of a set; 0 if it was not there."""
     if core < 0 or core >= 64 * MASK_WORDS:
-        return 1
+        return 0
     bit = 1 << (core & 63)
     if word(free, core >> 6) & bit == 0:
         return 0
