@@ -83,9 +83,7 @@ def as_array(value: Any, xp: ModuleType, expected: str) -> Array:
             f"backend='numba'"
         )
     if any(base.__name__ == "Tracer" and base.__module__.startswith("jax") for base in type(value).__mro__):
-        raise TypeError(
-            f"{expected}, which JAX traces: inside its jit, grad and vmap call rnncore.jax.recurrent"
-        )
+        raise TypeError(f"{expected}, which JAX traces: inside its jit, grad and vmap call rnncore.jax.recurrent")
     raise TypeError(f"{expected}: convert it with {convert}")
 
 

@@ -108,7 +108,8 @@ def from_state_dict(
     if not isinstance(prefix, str):
         raise TypeError(f"prefix: expected a string, as here names have the numbers of layers, got {describe(prefix)}")
     values = select(values, prefix)
-    if isinstance(values, Mapping) and not any(name.endswith("_l0") for name in values) and (hint := guess(values)):
+    lacking = isinstance(values, Mapping) and "weight_ih_l0" not in values and "weight_hh_l0" not in values
+    if lacking and (hint := guess(values)):
         raise ValueError(f"state_dict: expected weight_ih_l0 and others of its kind, got {', '.join(values)}: {hint}")
     origin = _origin(values, convention)
     shapes = {name: tuple(getattr(value, "shape", ())) for name, value in values.items()}

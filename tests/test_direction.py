@@ -27,12 +27,13 @@ def sequence(*shape: int) -> Array:
     return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
 
 
-@pytest.mark.parametrize("lengths", [None, LENGTHS])
-@pytest.mark.parametrize("name", ["lstm", "gru_candidate_before", "elman_relu"])
+@pytest.mark.parametrize(("lengths", "resets"), [(None, None), (LENGTHS, None), (LENGTHS, "given")])
+@pytest.mark.parametrize("name", ["lstm", "gru_candidate_before"])
 def test_agrees_with_the_oracle(
-    backend: str, name: str, lengths: list[int] | None, close: Close, nan_filled_empty: None
+    backend: str, name: str, lengths: list[int] | None, resets: str | None, close: Close, nan_filled_empty: None
 ) -> None:
-    call = make_call(name, 5, 4, num_layers=2, direction="reverse", lengths=lengths, backend=backend)
+    options: dict[str, Any] = {"num_layers": 2, "direction": "reverse", "lengths": lengths, "resets": resets}
+    call = make_call(name, 5, 4, backend=backend, **options)
     check(call, close, lengths=lengths)
 
 

@@ -336,7 +336,7 @@ def test_layers_of_keras(tmp_path: Path, request: pytest.FixtureRequest, close: 
         (model.save_weights if "weights" in name else model.save)(tmp_path / name)
     values = X
     for each in model.layers:
-        output = np.asarray(each(values))
+        output = keras.ops.convert_to_numpy(each(values))
         rnn = Recurrent.from_keras(each, backend="numpy")
         aligned = output[:, ::-1] if rnn.direction == "reverse" else output
         close(rnn(values)[0], aligned, "output")

@@ -46,7 +46,8 @@ def flax(rnn: Recurrent, *, whole: bool = False, sep: str = ".", biases: str = "
     for side, ours in (("i", "ih"), ("h", "hh")):
         for leaf, stem in (("kernel", "weight"), ("bias", "bias")):
             if leaf == "bias" and side not in biases:
-                rnn.parameters[f"bias_{ours}_l0"][...] = 0
+                if rnn.bias:
+                    rnn.parameters[f"bias_{ours}_l0"][...] = 0
                 continue
             values = rnn.parameters[f"{stem}_{ours}_l0"].T
             gates = [""] if isinstance(rnn.cell, Elman) else [*rnn.cell.gates]

@@ -116,8 +116,10 @@ def _keep_constants(rnn: SomeNetwork, nodes: Sequence[Node]) -> None:
     states = [[_initial(node, f"initial_{name}") for node in nodes] for name in rnn.cell.states]
     batch = max([values.shape[1] for parts in states for values in parts if values is not None], default=1)
     shape = (_directions(nodes[0]), batch, rnn.hidden_size)
-    zeros = np.zeros(shape, rnn.dtype)
-    own = [np.concatenate([zeros if values is None else values for values in parts]) for parts in states]
+    own = [
+        np.concatenate([np.broadcast_to(0 if values is None else values, shape) for values in parts]).astype(rnn.dtype)
+        for parts in states
+    ]
     if any(values.any() for values in own):
         same = all((values == values[:, :1]).all() for values in own)
         rnn._begin_with(tuple([values[:, :1] if same else values for values in own]))
