@@ -102,14 +102,14 @@ def test_any_call_in_small_blocks(
 @pytest.mark.parametrize("batch", [70, 37])
 def test_more_rows_than_a_tile(backend: str, name: str, batch: int, close: Close) -> None:
     """Large enough that engines split the batch; the oracle runs some of the rows."""
-    hidden = 24 if backend == "ptx" else 256
+    hidden = 24 if backend == "ptx" else 128
     lengths = np.random.default_rng(0).integers(0, 4, batch)
     lengths[::7] = 3
     large = make_call(
         name, 3, batch, hidden_size=hidden, input_size=8, backend=backend, dtype="float64", lengths=lengths.tolist()
     )
     grad_output = np.zeros_like(large.grad_output)
-    chosen = [0, 5, batch - 1]
+    chosen = [5, batch - 1]
     grad_output[:, chosen] = large.grad_output[:, chosen]
     _, _, tape = large.rnn.forward(large.x, as_given(large.state), lengths=lengths)
     grads = large.rnn.backward(tape, grad_output)
