@@ -189,8 +189,12 @@ class Architecture:
     @property
     def output_axis(self) -> str:
         """The last axis of the output and its length, for messages."""
-        name = "hidden_size" if self.program.output_width == HIDDEN else "width"
-        return f"{'2*' if self.bidirectional else ''}{name}={self.output_size}"
+        return self.sequence_axis(self.program.output_width)
+
+    def sequence_axis(self, width: Width) -> str:
+        """The last axis of a sequence of values of a width, of all directions, and its length, for messages."""
+        name = "hidden_size" if width == HIDDEN else "width"
+        return f"{'2*' if self.bidirectional else ''}{name}={self.num_directions * self.units(width)}"
 
     def describe(self) -> str:
         """The constructor's arguments, those that differ from their defaults."""

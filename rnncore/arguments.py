@@ -119,22 +119,53 @@ def _state_axes(layout: Layout, width: Width) -> str:
     return f"({first}, {'' if layout.unbatched else f'B={layout.batch}, '}{architecture.axis(width)})"
 
 
+def check_states(states: Any, *, return_sequence: bool) -> None:
+    """Raise ValueError unless `states` is None, or "all" where there is a sequence to return."""
+    if states is not None and (not isinstance(states, str) or states != "all"):
+        raise ValueError(f"states: expected None or 'all', got {describe(states)}")
+    if states is not None and not return_sequence:
+        raise ValueError(
+            "states: expected None with return_sequence=False, got 'all': the final states are the second result"
+        )
+
+
 def read_grad_output(layout: Layout, grad_output: Any) -> Array | None:
     """Check the cotangent of the output of `forward`; as (T, B, D*P)."""
+    return _read_grad(layout, grad_output, "grad_output", layout.architecture.program.output_width)
+
+
+def read_grad_states(layout: Layout, grad_output: Any) -> list[Array | None]:
+    """Check the cotangents of every state at each step, from `forward` with states="all"; as (T, B, D*width) each."""
+    if grad_output is None:
+        return [None] * len(layout.architecture.program.states)
+    names, widths = layout.architecture.definition.states, layout.architecture.program.states
+    if len(names) == 1:
+        return [read_grad_output(layout, grad_output)]
+    if not isinstance(grad_output, (tuple, list)) or len(grad_output) != len(names):
+        raise TypeError(
+            f"grad_output: expected a tuple ({', '.join(names)}) of arrays or None, as forward had states='all', got "
+            f"{describe(grad_output)}"
+        )
+    labels = [f"grad_output[{k}] ({name})" for k, name in enumerate(names)]
+    return [_read_grad(layout, *one) for one in zip(grad_output, labels, widths, strict=True)]
+
+
+def _read_grad(layout: Layout, grad_output: Any, name: str, width: Width) -> Array | None:
     if grad_output is None:
         return None
     architecture = layout.architecture
+    units = architecture.num_directions * architecture.units(width)
     sizes = {"T": layout.steps, "B": layout.batch}
     order = ["T"] if layout.unbatched else ["B", "T"] if architecture.batch_first else ["T", "B"]
-    axes = f"({', '.join(f'{axis}={sizes[axis]}' for axis in order)}, {architecture.output_axis})"
-    grad = read_array("grad_output", grad_output, lambda: axes, architecture, layout.xp)
-    shape = (*(sizes[axis] for axis in order), architecture.output_size)
+    axes = f"({', '.join(f'{axis}={sizes[axis]}' for axis in order)}, {architecture.sequence_axis(width)})"
+    grad = read_array(name, grad_output, lambda: axes, architecture, layout.xp)
+    shape = (*(sizes[axis] for axis in order), units)
     if grad.shape != shape:
         swapped = grad.ndim == 3 and (*grad.shape[1::-1], grad.shape[2]) == shape
         hint = f": time and batch look swapped; batch_first={architecture.batch_first} here" if swapped else ""
         if grad.shape == _last_axes(layout)[1]:
             hint = ": the cotangent of each row's last output is grad_last"
-        raise ValueError(f"grad_output: expected {axes}, got {grad.shape}{hint}")
+        raise ValueError(f"{name}: expected {axes}, got {grad.shape}{hint}")
     return layout.sequence_in(grad)
 
 

@@ -2,34 +2,62 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from rnncore_kernels.contract import Array
 from rnncore_kernels.quiet import quiet
 
-from .arguments import read_grad_last, read_grad_output, read_states, refuse_grad_output
+from .arguments import read_grad_last, read_grad_output, read_grad_states, read_states, refuse_grad_output
 from .layout import Layout
 from .tape import Tape
 
 
-def read_cotangents(
-    tape: Tape, grad_output: Any, grad_state: Any, grad_last: Any
-) -> tuple[list[Array | None], tuple[Array, ...]]:
-    """Check the cotangents; those of each direction's output, (T, B, P) or None for 0, and new ones of the states.
+class Cotangents(NamedTuple):
+    """The cotangents of a call, checked.
 
-    The latter have the shapes that the caller's states have.
+    Attributes:
+        outputs: of each direction's output, (T, B, P); None for 0.
+        states: of the final states, new, of the shapes that the caller's have.
+        every: of each direction, those of every state but the output at each step, (T, B, width) each; empty without.
     """
-    layout = tape.layout
-    if not tape.return_sequence:
-        refuse_grad_output(layout, grad_output)
-    outputs = tape.stack.parts(read_grad_output(layout, grad_output))
+
+    outputs: list[Array | None]
+    states: tuple[Array, ...]
+    every: list[list[Array]]
+
+
+def read_cotangents(tape: Tape, grad_output: Any, grad_state: Any, grad_last: Any) -> Cotangents:
+    """Check the cotangents."""
+    layout, every = tape.layout, list[list[Array]]()
+    if tape.changes.states:
+        grad_output, *others = read_grad_states(layout, grad_output)
+        outputs = tape.stack.parts(grad_output)
+        every = _by_direction(layout, others)
+    else:
+        if not tape.return_sequence:
+            refuse_grad_output(layout, grad_output)
+        outputs = tape.stack.parts(read_grad_output(layout, grad_output))
     last = read_grad_last(layout, grad_last)
     states = layout.new_states(read_states(layout, grad_state, "grad_state"))
     if last is not None:
         _add_last(layout, last, outputs, layout.engine_states(states)[0])
-    return outputs, states
+    return Cotangents(outputs, states, every)
+
+
+def _by_direction(layout: Layout, cotangents: Sequence[Array | None]) -> list[list[Array]]:
+    """Cotangents (T, B, D*width) of all states but the output, for each direction; zeros in the place of None."""
+    arch, xp, shape = layout.architecture, layout.xp, (layout.steps, layout.batch)
+    result: list[list[Array]] = [[] for _ in range(arch.num_directions)]
+    for width, cotangent in zip(map(arch.units, arch.program.states[1:]), cotangents, strict=True):
+        for direction, parts in enumerate(result):
+            if cotangent is None:
+                parts.append(xp.broadcast_to(xp.zeros(width, arch.dtype), (*shape, width)))
+            else:
+                parts.append(cotangent[..., direction * width : (direction + 1) * width])
+    return result
 
 
 @quiet

@@ -10,7 +10,7 @@ from rnncore_kernels.cells import CELLS, Cell, CellError
 from rnncore_kernels.program.derive import derive
 from rnncore_kernels.program.program import Program
 from rnncore_kernels.program.record import Recorded, record
-from rnncore_kernels.program.transform import with_resets
+from rnncore_kernels.program.transform import Changes, changed
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,13 +39,15 @@ class Definition:
     projections: tuple[str, ...]
     initial: dict[str, float]
     recorded: Recorded
-    _with_resets: dict[bool, Program] = field(default_factory=dict, init=False)
+    _changed: dict[Changes, Program] = field(default_factory=dict, init=False)
 
-    def with_resets(self, *, given: bool) -> Program:
-        """The program in which rows may begin anew, see `program.transform.with_resets`; made when first asked for."""
-        if given not in self._with_resets:
-            self._with_resets[given] = derive(with_resets(self.recorded, given=given))
-        return self._with_resets[given]
+    def changed(self, changes: Changes) -> Program:
+        """The program with changes; made when it is first asked for."""
+        if changes == Changes():
+            return self.program
+        if changes not in self._changed:
+            self._changed[changes] = derive(changed(self.recorded, changes))
+        return self._changed[changes]
 
     @functools.cached_property
     def inputs(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from rnncore_kernels.contract import Array, Inputs, LayerWeights, Stepper
 from rnncore_kernels.program.program import Program
 
 from .architecture import check_integer
-from .arguments import new_states, read_sequence, read_step
+from .arguments import check_states, new_states, read_sequence, read_step
 from .devices import is_anothers, shared
 from .errors import describe
 from .inputs import NO_INPUTS, at_steps, read_inputs
@@ -64,7 +64,8 @@ class Frozen:
         inputs: Mapping[str, Any] | None = None,
         resets: Array | None = None,
         reset_state: Any = None,
-    ) -> tuple[Array, Any]:
+        states: str | None = None,
+    ) -> tuple[Any, Any]:
         """Compute a sequence: arguments, results and errors as in `Recurrent.__call__`."""
         stack, known = self._stack, self._known.get("sequence")
         arch = stack.architecture
@@ -74,18 +75,24 @@ class Frozen:
             layout, x = read_sequence(arch, stack.engine.xp, x, lengths)
             if lengths is None and layout.is_time_first:
                 self._known["sequence"] = _Known(x.shape, layout)
-        states, given = new_states(layout, state), self._read_inputs(layout, inputs)
+        check_states(states, return_sequence=return_sequence)
+        state, given = new_states(layout, state), self._read_inputs(layout, inputs)
         begun = None
         if resets is not None or reset_state is not None:
             begun = read_resets(layout, resets, reset_state)
             stack = self._stack_for(begun)
+        if states is not None:
+            kept = stack.engine.xp.array(x, order="C")
+            layout.clear_padding(kept)
+            tapes = stack.forward(kept, layout.engine_states(state), layout.rows, None, None, given, None, begun)
+            return as_given(tuple(map(layout.sequence_out, stack.states(tapes)))), as_given(state)
         if return_sequence:
             output = layout.empty_sequence(arch.output_size)
-            stack.infer(x, layout.engine_states(states), layout.rows, output, None, given, begun)
-            return layout.sequence_out(output), as_given(states)
+            stack.infer(x, layout.engine_states(state), layout.rows, output, None, given, begun)
+            return layout.sequence_out(output), as_given(state)
         last = stack.engine.xp.zeros((layout.batch, arch.output_size), arch.dtype)
-        stack.infer(x, layout.engine_states(states), layout.rows, None, last, given, begun)
-        return layout.step_out(last), as_given(states)
+        stack.infer(x, layout.engine_states(state), layout.rows, None, last, given, begun)
+        return layout.step_out(last), as_given(state)
 
     def step(
         self,

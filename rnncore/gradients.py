@@ -26,6 +26,8 @@ class Gradients:
         inputs: of each input of the cell, by name; empty where it takes none.
         reset_state: of the state that rows began anew with, as `state`; None where that was zeros, or there were no
             resets.
+        flow: norms of the cotangent of each state at each step, over rows and units, (L*D, T), as `state`; None unless
+            `forward` was asked for it.
     """
 
     x: Array
@@ -33,6 +35,7 @@ class Gradients:
     parameters: dict[str, Array]
     inputs: dict[str, Array] = field(default_factory=dict)
     reset_state: Any = None
+    flow: Any = None
 
     def __repr__(self) -> str:
         return f"Gradients(x {self.x.shape}, {len(self.parameters)} parameters)"

@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 
 from rnncore_kernels.contract import Array
+from rnncore_kernels.program.transform import Changes
 
-from .arguments import new_states, read_sequence
+from .arguments import check_states, new_states, read_sequence
 from .cotangents import read_cotangents
 from .errors import describe
 from .exchange import Exchange
 from .frozen import Frozen
 from .gradients import Gradients
 from .inputs import gradients_as_given, read_inputs
-from .resets import Resets, program_for, read_resets
+from .resets import changes_for, read_resets
 from .stack import Stack
 from .states import as_given
 from .tape import Tape
@@ -75,7 +76,8 @@ class Recurrent(Exchange):
         inputs: Mapping[str, Any] | None = None,
         resets: Array | None = None,
         reset_state: Any = None,
-    ) -> tuple[Array, Any]:
+        states: str | None = None,
+    ) -> tuple[Any, Any]:
         """Compute a sequence, without keeping anything for a backward pass.
 
         Args:
@@ -93,6 +95,9 @@ class Recurrent(Exchange):
                 `reset_state` before that step, in the reverse direction behind it, so that in both directions nothing
                 passes from one sequence to the next. What it holds past a row's end affects nothing. None for nowhere.
             reset_state: the state that rows begin anew with, shaped like `state`; None is zeros.
+            states: "all" returns every state of the last layer at each step in the place of the output, in a tuple
+                where the cell has several: (T, B, D*H) each, or the width of the state. It takes the memory of
+                `forward`.
 
         Returns:
             (output, state): output (T, B, D*P), (B, T, D*P) or (T, D*P); with return_sequence=False (B, D*P) or (D*P,).
@@ -100,7 +105,7 @@ class Recurrent(Exchange):
         Raises:
             ValueError, TypeError: an argument is wrong; the message gives the axes that were expected.
         """
-        return self._inference()(x, state, lengths, return_sequence, inputs, resets, reset_state)
+        return self._inference()(x, state, lengths, return_sequence, inputs, resets, reset_state, states)
 
     def step(
         self,
@@ -178,11 +183,16 @@ class Recurrent(Exchange):
         inputs: Mapping[str, Any] | None = None,
         resets: Array | None = None,
         reset_state: Any = None,
-    ) -> tuple[Array, Any, Tape]:
+        states: str | None = None,
+        flow: bool = False,
+    ) -> tuple[Any, Any, Tape]:
         """Compute a sequence and keep what `backward` needs; dropout is active. Arguments as in `__call__`.
 
+        With flow=True `backward` also returns how large the cotangent of each state is at each step, `grads.flow`: it
+        vanishes or explodes from the end to the start where a network cannot learn what lies far back.
         For truncated back-propagation through time, pass the returned state to the next call. For many-to-one, with
-        return_sequence=False, there is no array of all outputs, and `backward` takes `grad_last`.
+        return_sequence=False, there is no array of all outputs, and `backward` takes `grad_last`. With states="all"
+        `backward` takes a cotangent for each state, as grad_output, in a tuple where there are several.
 
         Returns:
             (output, state, tape): the shapes are those of `__call__`; the arrays are yours to change, the tape keeps
@@ -193,20 +203,26 @@ class Recurrent(Exchange):
         """
         arch, xp = self._architecture, self._engine.xp
         layout, x = read_sequence(arch, xp, x, lengths)
-        states = new_states(layout, state)
+        state = new_states(layout, state)
         kept, given = read_inputs(layout, inputs, copy=True)
         begun = read_resets(layout, resets, reset_state)
         x_kept = xp.array(x, order="C")
         layout.clear_padding(x_kept)
-        output = layout.empty_sequence(arch.output_size) if return_sequence else None
+        check_states(states, return_sequence=return_sequence)
+        every = states == "all"
+        output = layout.empty_sequence(arch.output_size) if return_sequence and not every else None
         last: Any = None if return_sequence else xp.zeros((layout.batch, arch.output_size), arch.dtype)
-        stack = self._pack(self._live.arrays, copy=True, backward=True, resets=begun)
+        changes = changes_for(begun, states=every, flow=flow)
+        stack = self._pack(self._live.arrays, copy=True, backward=True, changes=changes)
         drawn = self._rng.bit_generator.state if arch.dropout else None
         try:
             draw = self._draw if arch.dropout else None
-            tapes = stack.forward(x_kept, layout.engine_states(states), layout.rows, output, last, kept, draw, begun)
-            result = layout.step_out(last) if output is None else layout.sequence_out(output)
-            return result, as_given(states), Tape(stack, layout, tapes, output is not None, given, begun)
+            tapes = stack.forward(x_kept, layout.engine_states(state), layout.rows, output, last, kept, draw, begun)
+            result: Any = layout.step_out(last) if output is None else layout.sequence_out(output)
+            if every:
+                result = as_given(tuple(map(layout.sequence_out, stack.states(tapes))))
+            tape = Tape(stack, layout, tapes, return_sequence, given, begun, changes)
+            return result, as_given(state), tape
         except BaseException:
             if drawn is not None:
                 # Tried again, after an interruption or with more memory, it drops the same elements.
@@ -214,7 +230,7 @@ class Recurrent(Exchange):
             raise
 
     def backward(
-        self, tape: Tape, grad_output: Array | None = None, grad_state: Any = None, grad_last: Array | None = None
+        self, tape: Tape, grad_output: Any = None, grad_state: Any = None, grad_last: Array | None = None
     ) -> Gradients:
         """Back-propagation through time. The cotangents add up where several are given.
 
@@ -240,22 +256,28 @@ class Recurrent(Exchange):
                 f"tape: expected one of this network, got one of Recurrent({tape.stack.architecture.describe()})"
             )
         layout = tape.layout
-        outputs, states = read_cotangents(tape, grad_output, grad_state, grad_last)
-        begun = None
-        if tape.resets is not None and tape.resets.states is not None:
-            begun = layout.new_states(None)
+        outputs, states, every = read_cotangents(tape, grad_output, grad_state, grad_last)
+        arch, changes = self._architecture, tape.changes
+        begun = layout.new_states(None) if changes.reset_state else None
+        flow = None
+        if changes.flow:
+            norms = arch.num_layers * arch.num_directions, layout.steps
+            flow = tuple(layout.xp.empty(norms, arch.dtype) for _ in arch.program.states)
         grad_x, layers, of_inputs = tape.stack.backward(
             tape.layers,
             outputs,
             layout.engine_states(states),
             grad_resets=None if begun is None else layout.engine_states(begun),
+            grad_every=every,
+            flow=flow,
         )
         return Gradients(
             layout.sequence_out(grad_x),
             as_given(states),
-            self._architecture.by_name(layers),
+            arch.by_name(layers),
             gradients_as_given(layout, of_inputs, tape.given),
             None if begun is None else as_given(begun),
+            None if flow is None else as_given(flow),
         )
 
     # Weights ----------------------------------------------------------------------------------------------------------
@@ -266,9 +288,15 @@ class Recurrent(Exchange):
         mask: Array = self._engine.xp.asarray(kept)
         return mask
 
-    def _pack(self, arrays: Mapping[str, Array], *, copy: bool, backward: bool, resets: Resets | None = None) -> Stack:
-        arch, program = self._architecture, program_for(self._architecture, resets)
-        return Stack.pack(arch, self._engine, arch.by_layer(arrays), copy=copy, backward=backward, program=program)
+    def _pack(
+        self, arrays: Mapping[str, Array], *, copy: bool, backward: bool, changes: Changes | None = None
+    ) -> Stack:
+        arch, weights = self._architecture, self._architecture.by_layer(arrays)
+        program = top = None
+        if changes is not None:
+            # Every state has a cotangent in the last layer alone.
+            program, top = (arch.definition.changed(c) for c in (changes._replace(states=False), changes))
+        return Stack.pack(arch, self._engine, weights, copy=copy, backward=backward, program=program, top=top)
 
     def _frozen(self, arrays: Mapping[str, Array], *, copy: bool = True) -> Frozen:
         # Not the arrays themselves: who refers to them has them, see `live`.

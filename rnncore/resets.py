@@ -8,6 +8,7 @@ import numpy as np
 
 from rnncore_kernels.contract import Array, Inputs
 from rnncore_kernels.program.program import Program
+from rnncore_kernels.program.transform import Changes
 
 from .architecture import Architecture
 from .arguments import read_states
@@ -48,9 +49,13 @@ class Resets(NamedTuple):
 
 def program_for(architecture: Architecture, resets: Resets | None) -> Program:
     """The program that computes a call."""
-    if resets is None:
-        return architecture.program
-    return architecture.definition.with_resets(given=resets.states is not None)
+    return architecture.definition.changed(changes_for(resets))
+
+
+def changes_for(resets: Resets | None, **others: bool) -> Changes:
+    """The changes of the program that resets take, and others."""
+    given = resets is not None and resets.states is not None
+    return Changes(resets=resets is not None, reset_state=given, **others)
 
 
 def read_resets(layout: Layout, resets: Any, reset_state: Any) -> Resets | None:

@@ -36,19 +36,32 @@ SHORT_CALL, LONG_CALL = 10_000_000, 20_000_000_000
 
 @dataclass(frozen=True)
 class LayerTape:
-    """What the backward pass needs of one layer: residuals of each direction, and the dropout mask of its input."""
+    """What the backward pass needs of one layer.
+
+    Attributes:
+        residuals: of each direction.
+        mask: of dropout, of the layer's input; None for none.
+        inputs: of each direction.
+    """
 
     residuals: list[Any]
     mask: Array | None
+    inputs: list[Inputs]
 
 
 @dataclass(frozen=True)
 class Stack:
-    """An architecture on an engine, with one set of packed weights."""
+    """An architecture on an engine, with one set of packed weights.
+
+    Attributes:
+        packed: weights of each layer and direction.
+        programs: what each layer computes.
+    """
 
     architecture: Architecture
     engine: Engine[Any, Any]
     packed: tuple[Any, ...]
+    programs: tuple[Program, ...]
 
     @staticmethod
     @quiet
@@ -60,17 +73,21 @@ class Stack:
         copy: bool,
         backward: bool,
         program: Program | None = None,
+        top: Program | None = None,
     ) -> Stack:
         """Pack the weights of each layer and direction; `copy` and `backward` as in `Engine.pack`.
 
-        The program is the cell's unless calls have resets: then it is that of `resets.program_for`.
+        The program is the cell's unless calls have resets: then it is that of `resets.program_for`. The last layer may
+        have another, `top`.
         """
         program = program or architecture.program
+        programs = (*[program] * (architecture.num_layers - 1), top or program)
         packed = []
         for index, layer in enumerate(weights):
-            sizes = architecture.sizes(index // architecture.num_directions)
-            packed.append(engine.pack(program, sizes, layer, copy=copy, backward=backward))
-        return Stack(architecture, engine, tuple(packed))
+            number = index // architecture.num_directions
+            sizes = architecture.sizes(number)
+            packed.append(engine.pack(programs[number], sizes, layer, copy=copy, backward=backward))
+        return Stack(architecture, engine, tuple(packed), programs)
 
     def infer(
         self,
@@ -149,7 +166,7 @@ class Stack:
             top = layer == arch.num_layers - 1
             above = output if top else self._empty(below)
             runs = self._runs(layer, below, states, above, last if top else None, rows, inputs, resets)
-            tapes.append(LayerTape(self.engine.forward(runs), mask))
+            tapes.append(LayerTape(self.engine.forward(runs), mask, [run.inputs for run in runs]))
             below = above
         return tuple(tapes)
 
@@ -161,6 +178,8 @@ class Stack:
         grad_states: States,
         needs: Sequence[Needs] | None = None,
         grad_resets: States | None = None,
+        grad_every: Sequence[Sequence[Array]] = (),
+        flow: States | None = None,
     ) -> tuple[Array, list[LayerWeights], Inputs]:
         """Gradients: of x, of the weights of each layer and direction in the order of the states, and of the inputs.
 
@@ -171,6 +190,9 @@ class Stack:
             needs: which gradients of each layer and direction are needed; None for all.
             grad_resets: cotangents of the states that rows began anew with, (L*D, B, width) each, written; None where
                 these were zeros.
+            grad_every: (T, B, width) cotangents of every state but the output, of each direction of the last layer,
+                whose program has them; empty where it has none.
+            flow: (L*D, T) norms of the cotangent of each state at each step, written; None where nobody wants them.
         """
         arch = self.architecture
         gradients: list[LayerWeights] = []
@@ -182,8 +204,10 @@ class Stack:
             for direction, (residuals, part) in enumerate(zip(tapes[layer].residuals, parts, strict=True)):
                 index = arch.state_index(layer, direction)
                 states = tuple(g[index] for g in grad_states)
-                here_needed = Needs() if needs is None else needs[index]
-                runs.append(BackwardRun(self.packed[index], residuals, part, states, here_needed))
+                here_needed, inputs = Needs() if needs is None else needs[index], None
+                if grad_every and layer == arch.num_layers - 1:
+                    inputs = self._with_cotangents(tapes[layer].inputs[direction], grad_every[direction], flow)
+                runs.append(BackwardRun(self.packed[index], residuals, part, states, here_needed, inputs))
             here = self.engine.backward(runs)
             grad = here[0].x
             for other in here[1:]:
@@ -193,9 +217,12 @@ class Stack:
             gradients = [*(g.weights for g in here), *gradients]
             of_inputs += [self._given(g.inputs) for g in here]
             for direction, g in enumerate(here):
-                of_resets = g.inputs.units[len(arch.definition.unit_inputs) :]
-                for target, values in zip(grad_resets or (), of_resets, strict=True):
-                    target[arch.state_index(layer, direction)] = values.sum(axis=0)
+                index, count = arch.state_index(layer, direction), len(arch.definition.states)
+                of_resets = g.inputs.units[len(arch.definition.unit_inputs) :][:count]
+                for target, values in zip(grad_resets or (), of_resets, strict=False):
+                    target[index] = values.sum(axis=0)
+                for target, values in zip(flow or (), g.inputs.units[-count:], strict=False):
+                    target[index] = self.engine.xp.sqrt((values * values).sum(axis=(1, 2)))
         return grad, gradients, _summed(of_inputs)
 
     def stepper(self, batch: int) -> Stepper | None:
@@ -228,8 +255,35 @@ class Stack:
             index = self.architecture.state_index(layer, direction)
             state, reverse = tuple(s[index] for s in states), self.architecture.runs_back(direction)
             given = inputs if resets is None else resets.inputs(inputs, index, reverse=reverse)
+            given = self._with_zeros(given, layer, below)
             runs.append(Run(self.packed[index], below, state, output, last_here, rows, reverse, given))
         return runs
+
+    def _with_zeros(self, inputs: Inputs, layer: int, below: Array) -> Inputs:
+        """The inputs of a run, and zeros for those that are cotangents, or stand for them."""
+        missing = self.programs[layer].unit_inputs[len(inputs.units) :]
+        if not missing:
+            return inputs
+        xp, arch = self.engine.xp, self.architecture
+        shapes = [(*below.shape[:2], arch.units(width)) for width in missing]
+        # The last axis is contiguous, as engines expect.
+        rows = [xp.broadcast_to(xp.zeros(shape[2], arch.dtype), shape) for shape in shapes]
+        return Inputs(inputs.rows, (*inputs.units, *rows))
+
+    def _with_cotangents(self, inputs: Inputs, cotangents: Sequence[Array], flow: States | None) -> Inputs:
+        """The inputs of a run, with cotangents in their places."""
+        end = len(inputs.units) - (0 if flow is None else len(self.architecture.definition.states))
+        first = end - len(cotangents)
+        return Inputs(inputs.rows, (*inputs.units[:first], *cotangents, *inputs.units[end:]))
+
+    def states(self, tapes: Sequence[LayerTape]) -> States:
+        """(T, B, D*width) of every state of the last layer behind each step, 0 past a row's end."""
+        arch, xp = self.architecture, self.engine.xp
+        first = arch.state_index(arch.num_layers - 1, 0)
+        parts = [self.engine.states(self.packed[first + d], r) for d, r in enumerate(tapes[-1].residuals)]
+        if len(parts) == 1:
+            return tuple(parts[0])
+        return tuple(xp.concatenate(of_state, axis=-1) for of_state in zip(*parts, strict=True))
 
     def _given(self, inputs: Inputs) -> Inputs:
         """The gradients of what the caller gave, without those of resets."""

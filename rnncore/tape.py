@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+from rnncore_kernels.program.transform import Changes
 
 from .inputs import Given
 from .layout import Layout
@@ -24,6 +26,7 @@ class Tape:
     return_sequence: bool
     given: dict[str, Given]
     resets: Resets | None = None
+    changes: Changes = field(default_factory=Changes)
 
     def __copy__(self) -> Tape:
         return self

@@ -134,6 +134,7 @@ class BackwardRun(NamedTuple, Generic[Packed, Residuals]):
         grad_output: (T, B, P) cotangent of `output`, read; what it holds past a row's end affects nothing. None is 0.
         grad_state: cotangent of the final state, read, then overwritten with that of the initial state.
         needs: which gradients are needed.
+        inputs: read in the place of those of `forward`, some of which are cotangents; None for the same.
     """
 
     packed: Packed
@@ -141,6 +142,7 @@ class BackwardRun(NamedTuple, Generic[Packed, Residuals]):
     grad_output: Array | None
     grad_state: State
     needs: Needs = Needs()
+    inputs: Inputs | None = None
 
 
 class Stepper(Protocol):
@@ -210,7 +212,7 @@ class Engine(Protocol, Generic[Packed, Residuals]):
         """Arrange weights for the calls below.
 
         With copy=True the result shares no memory with `weights`. With copy=False it may, and should be cheap: it is
-        used for one call, while the weights do not change. With backward=False, only for `infer`.
+        used for one call, while the weights do not change. With backward=False, not for `backward`.
         """
         ...
 
@@ -228,6 +230,10 @@ class Engine(Protocol, Generic[Packed, Residuals]):
 
     def forward(self, runs: Sequence[Run[Packed]]) -> list[Residuals]:
         """Compute the runs and return the residuals of each; these may refer to x and inputs, which do not change."""
+        ...
+
+    def states(self, packed: Packed, residuals: Residuals) -> State:
+        """(T, B, width) each, new: every state behind each step of a run of `forward`, 0 past a row's end."""
         ...
 
     def backward(self, runs: Sequence[BackwardRun[Packed, Residuals]]) -> list[LayerGradients]:

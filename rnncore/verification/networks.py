@@ -116,6 +116,7 @@ class Call:
     inputs: dict[str, Array] = field(default_factory=dict)
     resets: Array | None = None
     reset_state: tuple[Array, ...] = ()
+    grad_states: tuple[Array, ...] = ()
 
     def expected(self, masks: list[Array] | None = None) -> oracle.Result:
         """The oracle's results, in float64; of a cell that it does not know, those of the NumPy engine."""
@@ -138,6 +139,7 @@ class Call:
             unit_inputs={name: self.inputs[name] for name in names(self.rnn.cell.unit_inputs)},
             resets=self.resets,
             reset_state=self.reset_state,
+            grad_states=self.grad_states,
         )
 
 
@@ -150,6 +152,7 @@ def make_call(
     lengths: Sequence[int] | None = None,
     seed: int = 0,
     resets: str | None = None,
+    states: bool = False,
     **options: Any,
 ) -> Call:
     """A call on random values, the same on every backend.
@@ -162,6 +165,7 @@ def make_call(
         lengths: steps of each row; None for T of each.
         seed: of parameters and values.
         resets: "zeros" or "given", the state that rows begin anew with at a third of all steps; None for no resets.
+        states: whether every state of the last layer has a cotangent at each step.
         options: go to `Recurrent`, with small sizes where they name none.
     """
     rnn = Recurrent(cell, **{"input_size": 3, "hidden_size": 4, "seed": seed, **options})
@@ -194,6 +198,8 @@ def make_call(
     if resets == "given":
         begun = tuple(some(*s.shape) for s in state)
         call.reset_state = tuple(signed(name, s) for name, s in zip(names(cell.states), begun, strict=True))
+    if states:
+        call.grad_states = tuple(some(steps, batch, directions * width) for width in widths[1:])
     # The number that a parameter begins with, 1 of a gain say, hides its effect.
     for name, values in rnn.parameters.items():
         if name.rpartition("_l")[0] in cell.initial:

@@ -63,7 +63,10 @@ Step = Callable[[Layer, Vector, tuple[Vector, ...]], tuple[Vector, ...]]
 
 @dataclass
 class Result:
-    """Arrays as the network returns them: time first, states (L*D, B, width) each, inputs by name."""
+    """Arrays as the network returns them: time first, states (L*D, B, width) each, inputs by name.
+
+    `states` are all states of the last layer at each step, (T, B, D*width), the first of which is the output.
+    """
 
     output: Array
     state: tuple[Array, ...]
@@ -72,6 +75,7 @@ class Result:
     grad_parameters: dict[str, Array]
     grad_inputs: dict[str, Array] = field(default_factory=dict)
     grad_reset_state: tuple[Array, ...] = ()
+    states: tuple[Array, ...] = ()
 
 
 def run(
@@ -92,6 +96,7 @@ def run(
     unit_inputs: Mapping[str, Array] | None = None,
     resets: Array | None = None,
     reset_state: tuple[Array, ...] = (),
+    grad_states: tuple[Array, ...] = (),
 ) -> Result:
     """Compute a network and its gradients, row by row.
 
@@ -113,6 +118,7 @@ def run(
         resets: (T, B), True where a sequence begins within a row: nothing passes from the step before to this one, in
             neither direction.
         reset_state: like `state`, what each sequence but the first that a direction meets begins with; () is zeros.
+        grad_states: cotangents of `Result.states` but the first, which is the output; () is zeros.
     """
     given = {**(row_inputs or {}), **(unit_inputs or {})}
     deep = {**dict.fromkeys(row_inputs or {}, 2), **dict.fromkeys(unit_inputs or {}, 3)}
@@ -120,7 +126,7 @@ def run(
     steps, batch = x.shape[:2]
     directions = 2 if bidirectional else 1
     xs, states, begun = _scalars(x), [_scalars(s) for s in state], [_scalars(s) for s in reset_state]
-    output = np.zeros((steps, batch, directions * state[0].shape[2]))
+    all_states = tuple(np.zeros((steps, batch, directions * s.shape[2])) for s in state)
     final = [np.array(s, dtype=np.float64) for s in state]
     seeds: list[tuple[Scalar, float]] = []
     for row in range(batch):
@@ -131,7 +137,7 @@ def run(
                     [v * float(m) for v, m in zip(values, masks[number - 1][t, row], strict=True)]
                     for t, values in enumerate(below)
                 ]
-            outputs: list[Vector] = [[] for _ in below]
+            every: list[list[Vector]] = [[[] for _ in below] for _ in state]
             for direction in range(directions):
                 suffix = f"_l{number}" + ("_reverse" if direction else "")
                 index = number * directions + direction
@@ -150,23 +156,28 @@ def run(
                         for name, values in inputs.items()
                     }
                     current = step(layer, below[t], current)
-                    outputs[t] = outputs[t] + current[0]
+                    for of_state, values in zip(every, current, strict=True):
+                        of_state[t] = of_state[t] + values
                 for f, values, cotangent in zip(final, current, grad_state, strict=True):
                     f[index, row] = [v.value for v in values]
                     seeds += zip(values, cotangent[index, row].tolist(), strict=True)
-            below = outputs
-        for t, values in enumerate(below):
-            output[t, row] = [v.value for v in values]
-            seeds += zip(values, grad_output[t, row].tolist(), strict=True)
+            below = every[0]
+        cotangents = (grad_output, *grad_states)
+        for number, (of_state, target) in enumerate(zip(every, all_states, strict=True)):
+            for t, values in enumerate(of_state):
+                target[t, row] = [v.value for v in values]
+                if number < len(cotangents):
+                    seeds += zip(values, cotangents[number][t, row].tolist(), strict=True)
     back_propagate(seeds)
     return Result(
-        output,
+        all_states[0],
         tuple(final),
         _grads(xs, x.shape),
         tuple(_grads(s, v.shape) for s, v in zip(states, state, strict=True)),
         {name: _grads(nested, parameters[name].shape) for name, nested in scalars.items()},
         {name: _grads(nested, given[name].shape) for name, nested in inputs.items()},
         tuple(_grads(s, v.shape) for s, v in zip(begun, reset_state, strict=True)),
+        all_states,
     )
 
 

@@ -70,7 +70,7 @@ class _Reference:
         )
         for name, values in rnn.parameters.items():
             self.rnn.parameters[name][...] = on_host(values)
-        self.x, self.grad_output = (a.astype(np.float64) for a in (call.x, call.grad_output))
+        self.x, *self.grad_output = (a.astype(np.float64) for a in (call.x, call.grad_output, *call.grad_states))
         self.state, self.grad_state = (
             tuple(a.astype(np.float64) for a in arrays) for arrays in (call.state, call.grad_state)
         )
@@ -82,21 +82,23 @@ class _Reference:
 
     def result(self) -> Result:
         """Outputs, states and gradients."""
-        output, final, tape = self.rnn.forward(self.x, as_given(self.state), **self.options)
-        grads = self.rnn.backward(tape, self.grad_output, as_given(self.grad_state))
+        states, final, tape = self.rnn.forward(self.x, as_given(self.state), **self.options, states="all")
+        cotangents = (*self.grad_output, *[None] * (len(self.state) - len(self.grad_output)))
+        grads = self.rnn.backward(tape, as_given(cotangents), as_given(self.grad_state))
         return Result(
-            output,
+            as_tuple(states)[0],
             as_tuple(final),
             grads.x,
             as_tuple(grads.state),
             dict(grads.parameters),
             dict(grads.inputs),
             as_tuple(grads.reset_state) if self.reset_state else (),
+            as_tuple(states),
         )
 
     def loss(self) -> float:
         """The sum of outputs and final states times their cotangents."""
-        output, final = self.rnn(self.x, as_given(self.state), **self.options)
-        terms: list[tuple[Array, Array]] = [(output, self.grad_output)]
+        states, final = self.rnn(self.x, as_given(self.state), **self.options, states="all")
+        terms: list[tuple[Array, Array]] = list(zip(as_tuple(states), self.grad_output, strict=False))
         terms += zip(as_tuple(final), self.grad_state, strict=True)
         return float(sum((value * cotangent).sum() for value, cotangent in terms))

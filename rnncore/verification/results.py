@@ -78,6 +78,14 @@ def results(
         options["reset_state"] = as_given(tuple(map(given, call.reset_state)))
     output, final = call.rnn(x, initial, **options)
     trained, trained_final, tape = call.rnn.forward(x, initial, **options)
+    grad_output: Any = given(call.grad_output)
+    if call.grad_states:
+        every, _ = call.rnn(x, initial, **options, states="all")
+        same, _, tape = call.rnn.forward(x, initial, **options, states="all")
+        for of, found in (("inference", every), ("training", same)):
+            for name, values, wanted in zip(names(call.rnn.cell.states), as_tuple(found), expected.states, strict=True):
+                yield Compared(f"all {name} of {of}", "state", "state", on_host(values), wanted)
+        grad_output = (grad_output, *map(given, call.grad_states))
     last, last_final = call.rnn(x, initial, **options, return_sequence=False)
     for of, values in (("inference", output), ("training", trained)):
         yield Compared(f"output of {of}", "output", "output", on_host(values), expected.output)
@@ -86,7 +94,7 @@ def results(
         for name, values, wanted in zip(names(call.rnn.cell.states), as_tuple(states), expected.state, strict=True):
             yield Compared(f"final {name} of {of}", "state", "state", on_host(values), wanted)
 
-    grads = call.rnn.backward(tape, given(call.grad_output), as_given(tuple(map(given, call.grad_state))))
+    grads = call.rnn.backward(tape, grad_output, as_given(tuple(map(given, call.grad_state))))
     yield Compared("gradient of x", "grad x", "gradient", on_host(grads.x), expected.grad_x)
     for name, values, wanted in zip(
         names(call.rnn.cell.states), as_tuple(grads.state), expected.grad_state, strict=True

@@ -11,11 +11,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..contract import BackwardRun, Engine, LayerGradients, LayerWeights, Run, Sizes
+from ..contract import Array, BackwardRun, Engine, LayerGradients, LayerWeights, Run, Sizes
 from ..cores import usable_cores
 from ..program.program import Program
 from . import openmp
 from .division import MIN_FLOPS, ROWS_BYTES
+from .history import states
 from .jobs import Job, Residuals, StepJob, backward_job, forward_job
 from .layer import layer_sizes
 from .packed import CpuPacked, pack
@@ -69,6 +70,9 @@ class NumbaEngine(Engine[CpuPacked, Residuals]):
 
     def forward(self, runs: Sequence[_Run]) -> list[Residuals]:
         return self._run(partial(forward_job, keep=True), runs)
+
+    def states(self, packed: CpuPacked, residuals: Residuals) -> tuple[Array, ...]:
+        return states(packed, residuals)
 
     def backward(self, runs: Sequence[_BackwardRun]) -> list[LayerGradients]:
         return self._run(backward_job, runs)

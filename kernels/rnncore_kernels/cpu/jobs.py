@@ -140,8 +140,9 @@ class StepJob:
 
 def backward_job(run: BackwardRun[CpuPacked, Residuals], threads: int) -> Job:
     """The job of `Engine.backward`, whose result is LayerGradients."""
-    packed, residuals, grad_output, grad_state, needs = run
+    packed, residuals, grad_output, grad_state, needs, _ = run
     x, inputs, rows, reverse, count, history = residuals
+    inputs = inputs if run.inputs is None else run.inputs
     steps, batch, _ = x.shape
     template = backward_template(packed.layer, steps, batch, count, _count(rows, steps, batch)[1], threads)
     call, memory = _begin(template)

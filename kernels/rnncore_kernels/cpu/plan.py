@@ -246,6 +246,12 @@ def _history(layer: LayerSizes, block_rows: int, rows: int, *, keep: bool) -> tu
     return {**states, **operands, **saved}, size
 
 
+def state_places(layer: LayerSizes, rows: int) -> list[ValueArguments]:
+    """Where so many rows of each state are in what the forward pass keeps."""
+    places, _ = _rows({("state", k): width for k, width in enumerate(layer.program.states)}, layer, rows)
+    return list(places.values())
+
+
 def _rows(
     widths: Mapping[Place, int], layer: LayerSizes, rows: int, apart: Collection[Place] = (), start: int = 0
 ) -> tuple[dict[Place, ValueArguments], int]:

@@ -160,8 +160,8 @@ class _Gradients:
             grads=make_values(self._device, self._program.states, 2, self._batch, packed),
             columns=tuple(start * self._dtype.itemsize for start in self._starts[:-1]),
         )
-        steps = backward_steps(self._program)
-        launch(self._device, steps, packed, residuals.ends, run.grad_state, residuals.inputs, values, arguments)
+        steps, inputs = backward_steps(self._program), run.inputs or residuals.inputs
+        launch(self._device, steps, packed, residuals.ends, run.grad_state, inputs, values, arguments)
 
     def _x_parts(self) -> Iterator[tuple[Array, slice]]:
         """The columns (T * B, width) of W_ih x that stand side by side, and their rows of `weight_x`."""

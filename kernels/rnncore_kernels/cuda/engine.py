@@ -10,7 +10,7 @@ from ..contract import Array, BackwardRun, Engine, LayerGradients, LayerWeights,
 from ..program.program import Program
 from .backward import backward
 from .device import Device
-from .forward import Residuals, forward, infer
+from .forward import Residuals, forward, infer, states
 from .launch import plan_of
 from .pack import CudaPacked, pack
 from .steps import backward_steps, forward_steps
@@ -43,6 +43,9 @@ class CudaEngine(Engine[CudaPacked, Residuals]):
             with _memory_for("the forward pass", run.x, run.packed):
                 residuals.append(forward(self._device, run))
         return residuals
+
+    def states(self, packed: CudaPacked, residuals: Residuals) -> tuple[Array, ...]:
+        return states(self._device, packed, residuals)
 
     def backward(self, runs: Sequence[BackwardRun[CudaPacked, Residuals]]) -> list[LayerGradients]:
         gradients = []

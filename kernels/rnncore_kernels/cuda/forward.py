@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..contract import Array, Inputs, Run
+from ..program.program import units_of
 from .device import Device
 from .launch import Ends, Values, launch, make_ends, make_values
 from .layout import x_order
@@ -67,6 +68,17 @@ def forward(device: Device, run: Run[CudaPacked]) -> Residuals:
     if steps and batch:
         _launch(device, run, ends, slice(0, steps), values, totals)
     return Residuals(run.x, run.inputs, ends, run.reverse, values, totals)
+
+
+def states(device: Device, packed: CudaPacked, residuals: Residuals) -> tuple[Array, ...]:
+    """See `contract.Engine.states`."""
+    xp, inside = device.xp, residuals.ends.inside(device.xp, len(residuals.x))
+    result = []
+    for values, width in zip(residuals.values.states, packed.program.states, strict=True):
+        every = values[:-1] if residuals.reverse else values[1:]
+        every = every[:, :, : units_of(width, packed.sizes.hidden)]
+        result.append(every.copy() if inside is None else xp.where(inside[:, :, None], every, every.dtype.type(0)))
+    return tuple(result)
 
 
 def _launch(

@@ -99,6 +99,14 @@ class NumpyEngine(Engine[NumpyPacked, Residuals]):
             single_threaded(_forward, run, residuals.steps)
         return results
 
+    def states(self, packed: NumpyPacked, residuals: Residuals) -> tuple[Array, ...]:
+        run, steps = residuals
+        result = tuple(np.zeros((*run.x.shape[:2], s.shape[1]), s.dtype) for s in run.state)
+        for (t, n), values in zip(_times(run), steps, strict=True):
+            for k, every in enumerate(result):
+                every[t, _pick(run, 0, n)] = values["new", k]
+        return result
+
     @quiet
     def backward(self, runs: Sequence[BackwardRun[NumpyPacked, Residuals]]) -> list[LayerGradients]:
         return [single_threaded(_backward, run) for run in runs]
@@ -111,7 +119,7 @@ def _forward(run: Run[NumpyPacked], tape: list[Values] | None) -> None:
     before, everyone = 0, _pick(run, 0)
     state = [s[everyone].copy() for s in run.state]
     for t, n, x in _x_parts(run):
-        values = {**run.packed.constants, **_inputs(run, t, n)}
+        values = {**run.packed.constants, **_inputs(run, run.inputs, t, n)}
         values |= {("state", k): s[:n].copy() for k, s in enumerate(state)}
         values |= {("x", k): x[:, rows_of(k, hidden)] for k in range(len(program.x_gates))}
         for phase in phases:
@@ -159,7 +167,7 @@ def _backward(run: BackwardRun[NumpyPacked, Residuals]) -> LayerGradients:
     columns: list[list[Array]] = [[] for _ in program.columns]
     times = list(_times(forward))
     for (t, n), kept in zip(reversed(times), reversed(tape), strict=True):
-        values = {**packed.constants, **kept}
+        values = {**packed.constants, **kept, **({} if run.inputs is None else _inputs(forward, run.inputs, t, n))}
         # Copied, as a column may be a state's cotangent, which is overwritten.
         values |= {("grad", k): g[:n].copy() for k, g in enumerate(grad)}
         if run.grad_output is not None:
@@ -304,11 +312,11 @@ def _pick(run: Run[NumpyPacked], first: int, last: int | None = None) -> Array |
     return slice(first, last) if run.rows.order is None else run.rows.order[first:last]
 
 
-def _inputs(run: Run[NumpyPacked], t: int, n: int) -> Values:
+def _inputs(run: Run[NumpyPacked], inputs: Inputs, t: int, n: int) -> Values:
     """Row inputs (n, 1) and unit inputs (n, H) of a step."""
     rows = _pick(run, 0, n)
-    values: Values = {("row", k): array[t, rows][:, None] for k, array in enumerate(run.inputs.rows)}
-    return values | {("unit_input", k): array[t, rows] for k, array in enumerate(run.inputs.units)}
+    values: Values = {("row", k): array[t, rows][:, None] for k, array in enumerate(inputs.rows)}
+    return values | {("unit_input", k): array[t, rows] for k, array in enumerate(inputs.units)}
 
 
 def _sum(value: Array) -> Array:

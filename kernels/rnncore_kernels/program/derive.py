@@ -10,7 +10,7 @@ from ..cells.symbol import HIDDEN, Graph, Symbol, ordered
 from .differentiate import Gradient, differentiate
 from .phases import Schedule, Work, levels_of
 from .program import Block, Column, Pass, Place, Product, Program
-from .record import LEAVES, Recorded, record
+from .record import FLOW, GRAD, LEAVES, Recorded, record
 from .saved import values_to_save
 
 ALWAYS = {"states": "state"} | {attribute: kind for attribute, (kind, _) in LEAVES.items()}
@@ -43,6 +43,8 @@ class _Derivation:
             if (kind, name) in node
         }
         self.always[self.graph.node("inverse_size", width=0)] = ("inverse_size", 0)
+        self.of_outputs = {kind: self._of_outputs(kind) for kind in (GRAD, FLOW)}
+        self.always |= {symbol: ("unit_input", k) for k, symbol in self.of_outputs[GRAD].values()}
         named = zip(self.names["states"], self.outputs, strict=True)
         self.states = [self.graph.node("state", name, width=output.width) for name, output in named]
         used = [(n.operation, n.arguments[0]) for n in self.nodes if n.operation in ("gate", "x", "recurrent")]
@@ -56,6 +58,15 @@ class _Derivation:
         self.operand_places: dict[Symbol, Place] = {
             symbol: ("operand", index) for index, symbol in enumerate(self.operands)
         }
+
+    def _of_outputs(self, kind: str) -> dict[int, tuple[int, Symbol]]:
+        """Unit inputs that belong to new states, by the number of the state: their own number, and symbol."""
+        found = {}
+        for number, (name, output) in enumerate(zip(self.names["states"], self.outputs, strict=True)):
+            if (own := f"{kind} {name}") in self.names["unit_inputs"]:
+                symbol = self.graph.node("unit_input", own, width=output.width)
+                found[number] = self.names["unit_inputs"].index(own), symbol
+        return found
 
     def _products(self) -> list[tuple[Symbol, ...]]:
         """The blocks of each product, in the order of computing: fused ones first, then in the order of gates."""
@@ -87,7 +98,8 @@ class _Derivation:
 
     def program(self) -> Program:
         """The program."""
-        gradient = differentiate(self.graph, self.states, self.outputs, self.products)
+        given = {number: symbol for number, (_, symbol) in self.of_outputs[GRAD].items()}
+        gradient = differentiate(self.graph, self.states, self.outputs, self.products, given)
         saved = self._saved(gradient)
         forward = self._forward(saved)
         forward_pass = forward.make()
@@ -99,6 +111,7 @@ class _Derivation:
         blocks = tuple(self._block(b) for b in self.blocks)
         projections = self.graph.projections
         inputs = {place: symbol.width for symbol, place in self.always.items()}
+        inputs |= {("unit_input", k): symbol.width for k, symbol in self.of_outputs[FLOW].values()}
         return Program(
             states=tuple(output.width for output in self.outputs),
             x_gates=tuple(self.names["gates"].index(g) for g in self.x_gates),
@@ -202,6 +215,9 @@ class _Derivation:
                 kind, index = self.always[leaf]
                 columns.append(Column(kind, index, width, None, None))
                 symbols.append(symbol)
+        for number, (index, symbol) in self.of_outputs[FLOW].items():
+            columns.append(Column("unit_input", index, symbol.width, None, None))
+            symbols.append(gradient.outputs[number])
         return tuple(columns), symbols
 
 

@@ -8,7 +8,7 @@ Derivatives, SIAM 2008, chapter 3.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..cells.symbol import HIDDEN, ROW, Graph, Symbol, Width, ordered
@@ -27,17 +27,27 @@ class Gradient(NamedTuple):
         columns: cotangents by leaf or block of a product, and width; those of narrower leaves are summed over it.
         states: cotangents of the states before the step, without the products that multiply them; None is 0.
         backs: the node of the transposed product of each product whose operand is computed, by its number.
+        outputs: cotangents of the new states, with all that reaches them within the step.
     """
 
     columns: dict[tuple[Symbol, Width], Symbol]
     states: tuple[Symbol | None, ...]
     backs: dict[int, Symbol]
+    outputs: tuple[Symbol, ...]
 
 
 def differentiate(
-    graph: Graph, states: Sequence[Symbol], outputs: Sequence[Symbol], products: Sequence[tuple[Symbol, ...]]
+    graph: Graph,
+    states: Sequence[Symbol],
+    outputs: Sequence[Symbol],
+    products: Sequence[tuple[Symbol, ...]],
+    given: Mapping[int, Symbol],
 ) -> Gradient:
-    """The gradient of `outputs`, the new states; `products` are the blocks of each product, of one operand each."""
+    """The gradient of `outputs`, the new states.
+
+    `products` are the blocks of each product, of one operand each, and `given` cotangents that are added to those of
+    some outputs.
+    """
     found: dict[Symbol, dict[Width, Symbol]] = {}
     columns: dict[tuple[Symbol, Width], Symbol] = {}
     backs: dict[int, Symbol] = {}
@@ -63,6 +73,8 @@ def differentiate(
 
     for place, output in enumerate(outputs):
         add(output, output.width, graph.node("grad", place, width=output.width))
+        if place in given:
+            add(output, output.width, given[place])
     for node in reversed(nodes):
         if node.operation != "state":
             for place in of_operand.get(node, ()):
@@ -93,7 +105,7 @@ def differentiate(
     state_parts = tuple(
         None if d is None else _spread(graph, d, state.width) for d, state in zip(parts_of_states, states, strict=True)
     )
-    return Gradient(columns, state_parts, backs)
+    return Gradient(columns, state_parts, backs, tuple(found[output][output.width] for output in outputs))
 
 
 def _columns(graph: Graph, node: Symbol, parts: dict[Width, Symbol]) -> dict[tuple[Symbol, Width], Symbol]:

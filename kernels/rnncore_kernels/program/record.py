@@ -22,6 +22,9 @@ LEAVES = {"units": ("unit", HIDDEN), "scalars": ("scalar", ROW), "row_inputs": (
 LEAVES["unit_inputs"] = ("unit_input", HIDDEN)
 """Kind and width of the leaves of the graph, by the attribute of a cell that names them."""
 
+GRAD, FLOW = "(gradient)", "(flow)"
+"""Beginnings of the names of unit inputs that stand for cotangents of states at each step, see `transform.changed`."""
+
 RESERVED = frozenset({"weight_ih", "weight_hh", "bias_ih", "bias_hh"})
 
 

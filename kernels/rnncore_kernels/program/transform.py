@@ -2,12 +2,45 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from ..cells.symbol import ROW
 from .graphs import substituted
-from .record import Recorded
+from .record import FLOW, GRAD, Recorded
 
 RESET = "(reset)"
 """Name of the row input that says which rows begin anew; no cell's own has such a name."""
+
+
+class Changes(NamedTuple):
+    """What a program computes beside the equations of its cell.
+
+    Attributes:
+        resets: whether rows may begin anew, see `with_resets`.
+        reset_state: whether they begin with states that are given.
+        states: whether every state has a cotangent at each step, as the output has.
+        flow: whether the cotangent of each state at each step is a result.
+    """
+
+    resets: bool = False
+    reset_state: bool = False
+    states: bool = False
+    flow: bool = False
+
+
+def changed(recorded: Recorded, changes: Changes) -> Recorded:
+    """The equations with changes.
+
+    Cotangents of states are given to the backward pass as unit inputs behind all others, one for each state but the
+    output; those that it returns are gradients of unit inputs, one for each state, whose values nothing reads.
+    """
+    if changes.resets:
+        recorded = with_resets(recorded, given=changes.reset_state)
+    states, more = recorded.names["states"], list[str]()
+    more += [f"{GRAD} {name}" for name in states[1:]] if changes.states else []
+    more += [f"{FLOW} {name}" for name in states] if changes.flow else []
+    names = recorded.names | {"unit_inputs": (*recorded.names["unit_inputs"], *more)}
+    return Recorded(names, recorded.initial, recorded.graph, recorded.outputs)
 
 
 def with_resets(recorded: Recorded, *, given: bool) -> Recorded:
