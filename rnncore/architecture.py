@@ -236,9 +236,9 @@ def make_architecture(
         input_size=check_integer("input_size", input_size, 0),
         hidden_size=check_integer("hidden_size", hidden_size, 1),
         num_layers=check_integer("num_layers", num_layers, 1),
-        bidirectional=_flag("bidirectional", bidirectional),
-        bias=_flag("bias", bias),
-        batch_first=_flag("batch_first", batch_first),
+        bidirectional=check_flag("bidirectional", bidirectional),
+        bias=check_flag("bias", bias),
+        batch_first=check_flag("batch_first", batch_first),
         dropout=_probability("dropout", dropout),
         dtype=_float_dtype(dtype),
         direction=direction,
@@ -272,7 +272,8 @@ def check_integer(name: str, value: Any, least: int) -> int:
     return number
 
 
-def _flag(name: str, value: Any) -> bool:
+def check_flag(name: str, value: Any) -> bool:
+    """`value` as a bool; TypeError names the argument."""
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name}: expected True or False, got {type(value).__name__} {value!r}")
     return bool(value)

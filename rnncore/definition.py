@@ -10,7 +10,7 @@ from rnncore_kernels.cells import CELLS, Cell, CellError
 from rnncore_kernels.program.derive import derive
 from rnncore_kernels.program.program import Program
 from rnncore_kernels.program.record import Recorded, record
-from rnncore_kernels.program.transform import Changes, changed
+from rnncore_kernels.program.transform import NOTHING, Changes, changed
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ class Definition:
 
     def changed(self, changes: Changes) -> Program:
         """The program with changes; made when it is first asked for."""
-        if changes == Changes():
+        if changes == NOTHING:
             return self.program
         if changes not in self._changed:
             self._changed[changes] = derive(changed(self.recorded, changes))

@@ -85,7 +85,7 @@ class Frozen:
             kept = stack.engine.xp.array(x, order="C")
             layout.clear_padding(kept)
             tapes = stack.forward(kept, layout.engine_states(state), layout.rows, None, None, given, None, begun)
-            return as_given(tuple(map(layout.sequence_out, stack.states(tapes)))), as_given(state)
+            return as_given(tuple(map(layout.sequence_out, stack.states(tapes, arch.num_layers - 1)))), as_given(state)
         if return_sequence:
             output = layout.empty_sequence(arch.output_size)
             stack.infer(x, layout.engine_states(state), layout.rows, output, None, given, begun)

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from rnncore_kernels.contract import Array
-from rnncore_kernels.program.transform import Changes
+from rnncore_kernels.program.transform import NOTHING, Changes
 
+from .architecture import check_flag
 from .arguments import check_states, new_states, read_sequence
 from .cotangents import read_cotangents
 from .errors import describe
@@ -17,6 +18,7 @@ from .exchange import Exchange
 from .frozen import Frozen
 from .gradients import Gradients
 from .inputs import gradients_as_given, read_inputs
+from .observed import named
 from .resets import changes_for, read_resets
 from .stack import Stack
 from .states import as_given
@@ -163,6 +165,40 @@ class Recurrent(Exchange):
         """
         return self._inference(copy=True).generate(x_0, steps, state, feedback, inputs, resets, reset_state)
 
+    def observe(
+        self,
+        x: Array,
+        state: Any = None,
+        lengths: Any = None,
+        inputs: Mapping[str, Any] | None = None,
+        resets: Array | None = None,
+        reset_state: Any = None,
+    ) -> list[dict[str, Array]]:
+        """Compute a sequence, to look at what its steps compute. Arguments as in `__call__`; there is no dropout.
+
+        Returns:
+            For each layer by name, (T, B, D*H) each, with batch_first (B, T, D*H), or as wide as the value is: the
+            states, what the cell names with `observe` (LSTM: its gates i, f, g and o, GRU: r, z and n), and of gates
+            that it does not name the pre-activation W_ih x + b_ih + W_hh h + b_hh, if it uses that as a whole. A value
+            of one number a row is (T, B, D). It is 0 past a row's end.
+
+        Raises:
+            ValueError, TypeError: an argument is wrong; the message gives the axes that were expected.
+        """
+        arch, xp = self._architecture, self._engine.xp
+        layout, x = read_sequence(arch, xp, x, lengths)
+        states, (given, _) = new_states(layout, state), read_inputs(layout, inputs)
+        begun = read_resets(layout, resets, reset_state)
+        x = xp.array(x, order="C")
+        layout.clear_padding(x)
+        changes = changes_for(begun, observed=True)
+        stack = self._pack(self._live.arrays, copy=False, backward=False, changes=changes)
+        widths, depth = arch.definition.changed(changes).states, arch.num_layers * arch.num_directions
+        more = [xp.zeros((depth, layout.batch, arch.units(width)), arch.dtype) for width in widths[len(states) :]]
+        all_states = (*layout.engine_states(states), *more)
+        tapes = stack.forward(x, all_states, layout.rows, None, None, given, None, begun)
+        return [named(layout, stack.states(tapes, layer)) for layer in range(arch.num_layers)]
+
     def freeze(self) -> Frozen:
         """An immutable copy for inference: `f(x, state, lengths, return_sequence)`, `f.step`, `f.generate`.
 
@@ -209,6 +245,7 @@ class Recurrent(Exchange):
         x_kept = xp.array(x, order="C")
         layout.clear_padding(x_kept)
         check_states(states, return_sequence=return_sequence)
+        check_flag("flow", flow)
         every = states == "all"
         output = layout.empty_sequence(arch.output_size) if return_sequence and not every else None
         last: Any = None if return_sequence else xp.zeros((layout.batch, arch.output_size), arch.dtype)
@@ -220,7 +257,7 @@ class Recurrent(Exchange):
             tapes = stack.forward(x_kept, layout.engine_states(state), layout.rows, output, last, kept, draw, begun)
             result: Any = layout.step_out(last) if output is None else layout.sequence_out(output)
             if every:
-                result = as_given(tuple(map(layout.sequence_out, stack.states(tapes))))
+                result = as_given(tuple(map(layout.sequence_out, stack.states(tapes, arch.num_layers - 1))))
             tape = Tape(stack, layout, tapes, return_sequence, given, begun, changes)
             return result, as_given(state), tape
         except BaseException:
@@ -288,12 +325,10 @@ class Recurrent(Exchange):
         mask: Array = self._engine.xp.asarray(kept)
         return mask
 
-    def _pack(
-        self, arrays: Mapping[str, Array], *, copy: bool, backward: bool, changes: Changes | None = None
-    ) -> Stack:
+    def _pack(self, arrays: Mapping[str, Array], *, copy: bool, backward: bool, changes: Changes = NOTHING) -> Stack:
         arch, weights = self._architecture, self._architecture.by_layer(arrays)
         program = top = None
-        if changes is not None:
+        if changes is not NOTHING:
             # Every state has a cotangent in the last layer alone.
             program, top = (arch.definition.changed(c) for c in (changes._replace(states=False), changes))
         return Stack.pack(arch, self._engine, weights, copy=copy, backward=backward, program=program, top=top)

@@ -8,7 +8,7 @@ import numpy as np
 
 from rnncore_kernels.contract import Array, Inputs
 from rnncore_kernels.program.program import Program
-from rnncore_kernels.program.transform import Changes
+from rnncore_kernels.program.transform import NOTHING, Changes
 
 from .architecture import Architecture
 from .arguments import read_states
@@ -54,6 +54,8 @@ def program_for(architecture: Architecture, resets: Resets | None) -> Program:
 
 def changes_for(resets: Resets | None, **others: bool) -> Changes:
     """The changes of the program that resets take, and others."""
+    if resets is None and not any(others.values()):
+        return NOTHING
     given = resets is not None and resets.states is not None
     return Changes(resets=resets is not None, reset_state=given, **others)
 

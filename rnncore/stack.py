@@ -276,11 +276,10 @@ class Stack:
         first = end - len(cotangents)
         return Inputs(inputs.rows, (*inputs.units[:first], *cotangents, *inputs.units[end:]))
 
-    def states(self, tapes: Sequence[LayerTape]) -> States:
-        """(T, B, D*width) of every state of the last layer behind each step, 0 past a row's end."""
-        arch, xp = self.architecture, self.engine.xp
-        first = arch.state_index(arch.num_layers - 1, 0)
-        parts = [self.engine.states(self.packed[first + d], r) for d, r in enumerate(tapes[-1].residuals)]
+    def states(self, tapes: Sequence[LayerTape], layer: int) -> States:
+        """(T, B, D*width) of every state of a layer behind each step, 0 past a row's end."""
+        xp, first = self.engine.xp, self.architecture.state_index(layer, 0)
+        parts = [self.engine.states(self.packed[first + d], r) for d, r in enumerate(tapes[layer].residuals)]
         if len(parts) == 1:
             return tuple(parts[0])
         return tuple(xp.concatenate(of_state, axis=-1) for of_state in zip(*parts, strict=True))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from rnncore_kernels.program.transform import Changes
+from rnncore_kernels.program.transform import NOTHING, Changes
 
 from .inputs import Given
 from .layout import Layout
@@ -26,7 +26,7 @@ class Tape:
     return_sequence: bool
     given: dict[str, Given]
     resets: Resets | None = None
-    changes: Changes = field(default_factory=Changes)
+    changes: Changes = NOTHING
 
     def __copy__(self) -> Tape:
         return self

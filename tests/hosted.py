@@ -40,9 +40,13 @@ class Hosted(Engine[Any, Any]):
         self._bring_back(lifted, runs)
         return residuals
 
+    def states(self, packed: Any, residuals: Any) -> Any:
+        return _down(self._engine.states(packed, residuals))
+
     def backward(self, runs: Sequence[BackwardRun[Any, Any]]) -> list[LayerGradients]:
         lifted = [
-            run._replace(grad_output=self._up(run.grad_output), grad_state=self._up(run.grad_state)) for run in runs
+            run._replace(**{name: self._up(getattr(run, name)) for name in ("grad_output", "grad_state", "inputs")})
+            for run in runs
         ]
         results = self._engine.backward(lifted)
         for there, here in zip(lifted, runs, strict=True):

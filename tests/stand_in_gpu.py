@@ -235,8 +235,12 @@ class StandInEngine(Engine[Any, Any]):
     def forward(self, runs: Sequence[Run[Any]]) -> list[Any]:
         return self._engine.forward([self._run(run) for run in runs])
 
+    def states(self, packed: Any, residuals: Any) -> Any:
+        return _up(self._engine.states(packed, residuals))
+
     def backward(self, runs: Sequence[BackwardRun[Any, Any]]) -> list[LayerGradients]:
-        lowered = [r._replace(grad_output=_down(r.grad_output), grad_state=_down(r.grad_state)) for r in runs]
+        names = ("grad_output", "grad_state", "inputs")
+        lowered = [run._replace(**{name: _down(getattr(run, name)) for name in names}) for run in runs]
         return [_up(gradients) for gradients in self._engine.backward(lowered)]
 
     @staticmethod

@@ -57,6 +57,7 @@ def test_they_end_in_the_final_state(backend: str) -> None:
 
 
 def test_layouts(backend: str) -> None:
+    skip_unless_executed(backend, "lstm")
     (_, c), _ = network(backend)(x, states="all")
     (_, first), _ = network(backend, batch_first=True)(x.swapaxes(0, 1), states="all")
     np.testing.assert_array_equal(first.swapaxes(0, 1), c)
@@ -77,6 +78,7 @@ def test_a_cotangent_may_be_none(backend: str) -> None:
 
 def test_flow(backend: str) -> None:
     """A sequence cut in two behind each step: the state between is the initial one of the second part."""
+    skip_unless_executed(backend, "lstm")
     rnn, long = network(backend, dtype="float64"), x.astype(np.float64)
     output, _, tape = rnn.forward(long, flow=True)
     flow_h, flow_c = rnn.backward(tape, output).flow
@@ -90,6 +92,7 @@ def test_flow(backend: str) -> None:
 
 
 def test_flow_of_every_layer_and_direction(backend: str) -> None:
+    skip_unless_executed(backend, "gru")
     rnn = network(backend, "gru", num_layers=2, bidirectional=True)
     output, _, tape = rnn.forward(x, lengths=[6, 2, 4], flow=True)
     flow = rnn.backward(tape, output).flow
@@ -103,6 +106,11 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "an array": ({"states": x}, "states: expected None or 'all', got numpy.ndarray (6, 3, 4) of float32"),
     "no sequence": ({"states": "all", "return_sequence": False}, "states: expected None with return_sequence=False"),
 }
+
+
+def test_a_flow_that_is_no_flag_is_refused() -> None:
+    with pytest.raises(TypeError, match="flow: expected True or False, got str 'yes'"):
+        network("numpy").forward(x, flow="yes")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", WRONG)

@@ -83,7 +83,7 @@ class _Reference:
     def result(self) -> Result:
         """Outputs, states and gradients."""
         states, final, tape = self.rnn.forward(self.x, as_given(self.state), **self.options, states="all")
-        cotangents = (*self.grad_output, *[None] * (len(self.state) - len(self.grad_output)))
+        cotangents: tuple[Any, ...] = (*self.grad_output, *[None] * (len(self.state) - len(self.grad_output)))
         grads = self.rnn.backward(tape, as_given(cotangents), as_given(self.grad_state))
         return Result(
             as_tuple(states)[0],

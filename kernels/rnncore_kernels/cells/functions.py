@@ -161,7 +161,7 @@ def project(name: str, v: Any, width: int | None = None) -> Symbol:
 
 
 def observe(name: str, v: Symbol) -> Symbol:
-    """The value itself, with a name in the recorded equations; a network does not return it."""
+    """The value itself, with a name under which `Recurrent.observe` returns it."""
     if not isinstance(name, str) or not name:
         raise TypeError(f"observe: expected a name, got {name!r}")
     graph = _graph("observe", v)

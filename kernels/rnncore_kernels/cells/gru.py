@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .cell import Cell, check_option, without_sizes
-from .functions import sigmoid, tanh
+from .functions import observe, sigmoid, tanh
 
 
 @without_sizes
@@ -46,6 +46,7 @@ class GRU(Cell):
         check_option("GRU", "reset", self.reset, ("after", "before"))
 
     def step(self, h: Any, r: Any, z: Any, n: Any) -> Any:
-        r, u = sigmoid(r), sigmoid(z if self.update == "candidate" else -z)
-        n = tanh(n.x + r * n.h) if self.reset == "after" else tanh(n.of(r * h))
+        r, u = observe("r", sigmoid(r)), sigmoid(z if self.update == "candidate" else -z)
+        observe("z", u if self.update == "candidate" else 1 - u)
+        n = observe("n", tanh(n.x + r * n.h) if self.reset == "after" else tanh(n.of(r * h)))
         return (1 - u) * h + u * n

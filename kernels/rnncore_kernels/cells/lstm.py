@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .cell import Cell, check_flag, without_sizes
-from .functions import project, sigmoid, tanh
+from .functions import observe, project, sigmoid, tanh
 
 
 @without_sizes
@@ -60,8 +60,8 @@ class LSTM(Cell):
     def step(
         self, c: Any, i: Any, g: Any, o: Any, f: Any = 0, peephole_i: Any = 0, peephole_f: Any = 0, peephole_o: Any = 0
     ) -> Any:  # fmt: skip
-        i = sigmoid(i + peephole_i * c if self.peephole else i)
-        f = 1 - i if self.coupled else sigmoid(f + peephole_f * c if self.peephole else f)
-        c = f * c + i * tanh(g)
-        h = sigmoid(o + peephole_o * c if self.peephole else o) * tanh(c)
+        i = observe("i", sigmoid(i + peephole_i * c if self.peephole else i))
+        f = observe("f", 1 - i if self.coupled else sigmoid(f + peephole_f * c if self.peephole else f))
+        c = f * c + i * observe("g", tanh(g))
+        h = observe("o", sigmoid(o + peephole_o * c if self.peephole else o)) * tanh(c)
         return project("hr", h, self.projection) if self.projection else h, c

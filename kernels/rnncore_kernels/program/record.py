@@ -223,13 +223,15 @@ def _check_used(cell: Cell, declared: dict[str, tuple[str, ...]], outputs: tuple
             raise CellError(f"{label(cell)}.step: the result of project({name!r}, ...) is not used by what it returns")
     there = set(_gate_parts(ordered(outputs)))
     surrogates = [node.extra for node in ordered(outputs) if node.extra is not None]
-    for name, *product in _gate_parts(ordered(surrogates)):
-        if (name, *product) not in there:
-            part = f"the product of {name} with a value" if product else f"{name}.x"
-            raise CellError(
-                f"{label(cell)}.step: heaviside: surrogate: expected parts of gates that step returns something of, "
-                f"got {part}, which the surrogate alone uses"
-            )
+    others = {"heaviside: surrogate": (surrogates, "the surrogate"), "observe": (graph.observed.values(), "it")}
+    for where, (values, who) in others.items():
+        for name, *product in _gate_parts(ordered(values)):
+            if (name, *product) not in there:
+                part = f"the product of {name} with a value" if product else f"{name}.x"
+                raise CellError(
+                    f"{label(cell)}.step: {where}: expected parts of gates that step returns something of, got {part}, "
+                    f"which {who} alone uses"
+                )
 
 
 def _gate_parts(nodes: list[Symbol]) -> Iterator[tuple[Any, ...]]:

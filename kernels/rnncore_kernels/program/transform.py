@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..cells.symbol import ROW
+from ..cells.symbol import HIDDEN, ROW, Symbol, ordered
 from .graphs import substituted
 from .record import FLOW, GRAD, Recorded
 
@@ -20,12 +20,17 @@ class Changes(NamedTuple):
         reset_state: whether they begin with states that are given.
         states: whether every state has a cotangent at each step, as the output has.
         flow: whether the cotangent of each state at each step is a result.
+        observed: whether what can be observed are states behind the cell's own.
     """
 
     resets: bool = False
     reset_state: bool = False
     states: bool = False
     flow: bool = False
+    observed: bool = False
+
+
+NOTHING = Changes()
 
 
 def changed(recorded: Recorded, changes: Changes) -> Recorded:
@@ -34,6 +39,8 @@ def changed(recorded: Recorded, changes: Changes) -> Recorded:
     Cotangents of states are given to the backward pass as unit inputs behind all others, one for each state but the
     output; those that it returns are gradients of unit inputs, one for each state, whose values nothing reads.
     """
+    if changes.observed:
+        recorded = with_observed(recorded)
     if changes.resets:
         recorded = with_resets(recorded, given=changes.reset_state)
     states, more = recorded.names["states"], list[str]()
@@ -41,6 +48,25 @@ def changed(recorded: Recorded, changes: Changes) -> Recorded:
     more += [f"{FLOW} {name}" for name in states] if changes.flow else []
     names = recorded.names | {"unit_inputs": (*recorded.names["unit_inputs"], *more)}
     return Recorded(names, recorded.initial, recorded.graph, recorded.outputs)
+
+
+def observable(recorded: Recorded) -> dict[str, Symbol]:
+    """By name: pre-activations of gates that a step uses as a whole, and what the cell observes."""
+    nodes, found = ordered(recorded.outputs), dict[str, Symbol]()
+    for gate in recorded.names["gates"]:
+        whole = [node for node in nodes if node.operation == "gate" and node.arguments[0] == gate]
+        if len(whole) == 1:
+            found[gate] = whole[0]
+    return found | recorded.graph.observed
+
+
+def with_observed(recorded: Recorded) -> Recorded:
+    """The equations of a cell whose last states are what can be observed, read by no step; all with units."""
+    graph, found = recorded.graph, observable(recorded)
+    zero = graph.node("number", 0.0, width=HIDDEN)
+    values = (graph.apply("add", v, zero) if v.width == ROW else v for v in found.values())
+    names = recorded.names | {"states": (*recorded.names["states"], *(f"(observed) {name}" for name in found))}
+    return Recorded(names, recorded.initial, graph, (*recorded.outputs, *values))
 
 
 def with_resets(recorded: Recorded, *, given: bool) -> Recorded:
