@@ -55,7 +55,7 @@ def test_clear_removes_only_what_is_ours(filled: Path, capsys: pytest.CaptureFix
     others -= {f".{NAME}.o.0123abcd"}
     assert main(["cache", "--clear"]) == 0
     assert capsys.readouterr().out.splitlines()[1:] == [
-        "  numba: 2 files, 2 KiB removed",
+        "  numba: 2 files, 2.01 KiB removed",
         "  cuda: 1 file, 100 bytes removed",
         "  bench: 1 file, 34 bytes removed",
     ]
