@@ -36,7 +36,7 @@ CELLS: dict[str, list[Cell]] = {
 }
 """The cells of the register table, in all variants."""
 
-OTHERS = {name: cell for name, cell in VARIANTS.items() if not isinstance(cell, Elman | GRU)}
+OTHERS = {name: cell for name, cell in VARIANTS.items() if cell not in [c for cells in CELLS.values() for c in cells]}
 """The library's other cells, whose kernels are shown in float32 for many rows alone."""
 
 UNWANTED = (r"\.local", r"\b(div|rem)\.[su]64", r"\bcall\b")
