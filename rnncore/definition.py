@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import hashlib
 from dataclasses import dataclass, field
 
 from rnncore_kernels.cells import CELLS, Cell, CellError
@@ -95,3 +96,15 @@ def _define(cell: Cell, recorded: Recorded) -> Definition:
         recorded=recorded,
         **recorded.names,
     )
+
+
+DEFINITIONS: dict[str, Definition] = {}
+"""Cells that graphs of other libraries refer to, by a text that is the same for the same equations in any process."""
+
+
+def cell_key(definition: Definition) -> str:
+    """The key of a definition in `DEFINITIONS`, where it is put."""
+    digest = hashlib.sha256(definition.program.text.encode()).hexdigest()[:16]
+    key = f"{definition.cell!r} {' '.join(definition.states)} {digest}"
+    DEFINITIONS.setdefault(key, definition)
+    return key

@@ -21,6 +21,7 @@ from .architecture import Architecture
 from .inputs import at_steps
 from .resets import Resets
 from .rows import block
+from .tape_memory import TapeMemory
 
 States = tuple[Array, ...]
 
@@ -150,8 +151,9 @@ class Stack:
         inputs: Inputs,
         draw: Callable[[tuple[int, ...]], Array] | None,
         resets: Resets | None = None,
+        memory: TapeMemory | None = None,
     ) -> tuple[LayerTape, ...]:
-        """As `infer`, keeping what `backward` needs.
+        """As `infer`, keeping what `backward` needs, in `memory` if there is any.
 
         `x`, `inputs` and `resets` must not change while that lives, and x must be 0 past a row's end. `draw` makes a
         mask of a shape, True for what dropout keeps; None for no dropout.
@@ -164,10 +166,20 @@ class Stack:
                 mask = draw(below.shape)
                 below = self._drop(below, mask)
             top = layer == arch.num_layers - 1
-            above = output if top else self._empty(below)
-            runs = self._runs(layer, below, states, above, last if top else None, rows, inputs, resets)
+            above = output if top else self._empty(below) if memory is None else memory.between[layer]
+            runs = self._runs(layer, below, states, above, last if top else None, rows, inputs, resets, memory)
             tapes.append(LayerTape(self.engine.forward(runs), mask, [run.inputs for run in runs]))
             below = above
+        return tuple(tapes)
+
+    @quiet
+    def recall(self, x: Array, states: States, rows: Rows, inputs: Inputs, memory: TapeMemory) -> tuple[LayerTape, ...]:
+        """What `forward` without dropout returned, from the memory that it was given; may overwrite the states."""
+        below, tapes = x, []
+        for layer, above in enumerate([*memory.between, None]):
+            runs = self._runs(layer, below, states, None, None, rows, inputs, resets, memory)
+            tapes.append(LayerTape(self.engine.recall(runs), None, [run.inputs for run in runs]))
+            below = x if above is None else above
         return tuple(tapes)
 
     @quiet
@@ -248,6 +260,7 @@ class Stack:
         rows: Rows,
         inputs: Inputs,
         resets: Resets | None = None,
+        memory: TapeMemory | None = None,
     ) -> list[Run[Any]]:
         """The runs of a layer, one for each direction."""
         runs = []
@@ -256,7 +269,8 @@ class Stack:
             state, reverse = tuple(s[index] for s in states), self.architecture.runs_back(direction)
             given = inputs if resets is None else resets.inputs(inputs, index, reverse=reverse)
             given = self._with_zeros(given, layer, below)
-            runs.append(Run(self.packed[index], below, state, output, last_here, rows, reverse, given))
+            tape = None if memory is None else memory.runs[index]
+            runs.append(Run(self.packed[index], below, state, output, last_here, rows, reverse, given, tape))
         return runs
 
     def _with_zeros(self, inputs: Inputs, layer: int, below: Array) -> Inputs:

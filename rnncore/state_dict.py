@@ -114,24 +114,12 @@ def from_state_dict(
     origin = _origin(values, convention)
     shapes = {name: tuple(getattr(value, "shape", ())) for name, value in values.items()}
     known = define(_cell_of(origin, convention, shapes) if cell is None else cell)
-    inputs, hidden = _sizes(known, shapes)
-    # Every cell has parameters, or there would be no hidden size in them.
+    options |= read_options("state_dict", known, shapes)
     first = next(name for name in values if name.endswith("_l0"))
-    stem = first.removesuffix("_l0")
-    layers = 1
-    while f"{stem}_l{layers}" in values:
-        layers += 1
-    rnn = kind(
-        known.cell,
-        inputs,
-        hidden,
-        num_layers=layers,
-        bidirectional=f"{first}_reverse" in values,
-        bias="bias_ih_l0" in values or "bias_hh_l0" in values,
-        dtype=str(getattr(values[first], "dtype", "")).removeprefix("torch."),
-        direction=getattr(values, "direction", "forward") if direction is None else direction,
-        **options,
-    )
+    if direction is None:
+        direction = getattr(values, "direction", "forward")
+    dtype = str(getattr(values[first], "dtype", "")).removeprefix("torch.")
+    rnn = kind(known.cell, dtype=dtype, direction=direction, **options)
     rnn.load_state_dict(values, convention)
     return rnn
 
@@ -153,8 +141,8 @@ def _origin(values: Any, convention: str | None) -> dict[str, Any] | None:
     return origin
 
 
-def _sizes(cell: Definition, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, int]:
-    """Input and hidden size of a network of a cell, from the shapes of its parameters."""
+def read_options(who: str, cell: Definition, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    """Sizes and options of a network of a cell, from the shapes of its parameters; an error begins with `who`."""
     program = cell.program
     gates = {"weight_ih_l0": len(program.x_gates), "weight_hh_l0": len(program.h_gates)}
     hidden = next((shapes[f"{name}_l0"][0] for name in cell.units if len(shapes.get(f"{name}_l0", ())) == 1), 0)
@@ -164,10 +152,18 @@ def _sizes(cell: Definition, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int
     matrices = [name for name, count in gates.items() if count]
     if not hidden or not all(len(shapes.get(name, ())) == 2 for name in matrices):
         raise ValueError(
-            f"state_dict: expected the parameters of {cell.cell!r}, {', '.join(matrices) or 'one for each unit'} among "
+            f"{who}: expected the parameters of {cell.cell!r}, {', '.join(matrices) or 'one for each unit'} among "
             f"them, whose shapes give the sizes, got {', '.join(f'{n} {s}' for n, s in shapes.items()) or 'none'}"
         )
-    return shapes["weight_ih_l0"][1] if gates["weight_ih_l0"] else 0, hidden
+    # Every cell has parameters, or there would be no hidden size in them.
+    first = next(name for name in shapes if name.endswith("_l0"))
+    return {
+        "input_size": shapes["weight_ih_l0"][1] if gates["weight_ih_l0"] else 0,
+        "hidden_size": hidden,
+        "num_layers": next(k for k in range(1, len(shapes) + 1) if f"{first.removesuffix('_l0')}_l{k}" not in shapes),
+        "bidirectional": f"{first}_reverse" in shapes,
+        "bias": "bias_ih_l0" in shapes or "bias_hh_l0" in shapes,
+    }
 
 
 def _cell_of(origin: dict[str, Any] | None, convention: str | None, shapes: Mapping[str, tuple[int, ...]]) -> Cell:

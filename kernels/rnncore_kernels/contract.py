@@ -106,6 +106,8 @@ class Run(NamedTuple, Generic[Packed]):
         rows: when rows end.
         reverse: whether to run from the last step to the first.
         inputs: read. What they hold past a row's end affects nothing.
+        tape: bytes from a cache line on, `Engine.tape_bytes` of them, in which `forward` keeps what `recall` finds;
+            None to keep it elsewhere.
     """
 
     packed: Packed
@@ -116,6 +118,7 @@ class Run(NamedTuple, Generic[Packed]):
     rows: Rows
     reverse: bool
     inputs: Inputs = Inputs()
+    tape: Array | None = None
 
 
 class Needs(NamedTuple):
@@ -235,6 +238,14 @@ class Engine(Protocol, Generic[Packed, Residuals]):
     def states(self, packed: Packed, residuals: Residuals) -> State:
         """(T, B, width) each, new: every state behind each step of a run of `forward`, 0 past a row's end."""
         ...
+
+    def tape_bytes(self, program: Program, sizes: Sizes, steps: int, batch: int) -> int:
+        """Size of the tape of a run, whenever its rows end; 0 where `recall` computes the run again."""
+        return 0
+
+    def recall(self, runs: Sequence[Run[Packed]]) -> list[Residuals]:
+        """What `forward` returned for the same runs, from a copy of their tapes; may overwrite their states."""
+        return self.forward(runs)
 
     def backward(self, runs: Sequence[BackwardRun[Packed, Residuals]]) -> list[LayerGradients]:
         """Back-propagation through time. May be called again with the same residuals."""

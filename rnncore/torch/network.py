@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 from ast import literal_eval
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -16,7 +15,7 @@ from rnncore_kernels.cells import GRU, LSTM, Cell, Elman
 from rnncore_kernels.contract import Array, Engine, Inputs, LayerWeights, Needs, Rows
 
 from ..architecture import Architecture, in_order
-from ..definition import Definition, define
+from ..definition import DEFINITIONS, Definition, define
 from ..inputs import NO_INPUTS
 from ..registry import make_engine, resolve_on_host
 from ..rows import DENSE
@@ -215,10 +214,6 @@ def _write(array: Array, sequences: Sequences) -> Tensor:
     return torch.from_numpy(array.swapaxes(0, 1) if sequences.batch_first else array)
 
 
-DEFINITIONS: dict[str, Definition] = {}
-"""The cells of modules, by a text that is the same for the same equations in any process."""
-
-
 def _definition(key: str) -> Definition:
     """The definition of a key: of `cell_key`, or a mode of PyTorch's modules with its proj_size."""
     if key not in DEFINITIONS:
@@ -227,14 +222,6 @@ def _definition(key: str) -> Definition:
         cells |= {"RNN_TANH": Elman("tanh"), "RNN_RELU": Elman("relu")}
         DEFINITIONS[key] = define(cells[mode])
     return DEFINITIONS[key]
-
-
-def cell_key(definition: Definition) -> str:
-    """The key of a definition in `DEFINITIONS`, where it is put."""
-    digest = hashlib.sha256(definition.program.text.encode()).hexdigest()[:16]
-    key = f"{definition.cell!r} {' '.join(definition.states)} {digest}"
-    DEFINITIONS.setdefault(key, definition)
-    return key
 
 
 @functools.lru_cache(maxsize=1024)

@@ -14,11 +14,11 @@ from torch.nn.utils.rnn import PackedSequence
 from rnncore_kernels.cells import Cell
 
 from ..architecture import make_architecture
-from ..definition import Definition
+from ..definition import Definition, cell_key
 from ..rows import DENSE, arrange
 from . import calls
 from .fallback import reason_against
-from .network import DTYPES, cell_key
+from .network import DTYPES
 
 
 class Recurrent(torch.nn.Module):

@@ -17,10 +17,10 @@ from ..program.program import Program
 from . import openmp
 from .division import MIN_FLOPS, ROWS_BYTES
 from .history import states
-from .jobs import Job, Residuals, StepJob, backward_job, forward_job
+from .jobs import Job, Residuals, StepJob, backward_job, forward_job, recalled
 from .layer import layer_sizes
 from .packed import CpuPacked, pack
-from .plan import forward_division, impl
+from .plan import forward_division, impl, tape_bytes
 from .thread_limit import ThreadLimit
 from .threads import POOL, Times, asked_threads
 
@@ -73,6 +73,12 @@ class NumbaEngine(Engine[CpuPacked, Residuals]):
 
     def states(self, packed: CpuPacked, residuals: Residuals) -> tuple[Array, ...]:
         return states(packed, residuals)
+
+    def tape_bytes(self, program: Program, sizes: Sizes, steps: int, batch: int) -> int:
+        return tape_bytes(layer_sizes(program, sizes.dtype, sizes.hidden, sizes.inputs), steps, batch)
+
+    def recall(self, runs: Sequence[_Run]) -> list[Residuals]:
+        return [recalled(run) for run in runs]
 
     def backward(self, runs: Sequence[_BackwardRun]) -> list[LayerGradients]:
         return self._run(backward_job, runs)

@@ -82,7 +82,7 @@ class Job(NamedTuple):
 
 def forward_job(run: Run[CpuPacked], threads: int, *, keep: bool) -> Job:
     """The job of `Engine.infer`, or with `keep` of `Engine.forward`, whose result is Residuals."""
-    packed, x, state, output, last, rows, reverse, inputs = run
+    packed, x, state, output, last, rows, reverse, inputs, tape = run
     layer = packed.layer
     steps, batch, _ = x.shape
     count, most = _count(rows, steps, batch) if keep else (-1, 0)
@@ -90,7 +90,7 @@ def forward_job(run: Run[CpuPacked], threads: int, *, keep: bool) -> Job:
     call, memory = _begin(template)
     residuals = None
     if keep:
-        residuals = Residuals(x, inputs, rows, reverse, count, take(template.history))
+        residuals = Residuals(x, inputs, rows, reverse, count, take(template.history) if tape is None else tape)
         call.history = address(residuals.memory)
     call.reverse = int(reverse)
     if steps == 1:
@@ -102,6 +102,13 @@ def forward_job(run: Run[CpuPacked], threads: int, *, keep: bool) -> Job:
         call.last, call.last_row = address(last), last.strides[0]
     kernel = layer.kernel("forward", tiles=template.tiles)
     return Job(call, kernel, template, memory, (others, run), lambda: residuals)
+
+
+def recalled(run: Run[CpuPacked]) -> Residuals:
+    """The residuals of a run that was computed with its tape."""
+    assert run.tape is not None
+    steps, batch, _ = run.x.shape
+    return Residuals(run.x, run.inputs, run.rows, run.reverse, _count(run.rows, steps, batch)[0], run.tape)
 
 
 class StepJob:

@@ -75,6 +75,11 @@ def impl(layer: LayerSizes, steps: int, batch: int, threads: int, *, training: b
     return f"{words}, back {_backward_division(layer, steps, batch, threads)}" if training else words
 
 
+def tape_bytes(layer: LayerSizes, steps: int, batch: int) -> int:
+    """Size of what the forward pass keeps for the backward pass, at most: that of rows that all have every step."""
+    return forward_template(layer, steps, batch, steps * batch, batch, 1).history
+
+
 def uses_tile_registers(layer: LayerSizes, batch: int) -> bool:
     """Whether products are computed on tile registers: the same for any number of threads, as bits depend on it."""
     if not layer.shape.matrix or 2 * batch * layer.weights < LEAST_TILED_FLOPS:

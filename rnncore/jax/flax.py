@@ -1,0 +1,185 @@
+"""Parameters of Flax's cells, of flax.nnx and flax.linen, as rnncore's, and back; Flax is not imported.
+
+Flax's cells are a dense layer for each gate and side, `hi` say, or one for all gates of a side, `dense_h`. A kernel is
+the transpose of ours, and most have a bias on one side only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rnncore_kernels.cells import GRU, LSTM, Cell, Elman
+
+from ..definition import Definition, define
+
+_SIDES = {"ih": "i", "hh": "h"}
+"""Sides of the weights, ours and Flax's."""
+
+CANDIDATE = 2
+"""The place of n among a GRU's gates."""
+
+
+def from_flax(params: Any, cell: str | Cell) -> dict[str, Any]:
+    """Parameters of Flax's LSTMCell, OptimizedLSTMCell, GRUCell or SimpleCell by our names.
+
+    The result computes what Flax's cell does. Its GRU is GRU(update="carry"); for GRU(update="candidate"), whose update
+    gate is the other way round, the gate's rows are negated, which is exact.
+
+    Args:
+        params: a pytree of one cell, nnx.state(cell, nnx.Param) say; a list of them for layers; a tuple of two in the
+            place of one for both directions.
+        cell: the name of a cell or an instance: an LSTM, a GRU with reset="after", or Elman's.
+
+    Raises:
+        ValueError: Flax has no such cell, or the parameters are not of one.
+    """
+    definition = _check_cell(cell)
+    layers = params if isinstance(params, list) else [params]
+    trees = {
+        f"l{number}{end}": _leaves(tree)[0]
+        for number, layer in enumerate(layers)
+        for tree, end in zip(layer if isinstance(layer, tuple) else (layer,), ("", "_reverse"), strict=False)
+    }
+    bias = any(name == "bias" for leaves in trees.values() for _, name in leaves)
+    result: dict[str, Any] = {}
+    for suffix, leaves in trees.items():
+        kernels = {side: _joined(definition, leaves, flax, "kernel") for side, flax in _SIDES.items()}
+        for side, kernel in kernels.items():
+            if kernel is None:
+                wanted = ", ".join(_modules(definition, _SIDES[side]))
+                found = ", ".join(f"{module}.{name}" for module, name in leaves) or "none"
+                raise ValueError(
+                    f"params: expected a kernel of dense_{_SIDES[side]}, or of {wanted}, of a cell of Flax that "
+                    f"computes {definition.cell!r}, or names as of rnncore.jax.init, got {found}"
+                )
+            result[f"weight_{side}_{suffix}"] = _signed(definition, kernel.T)
+        for side, flax in _SIDES.items() if bias else ():
+            values = _joined(definition, leaves, flax, "bias")
+            rows = len(result[f"weight_{side}_{suffix}"])
+            result[f"bias_{side}_{suffix}"] = (
+                jnp.zeros(rows, kernels["hh"].dtype) if values is None else _signed(definition, values)
+            )
+    return result
+
+
+def to_flax(params: Mapping[str, Any], like: Any, cell: str | Cell) -> Any:
+    """Parameters by our names in the place of those of Flax's cells, the inverse of `from_flax`.
+
+    Args:
+        params: of `from_flax` or `init`.
+        like: pytrees of Flax's cells, as for `from_flax`, whose values do not matter.
+        cell: the cell that `params` are for.
+
+    Returns:
+        What `like` is, with the values of `params`.
+
+    Raises:
+        ValueError: Flax has no such cell, or this one has no place for one of its biases.
+    """
+    definition = _check_cell(cell)
+    if isinstance(like, list):
+        return [_fill_layer(definition, params, layer, number) for number, layer in enumerate(like)]
+    return _fill_layer(definition, params, like, 0)
+
+
+def _fill_layer(definition: Definition, params: Mapping[str, Any], layer: Any, number: int) -> Any:
+    if isinstance(layer, tuple):
+        ends = ("", "_reverse")
+        return tuple(_fill(definition, params, tree, f"l{number}{end}") for tree, end in zip(layer, ends, strict=True))
+    return _fill(definition, params, layer, f"l{number}")
+
+
+def _fill(definition: Definition, params: Mapping[str, Any], tree: Any, suffix: str) -> Any:
+    """A tree of Flax's with the parameters of a layer and direction."""
+    leaves, structure = _leaves(tree)
+    values: dict[tuple[str, str], Any] = {}
+    for side, flax in _SIDES.items():
+        kernel = _signed(definition, params[f"weight_{side}_{suffix}"]).T
+        biases = _biases(definition, params, leaves, suffix)[side]
+        for name, array in (("kernel", kernel), ("bias", biases)):
+            if array is not None:
+                values[f"dense_{flax}", name] = array
+                modules = _modules(definition, flax)
+                pieces = jnp.split(array, len(modules), axis=-1)
+                values |= {(module, name): piece for module, piece in zip(modules, pieces, strict=True)}
+    return jax.tree_util.tree_unflatten(structure, [values.get(place, leaf) for place, leaf in leaves.items()])
+
+
+def _biases(
+    definition: Definition, params: Mapping[str, Any], leaves: Mapping[tuple[str, str], Any], suffix: str
+) -> dict[str, Any]:
+    """The biases of both sides; where Flax's cell has that of one side only, the other is added to it."""
+    if f"bias_ih_{suffix}" not in params:
+        return dict.fromkeys(_SIDES)
+    gates = len(definition.gates)
+    of_x, of_h = (jnp.split(_signed(definition, params[f"bias_{side}_{suffix}"]), gates) for side in _SIDES)
+    places = [[(module, "bias"), (f"dense_{side}", "bias")] for side in "ih" for module in _modules(definition, side)]
+    has = [any(place in leaves for place in two) for two in places]
+    for gate in range(gates):
+        if has[gate] == has[gates + gate]:
+            continue
+        if isinstance(definition.cell, GRU) and gate == CANDIDATE:
+            # The reset gate stands before this one's bias of h.
+            if not isinstance(of_h[gate], jax.core.Tracer) and np.any(np.asarray(of_h[gate])):
+                raise ValueError(
+                    f"params: expected zeros in the last third of bias_hh_{suffix}, for which this cell of Flax has no "
+                    f"place, got others: train the parameters as Flax has them, or make them those of linen.GRUCell"
+                )
+        elif has[gate]:
+            of_x[gate] += of_h[gate]
+        else:
+            of_h[gate] += of_x[gate]
+    return {"ih": jnp.concatenate(of_x), "hh": jnp.concatenate(of_h)}
+
+
+def _check_cell(cell: str | Cell) -> Definition:
+    definition = define(cell)
+    known = definition.cell
+    plain = type(known) is LSTM and known == LSTM()
+    if not (plain or (type(known) is GRU and known.reset == "after") or type(known) is Elman):
+        raise ValueError(
+            f"params: expected names as of rnncore.jax.init for {known!r}, as Flax has the LSTM, GRU(reset='after') "
+            f"and Elman's cell, got others"
+        )
+    return definition
+
+
+def _leaves(tree: Any) -> tuple[dict[tuple[str, str], Any], Any]:
+    """Leaves by the names of their dense layer and array, and the structure of the tree."""
+    flat, treedef = jax.tree_util.tree_flatten_with_path(tree)
+    leaves = {}
+    for path, leaf in flat:
+        names = [str(key.key) for key in path if isinstance(getattr(key, "key", None), str)]
+        leaves[(names[-2].rstrip("_"), names[-1]) if len(names) > 1 else ("", *names, "")[:2]] = leaf
+    return leaves, treedef
+
+
+def _modules(definition: Definition, side: str) -> list[str]:
+    """Flax's names of the dense layers of a side, by gate."""
+    gates = [""] if isinstance(definition.cell, Elman) else definition.gates
+    return [f"{side}{gate}" for gate in gates]
+
+
+def _joined(definition: Definition, leaves: Mapping[tuple[str, str], Any], side: str, name: str) -> Any:
+    """Kernels or biases of all gates of a side, (..., G*H); zeros for those that are missing; None if all are."""
+    whole = leaves.get((f"dense_{side}", name))
+    if whole is not None:
+        return jnp.asarray(whole)
+    parts = [leaves.get((module, name)) for module in _modules(definition, side)]
+    found = [jnp.asarray(part) for part in parts if part is not None]
+    if not found or (name == "kernel" and len(found) < len(parts)):
+        return None
+    return jnp.concatenate([jnp.zeros_like(found[0]) if part is None else jnp.asarray(part) for part in parts], axis=-1)
+
+
+def _signed(definition: Definition, values: Any) -> Any:
+    """Rows of weights, or a bias, with the update gate of the other convention."""
+    if not isinstance(definition.cell, GRU) or definition.cell.update == "carry":
+        return values
+    r, z, n = jnp.split(values, 3)
+    return jnp.concatenate([r, -z, n])

@@ -1,0 +1,139 @@
+"""`recurrent`: a network of any cell as a function of its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+
+from rnncore_kernels.cells import Cell
+
+from ..architecture import Architecture
+from ..definition import cell_key, define
+from .flax import from_flax
+from .network import Signature
+from .parameters import has_own_names, read_architecture
+from .primitives import recurrence
+
+
+def recurrent(
+    params: Any,
+    x: Any,
+    state: Any = None,
+    *,
+    cell: str | Cell = "lstm",
+    lengths: Any = None,
+    inputs: Mapping[str, Any] | None = None,
+    batch_first: bool = False,
+) -> tuple[Any, Any]:
+    """Compute a sequence on the processor, under any of jit, grad, vmap, scan and checkpoint.
+
+    Sizes, layers, directions and biases are those of the parameters. Gradients are of reverse mode, and once. Under
+    vmap, one call computes all rows together, unless each has weights of its own.
+
+    Args:
+        params: parameters by the names of `rnncore.Recurrent`, as `init` makes them; or those of Flax's LSTMCell,
+            OptimizedLSTMCell, GRUCell or SimpleCell, see `from_flax`. Gradients come in the same form.
+        x: (T, B, I), (B, T, I) with batch_first, or (T, I); float32 or float64 as the parameters are.
+        state: the initial state, (L*D, B, width), or (L*D, width) without a batch; a tuple of them where the cell has
+            several, (h, c) for the LSTM; None is zeros.
+        cell: the name of a cell, or an instance of `rnncore.cells.Cell`, one of your own too.
+        lengths: (B,) integers from 0 to T, in any order: the steps of each row, without a batch a number. None: every
+            row has T steps.
+        inputs: what the cell takes beside x, by name: row inputs (T, B) or (B,), unit inputs (T, B, H) or (B, H);
+            (B, T) and (B, T, H) with batch_first; without B where there is no batch.
+
+    Returns:
+        (output, state): output (T, B, D*P), (B, T, D*P) or (T, D*P), 0 past a row's end; the state at each row's end.
+
+    Raises:
+        ValueError, TypeError: an argument is wrong; the message says what was expected.
+    """
+    named = params if has_own_names(params) else from_flax(params, cell)
+    x = jnp.asarray(x)
+    architecture = read_architecture(define(cell), named)
+    _check_x(architecture, x, batch_first=batch_first)
+    unbatched = x.ndim == 2
+    if unbatched:
+        # As under vmap most often, where rows come first.
+        x, batch_first = x[None], True
+    batch, steps = x.shape[:2] if batch_first else (x.shape[1], x.shape[0])
+    states = _states(architecture, state, batch, unbatched=unbatched)
+    given = _inputs(architecture, inputs, steps, batch, unbatched=unbatched, batch_first=batch_first)
+    ends = [] if lengths is None else [_lengths(lengths, batch, unbatched=unbatched)]
+    for values in ends:
+        ended = jnp.arange(steps) >= values[:, None]
+        x = jnp.where((ended if batch_first else ended.T)[..., None], 0, x)
+    signature = Signature(
+        cell_key(architecture.definition), architecture.input_size, architecture.hidden_size, architecture.num_layers,
+        architecture.bidirectional, architecture.bias, architecture.dtype.name, batch_first, bool(ends),
+    )  # fmt: skip
+    weights = [named[name] for name in architecture.parameters()]
+    output, *finals = recurrence.bind(x, *states, *ends, *given, *weights, signature=signature)
+    if unbatched:
+        output, finals = output[0], [s[:, 0] for s in finals]
+    return output, finals[0] if len(finals) == 1 else tuple(finals)
+
+
+def _check_x(architecture: Architecture, x: Any, *, batch_first: bool) -> None:
+    size = architecture.input_size
+    if x.ndim not in (2, 3) or x.shape[-1] != size:
+        axes = "(B, T, input_size)" if batch_first else "(T, B, input_size)"
+        raise ValueError(f"x: expected {axes} or (T, input_size) with input_size={size}, got {x.shape}")
+    _check_dtype("x", x, architecture)
+
+
+def _check_dtype(name: str, value: Any, architecture: Architecture) -> None:
+    if value.dtype != architecture.dtype:
+        raise TypeError(
+            f"{name}: expected {architecture.dtype.name} as the parameters are, got {value.dtype}: convert it with "
+            f".astype({architecture.dtype.name!r})"
+        )
+
+
+def _states(architecture: Architecture, state: Any, batch: int, *, unbatched: bool) -> list[Any]:
+    """Initial states (L*D, B, width)."""
+    shapes, names = architecture.state_shapes(batch), architecture.definition.states
+    if state is None:
+        return [jnp.zeros(shape, architecture.dtype) for shape in shapes]
+    states = [jnp.asarray(s) for s in (state if isinstance(state, (tuple, list)) else [state])]
+    wanted = [(shape[0], shape[2]) if unbatched else shape for shape in shapes]
+    if [s.shape for s in states] != wanted:
+        got = ", ".join(str(s.shape) for s in states)
+        raise ValueError(f"state: expected ({', '.join(names)}) of shapes {', '.join(map(str, wanted))}, got {got}")
+    for s in states:
+        _check_dtype("state", s, architecture)
+    return [s[:, None] for s in states] if unbatched else states
+
+
+def _inputs(
+    architecture: Architecture, inputs: Any, steps: int, batch: int, *, unbatched: bool, batch_first: bool
+) -> list[Any]:
+    """Inputs (T, B) and (T, B, H), or (B, T) and (B, T, H), in the order of the cell."""
+    cell, named = architecture.definition, {} if inputs is None else inputs
+    if {*named} != {*cell.inputs}:
+        wanted = ", ".join(map(repr, cell.inputs)) or "none"
+        raise ValueError(f"inputs: expected {wanted}, got {', '.join(map(repr, named)) or 'none'}")
+    result = []
+    for name in cell.inputs:
+        value = jnp.asarray(named[name])
+        _check_dtype(f"inputs[{name!r}]", value, architecture)
+        tail = (architecture.hidden_size,) if name in cell.unit_inputs else ()
+        rows = () if unbatched else (batch,)
+        sequence = (*rows, steps, *tail) if batch_first else (steps, *rows, *tail)
+        if value.shape == (*rows, *tail):
+            value = jnp.expand_dims(value, len(rows) if batch_first else 0)
+        elif value.shape != sequence:
+            raise ValueError(f"inputs[{name!r}]: expected {sequence} or {(*rows, *tail)}, got {value.shape}")
+        value = jnp.broadcast_to(value, sequence)
+        result.append(value[None] if unbatched else value)
+    return result
+
+
+def _lengths(lengths: Any, batch: int, *, unbatched: bool) -> Any:
+    values = jnp.asarray(lengths)
+    wanted: Sequence[int] = () if unbatched else (batch,)
+    if values.shape != tuple(wanted) or not jnp.issubdtype(values.dtype, jnp.integer):
+        raise ValueError(f"lengths: expected integers of shape {tuple(wanted)}, got {values.dtype} {values.shape}")
+    return values.reshape(batch).astype(jnp.int32)

@@ -1,0 +1,350 @@
+"""rnncore.jax: the same values as rnncore.Recurrent, under JAX's transformations, and Flax's parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("jax")
+import jax
+import jax.numpy as jnp
+from own_cells import driven, irregular, partial_gates, projected
+
+import rnncore
+import rnncore.jax as ours
+from rnncore.cells import GRU, cell, tanh
+from rnncore.jax import network
+
+T, B, I, H = 6, 4, 3, 5  # noqa: E741
+LENGTHS = np.array([6, 0, 3, 5])
+
+
+@contextmanager
+def float64() -> Iterator[None]:
+    before = jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_x64", before)
+
+
+def weighted(results: Any, seed: int = 3) -> Any:
+    """A number that depends on all results."""
+    rng = np.random.default_rng(seed)
+    return sum((jnp.asarray(rng.standard_normal(r.shape), r.dtype) * r).sum() for r in jax.tree.leaves(results))
+
+
+def close(one: Any, other: Any, tolerance: float = 2e-5) -> None:
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, tolerance, tolerance), one, other)
+
+
+def draw(*shape: int, seed: int = 0, dtype: Any = "float32") -> Any:
+    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), dtype)
+
+
+CASES: list[tuple[Any, dict[str, Any]]] = [
+    ("lstm", {"num_layers": 2, "bidirectional": True}), ("gru", {"bias": False}), ("rnn", {"num_layers": 3}),
+    (irregular, {"bidirectional": True}), (driven, {}), (projected, {"num_layers": 2}), (partial_gates, {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("cell_", "options"), CASES, ids=[str(getattr(c, "name", c)) for c, _ in CASES])
+@pytest.mark.parametrize(
+    ("batch_first", "ragged", "dtype"), [(False, False, "float64"), (True, True, "float64"), (False, True, "float32")]
+)
+def test_same_as_recurrent(cell_: Any, options: dict[str, Any], batch_first: bool, ragged: bool, dtype: str) -> None:
+    with float64():
+        rnn = rnncore.Recurrent(cell_, I, H, batch_first=batch_first, dtype=dtype, seed=1, **options)
+        params = {name: jnp.asarray(value) for name, value in rnn.parameters.items()}
+        order = (B, T) if batch_first else (T, B)
+        x, lengths = draw(*order, I, dtype=dtype), LENGTHS if ragged else None
+        shapes = {"dt": order, "gain": (B, H)}
+        inputs = {n: draw(*shapes[n], seed=5, dtype=dtype) for n in rnn._architecture.definition.inputs}
+        widths = [rnn._architecture.units(width) for width in rnn._architecture.program.states]
+        depth = rnn.num_layers * (2 if rnn.bidirectional else 1)
+        state: Any = tuple(draw(depth, B, width, seed=8 + width, dtype=dtype) for width in widths)
+        state = state if len(state) > 1 else state[0]
+
+        def call(params: Any, x: Any, state: Any, inputs: Any) -> Any:
+            return ours.recurrent(params, x, state, cell=cell_, lengths=lengths, inputs=inputs, batch_first=batch_first)
+
+        arguments = params, x, state, inputs
+        expected = rnn.forward(
+            *map(np.asarray, (x,)), jax.tree.map(np.asarray, state), lengths, inputs=jax.tree.map(np.asarray, inputs)
+        )
+        for function in (call, jax.jit(call)):
+            close(function(*arguments), expected[:2])
+        _, pull = jax.vjp(call, *arguments)
+        cotangents = jax.tree.map(lambda r: draw(*r.shape, seed=9, dtype=dtype), call(*arguments))
+        of_params, of_x, of_state, of_inputs = pull(cotangents)
+        gradients = rnn.backward(expected[2], *jax.tree.map(np.asarray, cotangents))
+        close(of_params, gradients.parameters)
+        close(of_x, gradients.x)
+        close(of_state, gradients.state)
+        close(of_inputs, gradients.inputs)
+
+
+def test_without_a_batch() -> None:
+    params = ours.init(jax.random.key(0), "lstm", I, H)
+    x, state = draw(B, T, I), (draw(1, B, H, seed=2), draw(1, B, H, seed=3))
+    whole = ours.recurrent(params, x, state, lengths=LENGTHS, batch_first=True)
+    one = ours.recurrent(params, x[2], (state[0][:, 2], state[1][:, 2]), lengths=LENGTHS[2])
+    close(one, (whole[0][2], (whole[1][0][:, 2], whole[1][1][:, 2])))
+
+
+# Transformations -------------------------------------------------------------------------------------------------
+
+
+def loss(params: Any, x: Any, state: Any = None, lengths: Any = None) -> Any:
+    return weighted(ours.recurrent(params, x, state, cell="gru", lengths=lengths))
+
+
+def count(function: Callable[..., Any], *arguments: Any) -> int:
+    """How many calls of the engine a graph has; what is in a loop counts ten times."""
+    text = str(jax.make_jaxpr(function)(*arguments))
+    return text.count("= rnncore_") * (10 if "scan[" in text else 1)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_vmap_makes_one_call(axis: int) -> None:
+    params, x, state = ours.init(jax.random.key(0), "gru", I, H), draw(B, T, I), draw(1, B, H)
+    moved = jnp.moveaxis(x, 0, axis)
+    mapped = jax.vmap(loss, (None, axis, 1, 0))
+    many = lambda *arguments: mapped(*arguments).sum()  # noqa: E731
+    expected = jax.value_and_grad(
+        lambda *a: sum(loss(a[0], a[1][k], a[2][:, k], LENGTHS[k]) for k in range(B)), (0, 1, 2)
+    )
+    value, (of_params, of_x, of_state) = expected(params, x, state)
+    for transform in (lambda f: f, jax.jit):
+        got, gradients = transform(jax.value_and_grad(many, (0, 1, 2)))(params, moved, state, LENGTHS)
+        close(got, value)
+        close(gradients, (of_params, jnp.moveaxis(of_x, 0, axis), of_state))
+    assert count(jax.grad(many), params, moved, state, LENGTHS) == 2
+
+
+def test_vmap_of_batches_and_of_batches_of_those() -> None:
+    params, x = ours.init(jax.random.key(0), "gru", I, H), draw(2, 3, T, B, I)
+    call = lambda x: ours.recurrent(params, x, cell="gru")  # noqa: E731
+    mapped = jax.vmap(jax.vmap(jax.jit(call)))
+    close(
+        mapped(x),
+        jax.tree.map(
+            lambda *r: jnp.stack(r).reshape(2, 3, *r[0].shape), *[call(x[a, b]) for a in range(2) for b in range(3)]
+        ),
+    )
+    assert count(mapped, x) == 1
+
+
+def test_gradients_of_each_row() -> None:
+    params, x = ours.init(jax.random.key(0), "gru", I, H), draw(B, T, I)
+    each = jax.jit(jax.vmap(jax.grad(loss), (None, 0)))(params, x)
+    close(each, jax.tree.map(lambda *g: jnp.stack(g), *[jax.grad(loss)(params, x[k]) for k in range(B)]))
+
+
+def test_weights_of_each_row() -> None:
+    params = jax.vmap(lambda key: ours.init(key, "gru", I, H))(jax.random.split(jax.random.key(0), 3))
+    x = draw(T, B, I)
+    members = [jax.tree.map(lambda p, k=k: p[k], params) for k in range(3)]
+    got = jax.vmap(jax.value_and_grad(loss), (0, None))(params, x)
+    close(got, jax.tree.map(lambda *g: jnp.stack(g), *[jax.value_and_grad(loss)(p, x) for p in members]))
+    summed = jax.grad(lambda params: jax.vmap(loss, (0, None))(params, x).sum())(params)
+    close(summed, got[1])
+
+
+def test_jacobian() -> None:
+    params, x = ours.init(jax.random.key(0), "gru", I, H), draw(T, I)
+    last = lambda x: ours.recurrent(params, x, cell="gru")[0][-1]  # noqa: E731
+    close(jax.jacrev(last)(x)[2], jax.grad(lambda x: last(x)[2])(x))
+
+
+def test_scan_and_checkpoint() -> None:
+    params, x = ours.init(jax.random.key(0), "gru", I, H), draw(12, B, I)
+
+    def chunked(params: Any, x: Any, wrap: Callable[[Any], Any]) -> Any:
+        def chunk(state: Any, part: Any) -> Any:
+            output, state = ours.recurrent(params, part, state, cell="gru")
+            return state, output
+
+        state, outputs = jax.lax.scan(wrap(chunk), jnp.zeros((1, B, H)), x.reshape(4, 3, B, I))
+        return weighted((outputs.reshape(12, B, H), state))
+
+    expected = jax.value_and_grad(loss, (0, 1))(params, x)
+    for wrap in (lambda f: f, jax.checkpoint):
+        close(jax.jit(jax.value_and_grad(chunked, (0, 1)), static_argnums=2)(params, x, wrap), expected)
+    close(jax.value_and_grad(jax.checkpoint(loss), (0, 1))(params, x), expected)
+
+
+def test_only_needed_gradients_are_computed() -> None:
+    params, x = ours.init(jax.random.key(0), "gru", I, H, num_layers=2), draw(T, B, I)
+    everything = jax.grad(loss, (0, 1))(params, x)
+    close(jax.grad(loss, 1)(params, x), everything[1])
+    top = {name: value for name, value in params.items() if "_l1" in name}
+    close(jax.grad(lambda top: loss(params | top, x))(top), {name: everything[0][name] for name in top})
+
+
+def test_a_second_derivative_is_refused() -> None:
+    params, x = ours.init(jax.random.key(0), "gru", I, H), draw(T, B, I)
+    with pytest.raises(NotImplementedError, match="differentiated once, got a second time"):
+        jax.grad(lambda x: jax.grad(loss, 1)(params, x).sum())(x)
+    for transform in (lambda f: f, jax.jit):
+        with pytest.raises(NotImplementedError, match=r"reverse mode .* got forward mode"):
+            transform(lambda x: jax.jvp(lambda x: loss(params, x), (x,), (x,)))(x)
+
+
+def test_calls_in_flight_at_once() -> None:
+    params = [ours.init(jax.random.key(k), "lstm", 16, 32) for k in range(6)]
+    x = draw(40, 8, 16)
+    one = lambda p, x: jax.grad(lambda p: weighted(ours.recurrent(p, x)))(p)  # noqa: E731
+    together = jax.jit(lambda ps, x: [one(p, x) for p in ps])
+    expected = [one(p, x) for p in params]
+    for got in [together(params, x + 0 * k) for k in range(10)]:
+        jax.tree.map(np.testing.assert_array_equal, got, expected)
+
+
+def test_engines_without_a_tape_compute_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    params, x = ours.init(jax.random.key(0), "gru", I, H, num_layers=2, bidirectional=True), draw(T, B, I)
+    arguments = params, x, draw(4, B, H), LENGTHS
+    expected = jax.value_and_grad(loss, (0, 1, 2))(*arguments)
+    from rnncore.registry import make_engine
+
+    monkeypatch.setattr(network, "_engine", lambda: make_engine("numpy", None))
+    network.find_network.cache_clear()
+    network._parse.cache_clear()
+    jax.clear_caches()
+    try:
+        assert network.find_network.cache_info().currsize == 0
+        close(jax.jit(jax.value_and_grad(loss, (0, 1, 2)))(*arguments), expected)
+    finally:
+        network.find_network.cache_clear()
+        network._parse.cache_clear()
+        jax.clear_caches()
+
+
+def test_memory_that_does_not_begin_at_a_cache_line() -> None:
+    memory = np.arange(200, dtype=np.uint8)
+    start = -memory.ctypes.data % 64
+    assert network._at_line(memory[start : start + 64]) is not None
+    odd = memory[start + 1 : start + 65]
+    copy = network._at_line(odd, copy=True)
+    assert copy.ctypes.data % 64 == 0
+    np.testing.assert_array_equal(copy, odd)
+
+
+# Arguments -------------------------------------------------------------------------------------------------------
+
+
+def test_initial_parameters() -> None:
+    @cell(states="h", gates="a", units="gain", initial={"gain": 2.0})
+    def scaled(h: Any, a: Any, gain: Any) -> Any:
+        return gain * tanh(a)
+
+    params = ours.init(jax.random.key(0), scaled, I, 100, num_layers=2)
+    expected = rnncore.Recurrent(scaled, I, 100, num_layers=2).parameters
+    assert {n: p.shape for n, p in params.items()} == {n: p.shape for n, p in expected.items()}
+    assert np.all(params["gain_l1"] == 2)
+    assert 0.09 < np.abs(params["weight_hh_l0"]).max() <= 0.1
+    with pytest.raises(ValueError, match="jax_enable_x64"):
+        ours.init(jax.random.key(0), "gru", I, H, dtype="float64")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"x": jnp.zeros((T, B, 7))}, r"x: expected \(T, B, input_size\) or .*input_size=3, got \(6, 4, 7\)"),
+        ({"x": jnp.zeros((T, B, I), "int32")}, "x: expected float32 as the parameters are, got int32"),
+        ({"state": jnp.zeros((2, B, H))}, r"state: expected \(h\) of shapes \(1, 4, 5\), got \(2, 4, 5\)"),
+        ({"inputs": {"dt": jnp.zeros(B)}}, "inputs: expected none, got 'dt'"),
+        ({"lengths": jnp.zeros(B)}, r"lengths: expected integers of shape \(4,\), got float32"),
+        ({"cell": "lstm"}, r"params: expected those of LSTM\(\).* got weight_ih_l0 \(15, 3\)"),
+        ({"params": {"weight_l0": jnp.zeros(3)}}, "params: expected the parameters of"),
+        ({"params": {"dense_i": {"kernel": jnp.zeros((3, 15))}}}, "params: expected a kernel of dense_h, or of hr, hz, hn"),
+        ({"cell": "mgu", "params": {"dense_i": jnp.zeros(3)}}, "as Flax has the LSTM"),
+    ],
+)  # fmt: skip
+def test_refusals(arguments: dict[str, Any], message: str) -> None:
+    given = {"params": ours.init(jax.random.key(0), "gru", I, H), "x": jnp.zeros((T, B, I)), "cell": "gru", **arguments}
+    with pytest.raises((ValueError, TypeError), match=message):
+        ours.recurrent(**given)
+
+
+def test_wrong_lengths_are_refused_when_they_are_known() -> None:
+    params, x = ours.init(jax.random.key(0), "gru", I, H), draw(T, B, I)
+    with pytest.raises(Exception, match=r"lengths: expected integers from 0 to T=6, got \[7, 1, 1, 1\]"):
+        jax.block_until_ready(jax.jit(loss)(params, x, None, jnp.array([7, 1, 1, 1])))
+
+
+@pytest.mark.parametrize(("steps", "batch"), [(0, 4), (6, 0), (1, 1)])
+def test_empty(steps: int, batch: int) -> None:
+    params, state = ours.init(jax.random.key(0), "gru", I, H), draw(1, batch, H)
+    output, final = ours.recurrent(params, jnp.zeros((steps, batch, I)), state, cell="gru")
+    assert output.shape == (steps, batch, H)
+    gradients = jax.grad(loss)(params, jnp.zeros((steps, batch, I)), state)
+    if not steps:
+        close(final, state)
+        close(gradients, jax.tree.map(jnp.zeros_like, params))
+
+
+# Flax ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "cell_"),
+    [
+        ("LSTMCell", "lstm"),
+        ("OptimizedLSTMCell", "lstm"),
+        ("GRUCell", "gru"),
+        ("GRUCell", GRU("carry")),
+        ("SimpleCell", "rnn"),
+    ],
+)
+def test_same_as_flax(name: str, cell_: Any) -> None:
+    nnx = pytest.importorskip("flax.nnx")
+    theirs = nnx.RNN(getattr(nnx, name)(I, H, rngs=nnx.Rngs(0), bias_init=nnx.initializers.normal()))
+    graph, params, rest = nnx.split(theirs, nnx.Param, ...)
+    x, lengths, zeros = draw(B, T, I), np.maximum(LENGTHS, 1), jnp.zeros((B, H))
+    carry = (zeros, zeros) if "LSTM" in name else zeros
+
+    def reference(params: Any, x: Any) -> Any:
+        return nnx.merge(graph, params, rest)(x, seq_lengths=lengths, initial_carry=carry)
+
+    def mine(params: Any, x: Any) -> Any:
+        return ours.recurrent(params, x, cell=cell_, lengths=lengths, batch_first=True)[0]
+
+    x = x * (np.arange(T) < lengths[:, None])[..., None]
+    ended = (np.arange(T) >= lengths[:, None])[..., None]
+    close(mine(params, x), jnp.where(ended, 0, reference(params, x)))
+    expected = jax.grad(lambda p, x: weighted(jnp.where(ended, 0, reference(p, x))), (0, 1))(params, x)
+    close(jax.grad(lambda p, x: weighted(mine(p, x)), (0, 1))(params, x), expected)
+    named = ours.from_flax(params, cell_)
+    close(ours.recurrent(named, x, cell=cell_, lengths=lengths, batch_first=True)[0], mine(params, x))
+    close(ours.to_flax(named, jax.tree.map(jnp.zeros_like, params), cell_), params)
+
+
+@pytest.mark.parametrize(("name", "cell_"), [("LSTMCell", "lstm"), ("GRUCell", "gru"), ("SimpleCell", "rnn")])
+def test_same_as_linen(name: str, cell_: Any) -> None:
+    linen = pytest.importorskip("flax.linen")
+    theirs = linen.RNN(getattr(linen, name)(H, bias_init=linen.initializers.normal()))
+    x = draw(B, T, I)
+    params = theirs.init(jax.random.key(0), x)
+    close(ours.recurrent(params, x, cell=cell_, batch_first=True)[0], theirs.apply(params, x))
+    close(ours.to_flax(ours.from_flax(params, cell_), params, cell_), params)
+
+
+def test_layers_and_directions_of_flax() -> None:
+    params = ours.init(jax.random.key(0), "gru", I, H, num_layers=2, bidirectional=True)
+    like = [
+        tuple({"dense_i": {"kernel": 0, "bias": 0}, "dense_h": {"kernel": 0, "bias": 0}} for _ in range(2))
+        for _ in range(2)
+    ]
+    theirs = ours.to_flax(params, like, "gru")
+    assert theirs[1][0]["dense_i"]["kernel"].shape == (2 * H, 3 * H)
+    x = draw(T, B, I)
+    close(ours.recurrent(theirs, x, cell="gru"), ours.recurrent(params, x, cell="gru"))
+    del like[0][1]["dense_h"]["bias"]
+    with pytest.raises(ValueError, match="expected zeros in the last third of bias_hh_l0_reverse"):
+        ours.to_flax(params, like, "gru")
