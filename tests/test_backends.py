@@ -46,7 +46,7 @@ def test_auto_takes_the_first_that_is_available() -> None:
 
 
 def test_importing_loads_no_engine_and_nothing_heavy() -> None:
-    heavy = ["numba", "cupy", "rich", "torch", "safetensors", "threadpoolctl", "onnxruntime"]
+    heavy = ["numba", "cupy", "rich", "torch", "jax", "safetensors", "threadpoolctl", "onnxruntime"]
     code = f"""
 import sys, numpy, rnncore
 print([name for name in {heavy} if name in sys.modules])

@@ -26,7 +26,7 @@ BLOCKS = [
 
 @pytest.mark.parametrize(("name", "number", "block"), BLOCKS, ids=[f"{name}-{number}" for name, number, _ in BLOCKS])
 def test_block_runs(name: str, number: int, block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for library in ("torch", "onnx", "keras"):
+    for library in ("torch", "jax", "onnx", "keras"):
         if f"import {library}\n" in block:
             pytest.importorskip(library)
     # Where a block may write files.

@@ -21,6 +21,7 @@ from rnncore.jax import network
 
 T, B, I, H = 6, 4, 3, 5  # noqa: E741
 LENGTHS = np.array([6, 0, 3, 5])
+EAGER_AND_JIT: list[Any] = [lambda f: f, jax.jit]
 
 
 @contextmanager
@@ -74,9 +75,8 @@ def test_same_as_recurrent(cell_: Any, options: dict[str, Any], batch_first: boo
             return ours.recurrent(params, x, state, cell=cell_, lengths=lengths, inputs=inputs, batch_first=batch_first)
 
         arguments = params, x, state, inputs
-        expected = rnn.forward(
-            *map(np.asarray, (x,)), jax.tree.map(np.asarray, state), lengths, inputs=jax.tree.map(np.asarray, inputs)
-        )
+        host = jax.tree.map(np.asarray, (x, state, inputs))
+        expected = rnn.forward(host[0], host[1], lengths, inputs=host[2])
         for function in (call, jax.jit(call)):
             close(function(*arguments), expected[:2])
         _, pull = jax.vjp(call, *arguments)
@@ -115,12 +115,12 @@ def test_vmap_makes_one_call(axis: int) -> None:
     params, x, state = ours.init(jax.random.key(0), "gru", I, H), draw(B, T, I), draw(1, B, H)
     moved = jnp.moveaxis(x, 0, axis)
     mapped = jax.vmap(loss, (None, axis, 1, 0))
-    many = lambda *arguments: mapped(*arguments).sum()  # noqa: E731
+    many: Any = lambda *arguments: mapped(*arguments).sum()  # noqa: E731
     expected = jax.value_and_grad(
         lambda *a: sum(loss(a[0], a[1][k], a[2][:, k], LENGTHS[k]) for k in range(B)), (0, 1, 2)
     )
     value, (of_params, of_x, of_state) = expected(params, x, state)
-    for transform in (lambda f: f, jax.jit):
+    for transform in EAGER_AND_JIT:
         got, gradients = transform(jax.value_and_grad(many, (0, 1, 2)))(params, moved, state, LENGTHS)
         close(got, value)
         close(gradients, (of_params, jnp.moveaxis(of_x, 0, axis), of_state))
@@ -129,7 +129,7 @@ def test_vmap_makes_one_call(axis: int) -> None:
 
 def test_vmap_of_batches_and_of_batches_of_those() -> None:
     params, x = ours.init(jax.random.key(0), "gru", I, H), draw(2, 3, T, B, I)
-    call = lambda x: ours.recurrent(params, x, cell="gru")  # noqa: E731
+    call: Any = lambda x: ours.recurrent(params, x, cell="gru")  # noqa: E731
     mapped = jax.vmap(jax.vmap(jax.jit(call)))
     close(
         mapped(x),
@@ -158,7 +158,7 @@ def test_weights_of_each_row() -> None:
 
 def test_jacobian() -> None:
     params, x = ours.init(jax.random.key(0), "gru", I, H), draw(T, I)
-    last = lambda x: ours.recurrent(params, x, cell="gru")[0][-1]  # noqa: E731
+    last: Any = lambda x: ours.recurrent(params, x, cell="gru")[0][-1]  # noqa: E731
     close(jax.jacrev(last)(x)[2], jax.grad(lambda x: last(x)[2])(x))
 
 
@@ -174,7 +174,7 @@ def test_scan_and_checkpoint() -> None:
         return weighted((outputs.reshape(12, B, H), state))
 
     expected = jax.value_and_grad(loss, (0, 1))(params, x)
-    for wrap in (lambda f: f, jax.checkpoint):
+    for wrap in (EAGER_AND_JIT[0], jax.checkpoint):
         close(jax.jit(jax.value_and_grad(chunked, (0, 1)), static_argnums=2)(params, x, wrap), expected)
     close(jax.value_and_grad(jax.checkpoint(loss), (0, 1))(params, x), expected)
 
@@ -191,7 +191,7 @@ def test_a_second_derivative_is_refused() -> None:
     params, x = ours.init(jax.random.key(0), "gru", I, H), draw(T, B, I)
     with pytest.raises(NotImplementedError, match="differentiated once, got a second time"):
         jax.grad(lambda x: jax.grad(loss, 1)(params, x).sum())(x)
-    for transform in (lambda f: f, jax.jit):
+    for transform in EAGER_AND_JIT:
         with pytest.raises(NotImplementedError, match=r"reverse mode .* got forward mode"):
             transform(lambda x: jax.jvp(lambda x: loss(params, x), (x,), (x,)))(x)
 
@@ -199,8 +199,8 @@ def test_a_second_derivative_is_refused() -> None:
 def test_calls_in_flight_at_once() -> None:
     params = [ours.init(jax.random.key(k), "lstm", 16, 32) for k in range(6)]
     x = draw(40, 8, 16)
-    one = lambda p, x: jax.grad(lambda p: weighted(ours.recurrent(p, x)))(p)  # noqa: E731
-    together = jax.jit(lambda ps, x: [one(p, x) for p in ps])
+    one: Any = lambda p, x: jax.grad(lambda p: weighted(ours.recurrent(p, x)))(p)  # noqa: E731
+    together: Any = jax.jit(lambda ps, x: [one(p, x) for p in ps])
     expected = [one(p, x) for p in params]
     for got in [together(params, x + 0 * k) for k in range(10)]:
         jax.tree.map(np.testing.assert_array_equal, got, expected)
@@ -348,3 +348,15 @@ def test_layers_and_directions_of_flax() -> None:
     del like[0][1]["dense_h"]["bias"]
     with pytest.raises(ValueError, match="expected zeros in the last third of bias_hh_l0_reverse"):
         ours.to_flax(params, like, "gru")
+
+
+def test_no_call_computes_with_other_weights() -> None:
+    x = draw(T, B, I)
+    params = [ours.init(jax.random.key(k), "gru", I, H) for k in range(7)]
+    results = [ours.recurrent(p, x, cell="gru") for p in params]
+    jax.tree.map(np.testing.assert_array_equal, [ours.recurrent(p, x, cell="gru") for p in params], results)
+    gradients = [jax.grad(loss)(p, x) for p in params]
+    for k in (6, 0, 3):
+        changed = params[k] | {"bias_hh_l0": params[k]["bias_hh_l0"] + 1}
+        assert not np.array_equal(ours.recurrent(changed, x, cell="gru")[0], results[k][0])
+        jax.tree.map(np.testing.assert_array_equal, jax.grad(loss)(params[k], x), gradients[k])

@@ -29,7 +29,7 @@ INVALID_ARGUMENT, INTERNAL = 3, 13
 METADATA = 1
 """XLA_FFI_Extension_Type of a call that asks for the version instead of computing."""
 
-HEAD = [("size", c_size_t), ("extension", c_void_p)]
+HEAD: Any = [("size", c_size_t), ("extension", c_void_p)]
 """Fields that most structures begin with."""
 
 
@@ -120,7 +120,8 @@ def _array(buffer: _Buffer) -> Array:
     size = math.prod(shape) * dtype.itemsize
     if not size:
         return np.empty(shape, dtype)
-    return np.ndarray(shape, dtype, (ctypes.c_char * size).from_address(buffer.data))
+    memory: Any = (ctypes.c_char * size).from_address(buffer.data)
+    return np.ndarray(shape, dtype, memory)
 
 
 def _make_error(api: _Api, error: BaseException) -> int | None:

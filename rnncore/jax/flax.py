@@ -155,7 +155,8 @@ def _leaves(tree: Any) -> tuple[dict[tuple[str, str], Any], Any]:
     leaves = {}
     for path, leaf in flat:
         names = [str(key.key) for key in path if isinstance(getattr(key, "key", None), str)]
-        leaves[(names[-2].rstrip("_"), names[-1]) if len(names) > 1 else ("", *names, "")[:2]] = leaf
+        module, name = [*names, "", ""][:2] if len(names) < 2 else names[-2:]
+        leaves[module.rstrip("_"), name] = leaf
     return leaves, treedef
 
 

@@ -17,6 +17,7 @@ from ..registry import make_engine, resolve_on_host
 from ..rows import DENSE, arrange
 from ..stack import Stack
 from ..tape_memory import LINE_BYTES, TapeMemory, divide_tape, tape_bytes
+from .kept import Kept
 
 
 class Signature(NamedTuple):
@@ -65,6 +66,7 @@ class Network:
             signature.bias, batch_first=False, dropout=0.0, dtype=np.dtype(signature.dtype),
         )  # fmt: skip
         self.engine = _engine()
+        self._kept = Kept(self._pack, self.engine.compared_bytes)
         self.names = tuple(self.architecture.parameters())
         self.states, self.inputs, self.row_inputs = map(
             len, (definition.states, definition.inputs, definition.row_inputs)
@@ -97,7 +99,7 @@ class Network:
             self._rows(parts),
             self._inputs(parts),
         )
-        stack = self._pack(parts, backward=False)
+        stack = self._kept.find(parts.weights, backward=bool(tapes))
         if not tapes:
             stack.infer(x, finals, rows, above, None, inputs)
             return
@@ -122,7 +124,8 @@ class Network:
             np.zeros(shape, self.architecture.dtype) if grad is None else grad.copy()
             for grad, shape in zip(grad_states, self.architecture.state_shapes(batch), strict=True)
         )
-        rows, inputs, stack = self._rows(parts), self._inputs(parts), self._pack(parts, backward=True)
+        rows, inputs = self._rows(parts), self._inputs(parts)
+        stack = self._kept.find(parts.weights, backward=True)
         # An engine without a tape computes the states again.
         before = tuple([s.copy() for s in parts.states])
         x, memory = self._time_first(parts.x), self._divide(parts, _at_line(tape, copy=True))
@@ -138,9 +141,9 @@ class Network:
             if is_wanted:
                 next(targets)[...] = gradient
 
-    def _pack(self, parts: Parts, *, backward: bool) -> Stack:
-        weights = self.architecture.by_layer(dict(zip(self.names, parts.weights, strict=True)))
-        return Stack.pack(self.architecture, self.engine, weights, copy=False, backward=backward)
+    def _pack(self, weights: Sequence[Array], backward: bool) -> Stack:
+        layers = self.architecture.by_layer(dict(zip(self.names, weights, strict=True)))
+        return Stack.pack(self.architecture, self.engine, layers, copy=True, backward=backward)
 
     def _divide(self, parts: Parts, memory: Array) -> TapeMemory:
         return divide_tape(self.architecture, self.engine, *self.size(parts.x.shape), memory)

@@ -115,7 +115,7 @@ def _transpose(cotangents: Sequence[Any], *arguments: Any, signature: Signature,
     if not any(given):
         return [None] * len(arguments)
     nonzero = [c for c, is_given in zip(cotangents, given, strict=True) if is_given]
-    return [None] * len(known) + backward.bind(*known, *nonzero, signature=signature, wanted=wanted, given=given)
+    return [None] * len(known) + [*backward.bind(*known, *nonzero, signature=signature, wanted=wanted, given=given)]
 
 
 ad.primitive_jvps[recurrence] = _differentiate
