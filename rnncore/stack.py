@@ -173,7 +173,9 @@ class Stack:
         return tuple(tapes)
 
     @quiet
-    def recall(self, x: Array, states: States, rows: Rows, inputs: Inputs, memory: TapeMemory) -> tuple[LayerTape, ...]:
+    def recall(
+        self, x: Array, states: States, rows: Rows, inputs: Inputs, resets: Resets | None, memory: TapeMemory
+    ) -> tuple[LayerTape, ...]:
         """What `forward` without dropout returned, from the memory that it was given; may overwrite the states."""
         below, tapes = x, []
         for layer, above in enumerate([*memory.between, None]):

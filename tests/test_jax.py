@@ -18,6 +18,7 @@ import rnncore
 import rnncore.jax as ours
 from rnncore.cells import GRU, cell, tanh
 from rnncore.jax import network
+from rnncore.registry import make_engine
 
 T, B, I, H = 6, 4, 3, 5  # noqa: E741
 LENGTHS = np.array([6, 0, 3, 5])
@@ -48,19 +49,44 @@ def draw(*shape: int, seed: int = 0, dtype: Any = "float32") -> Any:
     return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), dtype)
 
 
-CASES: list[tuple[Any, dict[str, Any]]] = [
-    ("lstm", {"num_layers": 2, "bidirectional": True}), ("gru", {"bias": False}), ("rnn", {"num_layers": 3}),
-    (irregular, {"bidirectional": True}), (driven, {}), (projected, {"num_layers": 2}), (partial_gates, {}),
-]  # fmt: skip
+CASES: list[tuple[Any, ...]] = [
+    ("numba", "lstm", {"num_layers": 2, "bidirectional": True}, False, False, "float32", ""),
+    ("numba", "lstm", {}, True, True, "float32", "given"),
+    ("numba", irregular, {"bidirectional": True}, True, True, "float32", ""),
+    ("numba", "gru", {"bias": False}, False, True, "float64", ""),
+    ("numpy", "gru", {"num_layers": 2, "bidirectional": True}, False, False, "float64", "given"),
+    ("numpy", "rnn", {"num_layers": 3}, True, False, "float32", ""),
+    ("numpy", driven, {}, True, True, "float64", "given"),
+    ("numpy", projected, {"num_layers": 2}, False, False, "float64", "zeros"),
+    ("numpy", partial_gates, {}, False, True, "float64", ""),
+]
+"""Engine, cell, options, batch_first, whether rows differ in length, dtype, and the state of rows that begin anew."""
 
 
-@pytest.mark.parametrize(("cell_", "options"), CASES, ids=[str(getattr(c, "name", c)) for c, _ in CASES])
+@pytest.fixture
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Which engine computes."""
+    caches = jax.clear_caches, network.find_network.cache_clear, network._parse.cache_clear
+    for clear in caches:
+        clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(network, "_engine", lambda: make_engine(request.param, None))
+        yield request.param
+    for clear in caches:
+        clear()
+
+
 @pytest.mark.parametrize(
-    ("batch_first", "ragged", "dtype"), [(False, False, "float64"), (True, True, "float64"), (False, True, "float32")]
+    ("engine", "cell_", "options", "batch_first", "ragged", "dtype", "resets"),
+    CASES,
+    ids=["-".join([case[0], str(getattr(case[1], "name", case[1])), *map(str, case[3:])]) for case in CASES],
+    indirect=["engine"],
 )
-def test_same_as_recurrent(cell_: Any, options: dict[str, Any], batch_first: bool, ragged: bool, dtype: str) -> None:
+def test_same_as_recurrent(
+    engine: str, cell_: Any, options: dict[str, Any], batch_first: bool, ragged: bool, dtype: str, resets: str
+) -> None:
     with float64():
-        rnn = rnncore.Recurrent(cell_, I, H, batch_first=batch_first, dtype=dtype, seed=1, **options)
+        rnn = rnncore.Recurrent(cell_, I, H, batch_first=batch_first, dtype=dtype, seed=1, backend=engine, **options)
         params = {name: jnp.asarray(value) for name, value in rnn.parameters.items()}
         order = (B, T) if batch_first else (T, B)
         x, lengths = draw(*order, I, dtype=dtype), LENGTHS if ragged else None
@@ -71,22 +97,27 @@ def test_same_as_recurrent(cell_: Any, options: dict[str, Any], batch_first: boo
         state: Any = tuple(draw(depth, B, width, seed=8 + width, dtype=dtype) for width in widths)
         state = state if len(state) > 1 else state[0]
 
-        def call(params: Any, x: Any, state: Any, inputs: Any) -> Any:
-            return ours.recurrent(params, x, state, cell=cell_, lengths=lengths, inputs=inputs, batch_first=batch_first)
+        flags = np.random.default_rng(7).random(order) < 0.3 if resets else None
+        begins = jax.tree.map(lambda s: 1 + s, state) if resets == "given" else None
 
-        arguments = params, x, state, inputs
-        host = jax.tree.map(np.asarray, (x, state, inputs))
-        expected = rnn.forward(host[0], host[1], lengths, inputs=host[2])
+        def call(params: Any, x: Any, state: Any, inputs: Any, begins: Any) -> Any:
+            named = {"lengths": lengths, "inputs": inputs, "resets": flags, "reset_state": begins}
+            return ours.recurrent(params, x, state, cell=cell_, batch_first=batch_first, **named)
+
+        arguments = params, x, state, inputs, begins
+        host = jax.tree.map(np.asarray, (x, state, inputs, begins))
+        expected = rnn.forward(host[0], host[1], lengths, inputs=host[2], resets=flags, reset_state=host[3])
         for function in (call, jax.jit(call)):
             close(function(*arguments), expected[:2])
         _, pull = jax.vjp(call, *arguments)
         cotangents = jax.tree.map(lambda r: draw(*r.shape, seed=9, dtype=dtype), call(*arguments))
-        of_params, of_x, of_state, of_inputs = pull(cotangents)
+        of_params, of_x, of_state, of_inputs, of_begins = pull(cotangents)
         gradients = rnn.backward(expected[2], *jax.tree.map(np.asarray, cotangents))
         close(of_params, gradients.parameters)
         close(of_x, gradients.x)
         close(of_state, gradients.state)
         close(of_inputs, gradients.inputs)
+        close(of_begins, gradients.reset_state)
 
 
 def test_without_a_batch() -> None:
@@ -125,6 +156,21 @@ def test_vmap_makes_one_call(axis: int) -> None:
         close(got, value)
         close(gradients, (of_params, jnp.moveaxis(of_x, 0, axis), of_state))
     assert count(jax.grad(many), params, moved, state, LENGTHS) == 2
+
+
+def test_vmap_with_resets() -> None:
+    params, x, state = ours.init(jax.random.key(0), "gru", I, H), draw(B, T, I), draw(1, H)
+    flags = jnp.asarray(np.random.default_rng(7).random((B, T)) < 0.3)
+
+    def one(x: Any, flags: Any, begin: Any) -> Any:
+        return ours.recurrent(params, x, cell="gru", resets=flags, reset_state=begin)
+
+    together = jax.vmap(one, (0, 0, None))
+    close(
+        together(x, flags, state),
+        jax.tree.map(lambda *r: jnp.stack(r), *[one(x[k], flags[k], state) for k in range(B)]),
+    )
+    assert count(together, x, flags, state) == 1
 
 
 def test_vmap_of_batches_and_of_batches_of_those() -> None:
@@ -206,25 +252,6 @@ def test_calls_in_flight_at_once() -> None:
         jax.tree.map(np.testing.assert_array_equal, got, expected)
 
 
-def test_engines_without_a_tape_compute_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    params, x = ours.init(jax.random.key(0), "gru", I, H, num_layers=2, bidirectional=True), draw(T, B, I)
-    arguments = params, x, draw(4, B, H), LENGTHS
-    expected = jax.value_and_grad(loss, (0, 1, 2))(*arguments)
-    from rnncore.registry import make_engine
-
-    monkeypatch.setattr(network, "_engine", lambda: make_engine("numpy", None))
-    network.find_network.cache_clear()
-    network._parse.cache_clear()
-    jax.clear_caches()
-    try:
-        assert network.find_network.cache_info().currsize == 0
-        close(jax.jit(jax.value_and_grad(loss, (0, 1, 2)))(*arguments), expected)
-    finally:
-        network.find_network.cache_clear()
-        network._parse.cache_clear()
-        jax.clear_caches()
-
-
 def test_memory_that_does_not_begin_at_a_cache_line() -> None:
     memory = np.arange(200, dtype=np.uint8)
     start = -memory.ctypes.data % 64
@@ -260,6 +287,8 @@ def test_initial_parameters() -> None:
         ({"state": jnp.zeros((2, B, H))}, r"state: expected \(h\) of shapes \(1, 4, 5\), got \(2, 4, 5\)"),
         ({"inputs": {"dt": jnp.zeros(B)}}, "inputs: expected none, got 'dt'"),
         ({"lengths": jnp.zeros(B)}, r"lengths: expected integers of shape \(4,\), got float32"),
+        ({"resets": jnp.zeros(B, bool)}, r"resets: expected bool of shape \(6, 4\), got bool \(4,\)"),
+        ({"reset_state": jnp.zeros((1, B, H))}, "reset_state: expected None without resets"),
         ({"cell": "lstm"}, r"params: expected those of LSTM\(\).* got weight_ih_l0 \(15, 3\)"),
         ({"params": {"weight_l0": jnp.zeros(3)}}, "params: expected the parameters of"),
         ({"params": {"dense_i": {"kernel": jnp.zeros((3, 15))}}}, "params: expected a kernel of dense_h, or of hr, hz, hn"),

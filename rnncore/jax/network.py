@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from ast import literal_eval
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from rnncore_kernels.contract import Array, Engine, Inputs, Needs, Rows
 from ..architecture import Architecture, in_order
 from ..definition import DEFINITIONS
 from ..registry import make_engine, resolve_on_host
+from ..resets import Resets
 from ..rows import DENSE, arrange
 from ..stack import Stack
 from ..tape_memory import LINE_BYTES, TapeMemory, divide_tape, tape_bytes
@@ -28,6 +30,7 @@ class Signature(NamedTuple):
         dtype: "float32" or "float64", of all arrays but lengths.
         batch_first: whether sequences are (B, T, ...) instead of (T, B, ...).
         ragged: whether there are lengths.
+        resets: whether rows begin anew: "" for never, "zeros" or "given" for the state that they begin with.
     """
 
     cell: str
@@ -39,14 +42,22 @@ class Signature(NamedTuple):
     dtype: str
     batch_first: bool
     ragged: bool
+    resets: str
 
 
 class Parts(NamedTuple):
-    """The arguments of a call in their order: x, initial states, lengths or none, inputs, parameters."""
+    """The arguments of a call in their order.
+
+    Attributes:
+        begins: the states that rows begin anew with.
+        others are called as those of `recurrent`, and may be none.
+    """
 
     x: Any
     states: Sequence[Any]
     lengths: Sequence[Any]
+    resets: Sequence[Any]
+    begins: Sequence[Any]
     inputs: Sequence[Any]
     weights: Sequence[Any]
 
@@ -71,13 +82,19 @@ class Network:
         self.states, self.inputs, self.row_inputs = map(
             len, (definition.states, definition.inputs, definition.row_inputs)
         )
-        self.arguments = 1 + self.states + signature.ragged + self.inputs + len(self.names)
+        self.program = self.architecture.program
+        if signature.resets:
+            self.program = definition.with_resets(given=signature.resets == "given")
+        begins = self.states if signature.resets == "given" else 0
+        named = int(signature.ragged), int(bool(signature.resets)), begins
+        self._counts = (1, self.states, *named, self.inputs, len(self.names))
+        self.arguments = sum(self._counts)
 
     def split(self, arguments: Sequence[Any]) -> Parts:
         """The arguments by what they are."""
-        ends = np.cumsum([1, self.states, int(self.signature.ragged), self.inputs, len(self.names)]).tolist()
-        x, states, lengths, inputs, weights = (arguments[a:b] for a, b in zip([0, *ends], ends, strict=False))
-        return Parts(x[0], states, lengths, inputs, weights)
+        left = iter(arguments)
+        (x,), *others = [[*itertools.islice(left, count)] for count in self._counts]
+        return Parts(x, *others)
 
     def size(self, shape: Sequence[int]) -> tuple[int, int]:
         """T and B of an x of this shape."""
@@ -85,7 +102,7 @@ class Network:
 
     def tape_bytes(self, shape: Sequence[int]) -> int:
         """Size of the tape of a call with an x of this shape."""
-        return tape_bytes(self.architecture, self.engine, *self.size(shape))
+        return tape_bytes(self.architecture, self.engine, self.program, *self.size(shape))
 
     def forward(self, arguments: Sequence[Array], results: Sequence[Array]) -> None:
         """Write the output and the final states, and the tape if there is one among the results."""
@@ -101,10 +118,10 @@ class Network:
         )
         stack = self._kept.find(parts.weights, backward=bool(tapes))
         if not tapes:
-            stack.infer(x, finals, rows, above, None, inputs)
+            stack.infer(x, finals, rows, above, None, inputs, self._resets(parts))
             return
         memory = _at_line(tapes[0])
-        stack.forward(x, finals, rows, above, None, inputs, None, self._divide(parts, memory))
+        stack.forward(x, finals, rows, above, None, inputs, None, self._resets(parts), self._divide(parts, memory))
         if memory is not tapes[0]:
             tapes[0][...] = memory
 
@@ -129,13 +146,17 @@ class Network:
         # An engine without a tape computes the states again.
         before = tuple([s.copy() for s in parts.states])
         x, memory = self._time_first(parts.x), self._divide(parts, _at_line(tape, copy=True))
-        layers = stack.recall(x, before, rows, inputs, memory)
+        layers = stack.recall(x, before, rows, inputs, self._resets(parts), memory)
+        begins = tuple([np.zeros_like(s) for s in parts.begins])
         above = None if grad_output is None else self._time_first(grad_output)
-        grad_x, weights, of_inputs = stack.backward(layers, stack.parts(above), states, self._needs(wanted))
+        grad_x, weights, of_inputs = stack.backward(
+            layers, stack.parts(above), states, self._needs(wanted), begins or None
+        )
         sequences = [grad_x, *of_inputs.rows, *of_inputs.units]
         if self.signature.batch_first:
             sequences = [s.swapaxes(0, 1) for s in sequences]
-        gradients = [sequences[0], *states, *parts.lengths, *sequences[1:], *in_order(weights)]
+        others = [*parts.lengths, *parts.resets]
+        gradients = [sequences[0], *states, *others, *begins, *sequences[1:], *in_order(weights)]
         targets = iter(results)
         for gradient, is_wanted in zip(gradients, wanted, strict=True):
             if is_wanted:
@@ -143,10 +164,10 @@ class Network:
 
     def _pack(self, weights: Sequence[Array], backward: bool) -> Stack:
         layers = self.architecture.by_layer(dict(zip(self.names, weights, strict=True)))
-        return Stack.pack(self.architecture, self.engine, layers, copy=True, backward=backward)
+        return Stack.pack(self.architecture, self.engine, layers, copy=True, backward=backward, program=self.program)
 
     def _divide(self, parts: Parts, memory: Array) -> TapeMemory:
-        return divide_tape(self.architecture, self.engine, *self.size(parts.x.shape), memory)
+        return divide_tape(self.architecture, self.engine, self.program, *self.size(parts.x.shape), memory)
 
     def _time_first(self, array: Array) -> Array:
         return array.swapaxes(0, 1) if self.signature.batch_first else array
@@ -158,6 +179,17 @@ class Network:
         if batch and not 0 <= lengths.min() <= lengths.max() <= steps:
             raise ValueError(f"lengths: expected integers from 0 to T={steps}, got {lengths.tolist()}")
         return arrange(lengths, steps, batch)
+
+    def _resets(self, parts: Parts) -> Resets | None:
+        if not parts.resets:
+            return None
+        steps, batch = self.size(parts.x.shape)
+        rows = np.zeros((steps + 1, batch), self.architecture.dtype)
+        rows[:-1] = self._time_first(parts.resets[0])
+        if not parts.begins:
+            return Resets(rows, None)
+        shapes = [(len(s), steps, *s.shape[1:]) for s in parts.begins]
+        return Resets(rows, tuple(np.broadcast_to(s[:, None], to) for s, to in zip(parts.begins, shapes, strict=True)))
 
     def _inputs(self, parts: Parts) -> Inputs:
         arrays = [self._time_first(array) for array in parts.inputs]

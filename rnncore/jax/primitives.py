@@ -147,11 +147,12 @@ def _together(arguments: Sequence[Any], axes: Sequence[int | None], *, signature
         return _one_by_one(recurrence, arguments, axes, signature=signature)
     count = next(a.shape[axis] for a, axis in zip(arguments, axes, strict=True) if axis is not None)
     of_rows = 0 if signature.batch_first else 1
-    parts = network.split(arguments)
-    places = [of_rows, *[1] * len(parts.states), *[0] * len(parts.lengths), *[of_rows] * len(parts.inputs)]
+    parts, rows = network.split(arguments), [of_rows] * len(arguments)
+    of_states, of_lengths, of_begins = [1] * len(parts.states), [0] * len(parts.lengths), [1] * len(parts.begins)
+    places = [of_rows, *of_states, *of_lengths, *rows[: len(parts.resets)], *of_begins, *rows[: len(parts.inputs)]]
     merged = [_merge(*each, count) for each in zip(arguments, axes, places, strict=False)]
     results = recurrence.bind(*merged, *parts.weights, signature=signature)
-    places = [of_rows, *[1] * len(parts.states)]
+    places = [of_rows, *of_states]
     return [_divide(*each, count) for each in zip(results, places, strict=True)], places
 
 

@@ -25,6 +25,8 @@ def recurrent(
     cell: str | Cell = "lstm",
     lengths: Any = None,
     inputs: Mapping[str, Any] | None = None,
+    resets: Any = None,
+    reset_state: Any = None,
     batch_first: bool = False,
 ) -> tuple[Any, Any]:
     """Compute a sequence on the processor, under any of jit, grad, vmap, scan and checkpoint.
@@ -43,6 +45,10 @@ def recurrent(
             row has T steps.
         inputs: what the cell takes beside x, by name: row inputs (T, B) or (B,), unit inputs (T, B, H) or (B, H);
             (B, T) and (B, T, H) with batch_first; without B where there is no batch.
+        resets: (T, B), (B, T) with batch_first, or (T,), of bool: where a row begins anew. Its state becomes
+            `reset_state` before that step, in the reverse direction behind it.
+        reset_state: the state that rows begin anew with, as `state`; None is zeros.
+        batch_first: whether sequences are (B, T, ...) instead of (T, B, ...).
 
     Returns:
         (output, state): output (T, B, D*P), (B, T, D*P) or (T, D*P), 0 past a row's end; the state at each row's end.
@@ -59,18 +65,27 @@ def recurrent(
         # As under vmap most often, where rows come first.
         x, batch_first = x[None], True
     batch, steps = x.shape[:2] if batch_first else (x.shape[1], x.shape[0])
-    states = _states(architecture, state, batch, unbatched=unbatched)
+    states = _states("state", architecture, state, batch, unbatched=unbatched)
     given = _inputs(architecture, inputs, steps, batch, unbatched=unbatched, batch_first=batch_first)
     ends = [] if lengths is None else [_lengths(lengths, batch, unbatched=unbatched)]
+    flags, begins = [], []
+    if resets is not None:
+        flags = [_resets(resets, (batch, steps) if batch_first else (steps, batch), unbatched=unbatched)]
+        if reset_state is not None:
+            begins = _states("reset_state", architecture, reset_state, batch, unbatched=unbatched)
+    elif reset_state is not None:
+        raise ValueError("reset_state: expected None without resets, which say which rows begin with it")
     for values in ends:
         ended = jnp.arange(steps) >= values[:, None]
-        x = jnp.where((ended if batch_first else ended.T)[..., None], 0, x)
+        ended = ended if batch_first else ended.T
+        x, flags = jnp.where(ended[..., None], 0, x), [f & ~ended for f in flags]
     signature = Signature(
         cell_key(architecture.definition), architecture.input_size, architecture.hidden_size, architecture.num_layers,
         architecture.bidirectional, architecture.bias, architecture.dtype.name, batch_first, bool(ends),
+        "given" if begins else "zeros" if flags else "",
     )  # fmt: skip
     weights = [named[name] for name in architecture.parameters()]
-    output, *finals = recurrence.bind(x, *states, *ends, *given, *weights, signature=signature)
+    output, *finals = recurrence.bind(x, *states, *ends, *flags, *begins, *given, *weights, signature=signature)
     if unbatched:
         output, finals = output[0], [s[:, 0] for s in finals]
     return output, finals[0] if len(finals) == 1 else tuple(finals)
@@ -92,7 +107,7 @@ def _check_dtype(name: str, value: Any, architecture: Architecture) -> None:
         )
 
 
-def _states(architecture: Architecture, state: Any, batch: int, *, unbatched: bool) -> list[Any]:
+def _states(who: str, architecture: Architecture, state: Any, batch: int, *, unbatched: bool) -> list[Any]:
     """Initial states (L*D, B, width)."""
     shapes, names = architecture.state_shapes(batch), architecture.definition.states
     if state is None:
@@ -101,9 +116,9 @@ def _states(architecture: Architecture, state: Any, batch: int, *, unbatched: bo
     wanted = [(shape[0], shape[2]) if unbatched else shape for shape in shapes]
     if [s.shape for s in states] != wanted:
         got = ", ".join(str(s.shape) for s in states)
-        raise ValueError(f"state: expected ({', '.join(names)}) of shapes {', '.join(map(str, wanted))}, got {got}")
+        raise ValueError(f"{who}: expected ({', '.join(names)}) of shapes {', '.join(map(str, wanted))}, got {got}")
     for s in states:
-        _check_dtype("state", s, architecture)
+        _check_dtype(who, s, architecture)
     return [s[:, None] for s in states] if unbatched else states
 
 
@@ -129,6 +144,13 @@ def _inputs(
         value = jnp.broadcast_to(value, sequence)
         result.append(value[None] if unbatched else value)
     return result
+
+
+def _resets(resets: Any, shape: tuple[int, int], *, unbatched: bool) -> Any:
+    flags, wanted = jnp.asarray(resets), shape[1:] if unbatched else shape
+    if flags.shape != wanted or flags.dtype != bool:
+        raise ValueError(f"resets: expected bool of shape {wanted}, got {flags.dtype} {flags.shape}")
+    return flags.reshape(shape)
 
 
 def _lengths(lengths: Any, batch: int, *, unbatched: bool) -> Any:
