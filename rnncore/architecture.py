@@ -218,7 +218,7 @@ def options_of(network: Any, options: Iterable[str] = OPTIONS) -> dict[str, Any]
 
 
 def make_architecture(
-    cell: str | Cell,
+    cell: str | Cell | Definition,
     *,
     input_size: int,
     hidden_size: int,

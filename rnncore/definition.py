@@ -56,13 +56,15 @@ class Definition:
         return self.row_inputs + self.unit_inputs
 
 
-def define(cell: str | Cell) -> Definition:
-    """The definition of a cell, or of one of the library's by its name.
+def define(cell: str | Cell | Definition) -> Definition:
+    """The definition of a cell, or of one of the library's by its name; a definition is returned as it is.
 
     Raises:
         ValueError: no such name; CellError for what is wrong with the cell.
         TypeError: something else than a cell.
     """
+    if isinstance(cell, Definition):
+        return cell
     if isinstance(cell, str):
         if cell not in CELLS:
             known = ", ".join(map(repr, CELLS))

@@ -113,13 +113,13 @@ def from_state_dict(
         raise ValueError(f"state_dict: expected weight_ih_l0 and others of its kind, got {', '.join(values)}: {hint}")
     origin = _origin(values, convention)
     shapes = {name: tuple(getattr(value, "shape", ())) for name, value in values.items()}
-    known = define(_cell_of(origin, convention, shapes) if cell is None else cell)
-    options |= read_options("state_dict", known, shapes)
+    definition = define(_cell_of(origin, convention, shapes) if cell is None else cell)
+    options |= read_options("state_dict", definition, shapes)
     first = next(name for name in values if name.endswith("_l0"))
     if direction is None:
         direction = getattr(values, "direction", "forward")
     dtype = str(getattr(values[first], "dtype", "")).removeprefix("torch.")
-    rnn = kind(known.cell, dtype=dtype, direction=direction, **options)
+    rnn = kind(definition.cell, dtype=dtype, direction=direction, **options)
     rnn.load_state_dict(values, convention)
     return rnn
 

@@ -55,7 +55,7 @@ CASES: list[tuple[Any, ...]] = [
     ("numba", irregular, {"bidirectional": True}, True, True, "float32", ""),
     ("numba", "gru", {"bias": False}, False, True, "float64", ""),
     ("numpy", "gru", {"num_layers": 2, "bidirectional": True}, False, False, "float64", "given"),
-    ("numpy", "rnn", {"num_layers": 3}, True, False, "float32", ""),
+    ("numpy", "rnn", {"num_layers": 3, "direction": "reverse"}, True, True, "float32", ""),
     ("numpy", driven, {}, True, True, "float64", "given"),
     ("numpy", projected, {"num_layers": 2}, False, False, "float64", "zeros"),
     ("numpy", partial_gates, {}, False, True, "float64", ""),
@@ -102,7 +102,8 @@ def test_same_as_recurrent(
 
         def call(params: Any, x: Any, state: Any, inputs: Any, begins: Any) -> Any:
             named = {"lengths": lengths, "inputs": inputs, "resets": flags, "reset_state": begins}
-            return ours.recurrent(params, x, state, cell=cell_, batch_first=batch_first, **named)
+            way = options.get("direction", "forward")
+            return ours.recurrent(params, x, state, cell=cell_, batch_first=batch_first, direction=way, **named)
 
         arguments = params, x, state, inputs, begins
         host = jax.tree.map(np.asarray, (x, state, inputs, begins))

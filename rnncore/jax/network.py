@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnncore_kernels.contract import Array, Engine, Inputs, Needs, Rows
+from rnncore_kernels.program.transform import Changes
 
 from ..architecture import Architecture, in_order
 from ..definition import DEFINITIONS
@@ -43,6 +44,7 @@ class Signature(NamedTuple):
     batch_first: bool
     ragged: bool
     resets: str
+    direction: str
 
 
 class Parts(NamedTuple):
@@ -75,6 +77,7 @@ class Network:
         self.architecture = Architecture(
             definition, signature.input_size, signature.hidden_size, signature.num_layers, signature.bidirectional,
             signature.bias, batch_first=False, dropout=0.0, dtype=np.dtype(signature.dtype),
+            direction=signature.direction,
         )  # fmt: skip
         self.engine = _engine()
         self._kept = Kept(self._pack, self.engine.compared_bytes)
@@ -82,9 +85,9 @@ class Network:
         self.states, self.inputs, self.row_inputs = map(
             len, (definition.states, definition.inputs, definition.row_inputs)
         )
-        self.program = self.architecture.program
-        if signature.resets:
-            self.program = definition.with_resets(given=signature.resets == "given")
+        self.program = definition.changed(
+            Changes(resets=bool(signature.resets), reset_state=signature.resets == "given")
+        )
         begins = self.states if signature.resets == "given" else 0
         named = int(signature.ragged), int(bool(signature.resets)), begins
         self._counts = (1, self.states, *named, self.inputs, len(self.names))

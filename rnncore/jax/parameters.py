@@ -69,14 +69,16 @@ def has_own_names(params: Any) -> bool:
     return isinstance(params, Mapping) and bool(params) and all(OWN_NAME.fullmatch(str(name)) for name in params)
 
 
-def read_architecture(definition: Definition, params: Mapping[str, Any]) -> Architecture:
-    """The network that parameters are of."""
+def read_architecture(definition: Definition, params: Mapping[str, Any], direction: str) -> Architecture:
+    """The network that parameters are of, and which way it runs."""
     shapes = {name: tuple(np.shape(value)) for name, value in params.items()}
     dtypes = {str(getattr(value, "dtype", type(value).__name__)) for value in params.values()}
     if len(dtypes) != 1 or not dtypes <= {*DTYPES}:
         raise TypeError(f"params: expected arrays of float32 or of float64, got {', '.join(sorted(dtypes))}")
     options = read_options("params", definition, shapes)
-    architecture = Architecture(definition, **options, batch_first=False, dropout=0.0, dtype=np.dtype(dtypes.pop()))
+    architecture = make_architecture(
+        definition, **options, batch_first=False, dropout=0.0, dtype=dtypes.pop(), direction=direction
+    )
     expected = {name: parameter.shape for name, parameter in architecture.parameters().items()}
     if shapes != expected:
         wrong = [f"{n} {shapes.get(n, 'missing')}" for n in expected if shapes.get(n) != expected[n]]

@@ -28,6 +28,7 @@ def recurrent(
     resets: Any = None,
     reset_state: Any = None,
     batch_first: bool = False,
+    direction: str = "forward",
 ) -> tuple[Any, Any]:
     """Compute a sequence on the processor, under any of jit, grad, vmap, scan and checkpoint.
 
@@ -49,6 +50,7 @@ def recurrent(
             `reset_state` before that step, in the reverse direction behind it.
         reset_state: the state that rows begin anew with, as `state`; None is zeros.
         batch_first: whether sequences are (B, T, ...) instead of (T, B, ...).
+        direction: "forward", or "reverse" for layers that run from the end of each row to its start.
 
     Returns:
         (output, state): output (T, B, D*P), (B, T, D*P) or (T, D*P), 0 past a row's end; the state at each row's end.
@@ -58,7 +60,7 @@ def recurrent(
     """
     named = params if has_own_names(params) else from_flax(params, cell)
     x = jnp.asarray(x)
-    architecture = read_architecture(define(cell), named)
+    architecture = read_architecture(define(cell), named, direction)
     _check_x(architecture, x, batch_first=batch_first)
     unbatched = x.ndim == 2
     if unbatched:
@@ -82,7 +84,7 @@ def recurrent(
     signature = Signature(
         cell_key(architecture.definition), architecture.input_size, architecture.hidden_size, architecture.num_layers,
         architecture.bidirectional, architecture.bias, architecture.dtype.name, batch_first, bool(ends),
-        "given" if begins else "zeros" if flags else "",
+        "given" if begins else "zeros" if flags else "", direction,
     )  # fmt: skip
     weights = [named[name] for name in architecture.parameters()]
     output, *finals = recurrence.bind(x, *states, *ends, *flags, *begins, *given, *weights, signature=signature)
