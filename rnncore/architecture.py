@@ -108,8 +108,12 @@ class Architecture:
 
     def state_shapes(self, batch: int) -> list[tuple[int, int, int]]:
         """(L*D, B, width) of each state, in the order of `state_index`."""
-        depth = self.num_layers * self.num_directions
-        return [(depth, batch, self.units(width)) for width in self.program.states]
+        return [(depth, batch, width) for depth, width in self._state_sizes]
+
+    @functools.cached_property
+    def _state_sizes(self) -> list[tuple[int, int]]:
+        """L*D and the width of each state."""
+        return [(self.num_layers * self.num_directions, self.units(width)) for width in self.program.states]
 
     def state_index(self, layer: int, direction: int) -> int:
         """Place of a layer and direction in a state, and in all lists of layers and directions."""
@@ -149,12 +153,11 @@ class Architecture:
 
     def by_layer(self, named: Mapping[str, Array]) -> list[LayerWeights]:
         """Parameters, or their gradients, of each layer and direction in the order of the state, from those by name."""
-        layers = []
-        for gates, groups in self._names_by_layer:
-            weight_ih, weight_hh, bias_ih, bias_hh = map(named.get, gates)
-            others = (tuple([named[name] for name in group]) for group in groups)
-            layers.append(LayerWeights(weight_ih, weight_hh, bias_ih, bias_hh, *others))
-        return layers
+        get = named.get
+        return [
+            LayerWeights(*map(get, gates), *[tuple([named[name] for name in group]) for group in groups])  # type: ignore[arg-type]
+            for gates, groups in self._names_by_layer
+        ]
 
     @functools.cached_property
     def _names_by_layer(self) -> list[tuple[list[str], list[list[str]]]]:

@@ -16,12 +16,12 @@ from rnncore_kernels.contract import Array
 from .architecture import Architecture
 from .devices import as_array, check_current, is_anothers, is_on_gpu, shared
 from .errors import describe
-from .layout import Layout, engine_ready
-from .rows import DENSE, arrange
+from .layout import Layout
+from .rows import arrange
 
 
 def read_sequence(architecture: Architecture, xp: ModuleType, x: Any, lengths: Any) -> tuple[Layout, Array]:
-    """Check `x` and `lengths`; their layout, and x as (T, B, I)."""
+    """Check `x` and `lengths`; their layout, and x as an array of `xp`."""
     width = f"input_size={architecture.input_size}"
     axes = f"({'B, T' if architecture.batch_first else 'T, B'}, {width})"
     x = read_array("x", x, lambda: axes, architecture, xp)
@@ -35,12 +35,14 @@ def read_sequence(architecture: Architecture, xp: ModuleType, x: Any, lengths: A
     else:
         batch, steps = x.shape[:2] if architecture.batch_first else x.shape[1::-1]
     ends = _read_lengths(lengths, architecture, steps, batch)
-    layout = Layout(architecture, xp, steps, batch, unbatched, ends, arrange(ends, steps, batch))
-    return layout, layout.sequence_in(x)
+    layout = Layout(
+        architecture, xp, x.shape, steps, batch, unbatched=unbatched, lengths=ends, rows=arrange(ends, steps, batch)
+    )
+    return layout, x
 
 
 def read_step(architecture: Architecture, xp: ModuleType, x: Any, name: str = "x_t") -> tuple[Layout, Array]:
-    """Check the input of one step; the layout of a sequence of this step, and x as (1, B, I)."""
+    """Check the input of one step; the layout of a sequence of this step, and x as an array of `xp`."""
     if not architecture.is_forward:
         got = "bidirectional=True" if architecture.bidirectional else f"direction={architecture.direction!r}"
         wanted = "in one direction" if architecture.bidirectional else "that runs forward"
@@ -50,8 +52,8 @@ def read_step(architecture: Architecture, xp: ModuleType, x: Any, name: str = "x
         width = f"input_size={architecture.input_size}"
         raise ValueError(f"{name}: expected (B, {width}), or ({width},) without a batch, got {x.shape}")
     batch = 1 if x.ndim == 1 else len(x)
-    layout = Layout(architecture, xp, 1, batch, x.ndim == 1, None, DENSE)
-    return layout, engine_ready(xp, x.reshape(1, batch, architecture.input_size))
+    layout = Layout(architecture, xp, x.shape, 1, batch, unbatched=x.ndim == 1)
+    return layout, x
 
 
 def read_states(layout: Layout, state: Any, name: str = "state") -> tuple[Array, ...] | None:
@@ -83,19 +85,20 @@ def read_states(layout: Layout, state: Any, name: str = "state") -> tuple[Array,
 
 def new_states(layout: Layout, state: Any) -> tuple[Array, ...]:
     """Check a state; new arrays with its values, of the caller's shapes, zeros for None."""
-    shapes = layout.state_shapes
-    states = state if len(shapes) > 1 else (state,)
-    if layout.xp is np and type(states) is tuple and len(states) == len(shapes):
+    if state is None:
+        return layout.new_states(_own_states(layout))
+    shapes, dtype = layout.state_shapes, layout.dtype
+    states = state if type(state) is tuple else (state,)
+    if layout.xp is np and len(states) == len(shapes):
         # What a step returned is given to the next: to look at it takes a tenth of the time that a check does.
-        dtype = layout.architecture.dtype
         copies = []
-        for array, shape in zip(states, shapes, strict=True):
-            if type(array) is not np.ndarray or array.shape != shape or array.dtype != dtype:
+        for array, shape in zip(states, shapes):  # noqa: B905 (they are as many, and the argument takes time)
+            if type(array) is not np.ndarray or array.shape != shape or array.dtype is not dtype:
                 break
             copies.append(array.copy())
-        if len(copies) == len(states):
+        else:
             return tuple(copies)
-    return layout.new_states(_own_states(layout) if state is None else read_states(layout, state))
+    return layout.new_states(read_states(layout, state))
 
 
 def _own_states(layout: Layout) -> list[NDArray[Any]] | None:
@@ -131,6 +134,8 @@ def check_states(states: Any, *, return_sequence: bool) -> None:
 
 def read_grad_output(layout: Layout, grad_output: Any) -> Array | None:
     """Check the cotangent of the output of `forward`; as (T, B, D*P)."""
+    if layout.fits_output(grad_output):
+        return layout.time_first(grad_output)
     return _read_grad(layout, grad_output, "grad_output", layout.architecture.program.output_width)
 
 

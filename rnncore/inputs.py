@@ -45,7 +45,7 @@ def read_inputs(
         TypeError: something is no mapping, no array, or of another dtype.
     """
     cell = layout.architecture.definition
-    if inputs is None and not cell.inputs:
+    if not cell.inputs and are_none(inputs):
         return NO_INPUTS, {}
     if inputs is not None and not isinstance(inputs, Mapping):
         raise TypeError(f"inputs: expected a mapping from names to arrays, got {describe(inputs)}")
@@ -70,18 +70,22 @@ def read_inputs(
     return Inputs(rows, units), given
 
 
+def are_none(inputs: Any) -> bool:
+    """Whether a caller gave no inputs."""
+    return inputs is None or (type(inputs) is dict and not inputs)
+
+
 def at_steps(inputs: Inputs, steps: slice) -> Inputs:
     """The inputs of some of the steps."""
     return Inputs(tuple(a[steps] for a in inputs.rows), tuple(a[steps] for a in inputs.units))
 
 
-@quiet
 def gradients_as_given(layout: Layout, gradients: Inputs, given: Mapping[str, Given]) -> dict[str, Array]:
     """The cotangents (T, B) and (T, B, H) of inputs, by name, in the shapes that were given."""
-    result = {}
+    result: dict[str, Array] = {}
     for (name, (shape, constant)), array in zip(given.items(), (*gradients.rows, *gradients.units), strict=True):
         if constant:
-            result[name] = layout.xp.asarray(array.sum(constant)).reshape(shape)
+            result[name] = layout.xp.asarray(quiet(array.sum)(constant)).reshape(shape)
         else:
             result[name] = layout.sequence_out(array)
     return result

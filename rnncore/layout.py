@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,23 +12,50 @@ from numpy.typing import NDArray
 from rnncore_kernels.contract import Array, Rows
 
 from .architecture import Architecture
+from .rows import DENSE
 
 
-@dataclass(frozen=True, eq=False)
 class Layout:
-    """How the caller's arrays lie: makes the engine's (T, B, ...) of them, and the caller's of results."""
+    """How the caller's arrays lie: makes the engine's (T, B, ...) of them, and the caller's of results.
 
-    architecture: Architecture
-    xp: ModuleType
-    steps: int
-    batch: int
-    unbatched: bool
-    lengths: NDArray[np.int64] | None
-    rows: Rows
+    Attributes:
+        shape: of x, as the caller gave it: a sequence, or a step.
+        dtype: the network's. It is NumPy's own object, which is compared faster than that of an unpickled network.
+        state_shapes: the shape of each state as the caller has it, (L*D, B, width) or (L*D, width).
+        output_shape: that of the output.
+        is_time_first: whether the caller's arrays have the engines' (T, B, ...) in memory.
+    """
 
-    @property
-    def _swap(self) -> bool:
-        return self.architecture.batch_first and not self.unbatched
+    def __init__(
+        self,
+        architecture: Architecture,
+        xp: ModuleType,
+        shape: tuple[int, ...],
+        steps: int,
+        batch: int,
+        *,
+        unbatched: bool,
+        lengths: NDArray[np.int64] | None = None,
+        rows: Rows = DENSE,
+    ) -> None:
+        self.architecture, self.xp, self.shape = architecture, xp, shape
+        self.steps, self.batch, self.unbatched = steps, batch, unbatched
+        self.lengths, self.rows = lengths, rows
+        self.dtype = np.dtype(architecture.dtype.type)
+        shapes = architecture.state_shapes(batch)
+        self.state_shapes = tuple([(depth, width) if unbatched else (depth, _, width) for depth, _, width in shapes])
+        self.output_shape = (*shape[:-1], architecture.output_size)
+        self.is_time_first = unbatched or not architecture.batch_first
+
+    def fits(self, x: Any) -> bool:
+        """Whether another x has this layout, and engines can read it as it is: a look instead of a check."""
+        return (
+            type(x) is np.ndarray
+            and x.shape == self.shape
+            and x.dtype is self.dtype
+            and x.flags.carray
+            and self.xp is np
+        )
 
     def sequence_in(self, array: Array) -> Array:
         """A checked sequence as engines want it: (T, B, ...), aligned, the last axis contiguous; a view if possible."""
@@ -39,45 +65,33 @@ class Layout:
         """A view (T, B, ...) of a checked sequence."""
         if self.unbatched:
             return array[:, None]
-        return array.swapaxes(0, 1) if self._swap else array
+        return array if self.is_time_first else array.swapaxes(0, 1)
 
     def sequence_out(self, array: Array) -> Array:
         """(T, B, ...) as the caller wants it."""
         if self.unbatched:
             return array[:, 0]
-        return array.swapaxes(0, 1) if self._swap else array
+        return array if self.is_time_first else array.swapaxes(0, 1)
 
-    @property
-    def is_time_first(self) -> bool:
-        """Whether the caller's sequences are (T, B, ...), as engines have them."""
-        return not self.unbatched and not self.architecture.batch_first
+    def fits_output(self, array: Any) -> bool:
+        """The same of an array in the shape of the output."""
+        return (
+            type(array) is np.ndarray
+            and array.shape == self.output_shape
+            and array.dtype is self.dtype
+            and array.flags.carray
+            and self.xp is np
+        )
 
-    @functools.cached_property
-    def _step_shape(self) -> tuple[int, ...]:
-        width = self.architecture.output_size
-        return (width,) if self.unbatched else (self.batch, width)
-
-    def empty_step(self) -> Array:
-        """A new array for the output of a step, (B, D*P) or (D*P,)."""
-        empty: Array = self.xp.empty(self._step_shape, self.architecture.dtype)
+    def empty_output(self) -> Array:
+        """A new array for the output, as the caller has it."""
+        empty: Array = self.xp.empty(self.output_shape, self.dtype)
         return empty
-
-    def empty_sequence(self, width: int) -> Array:
-        """A new (T, B, width) array that lies in memory as the caller will see it."""
-        shape = (self.batch, self.steps, width) if self._swap else (self.steps, self.batch, width)
-        empty: Array = self.xp.empty(shape, self.architecture.dtype)
-        return empty.swapaxes(0, 1) if self._swap else empty
-
-    @functools.cached_property
-    def state_shapes(self) -> tuple[tuple[int, ...], ...]:
-        """The shape of each state as the caller has it, (L*D, B, width) or (L*D, width)."""
-        shapes = self.architecture.state_shapes(self.batch)
-        return tuple((shape[0], shape[2]) if self.unbatched else shape for shape in shapes)
 
     def new_states(self, states: Sequence[Array] | None) -> tuple[Array, ...]:
         """New arrays of the caller's shapes with the values of checked states, zeros for None."""
         if states is None:
-            return tuple([self.xp.zeros(shape, self.architecture.dtype) for shape in self.state_shapes])
+            return tuple([self.xp.zeros(shape, self.dtype) for shape in self.state_shapes])
         return tuple([self.xp.array(state, order="C") for state in states])
 
     def engine_states(self, states: Sequence[Array]) -> tuple[Array, ...]:
@@ -100,6 +114,11 @@ class Layout:
         else:
             # An assignment by a mask waits for the GPU in CuPy.
             self.xp.copyto(x, 0, where=ended[..., None])
+
+
+def is_behaved(array: Array) -> bool:
+    """Whether it is C-contiguous and aligned."""
+    return bool(array.flags.c_contiguous and getattr(array.flags, "aligned", True))
 
 
 def engine_ready(xp: ModuleType, array: Array, *, contiguous: bool = True) -> Array:

@@ -15,6 +15,7 @@ from rnncore_kernels.contract import Array
 
 from .architecture import check_integer, check_seed, check_threads, make_architecture
 from .cells_by_name import describe_cell
+from .layout import Layout
 from .live import Kept, Live
 from .parameters import Parameters, initial_values
 from .registry import make_engine, resolve
@@ -66,6 +67,7 @@ class Network:
         self._live = Live(arrays)
         self._parameters = Parameters(self._architecture, self._live)
         self._kept: Kept | None = None
+        self._layout: Layout | None = None
 
     def reseed(self, seed: int | None) -> None:
         """Let dropout draw as in a network made with this seed; None for a fresh one. Parameters stay as they are.
@@ -290,12 +292,12 @@ class Network:
         return f"Recurrent({self._architecture.describe()}, backend={self._backend!r})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_engine", "_kept")}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_engine", "_kept", "_layout")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._engine = make_engine(resolve(self._backend), self._num_threads)
-        self._kept = None
+        self._kept = self._layout = None
 
 
 def _seeds(seed: int | None) -> list[np.random.SeedSequence]:

@@ -189,7 +189,7 @@ class Recurrent(Exchange):
         layout, x = read_sequence(arch, xp, x, lengths)
         states, (given, _) = new_states(layout, state), read_inputs(layout, inputs)
         begun = read_resets(layout, resets, reset_state)
-        x = xp.array(x, order="C")
+        x = xp.array(layout.time_first(x), order="C")
         layout.clear_padding(x)
         changes = changes_for(begun, observed=True)
         stack = self._pack(self._live.arrays, copy=False, backward=False, changes=changes)
@@ -238,24 +238,28 @@ class Recurrent(Exchange):
             ValueError, TypeError: an argument is wrong.
         """
         arch, xp = self._architecture, self._engine.xp
-        layout, x = read_sequence(arch, xp, x, lengths)
+        layout = self._layout
+        if layout is None or lengths is not None or not layout.fits(x):
+            layout, x = read_sequence(arch, xp, x, lengths)
+            self._layout = layout if lengths is None else None
         state = new_states(layout, state)
         kept, given = read_inputs(layout, inputs, copy=True)
         begun = read_resets(layout, resets, reset_state)
-        x_kept = xp.array(x, order="C")
+        x_kept = xp.array(layout.time_first(x), order="C")
         layout.clear_padding(x_kept)
         check_states(states, return_sequence=return_sequence)
         check_flag("flow", flow)
         every = states == "all"
-        output = layout.empty_sequence(arch.output_size) if return_sequence and not every else None
+        output = layout.empty_output() if return_sequence and not every else None
+        above = None if output is None else layout.time_first(output)
         last: Any = None if return_sequence else xp.zeros((layout.batch, arch.output_size), arch.dtype)
         changes = changes_for(begun, states=every, flow=flow)
         stack = self._pack(self._live.arrays, copy=True, backward=True, changes=changes)
         drawn = self._rng.bit_generator.state if arch.dropout else None
         try:
             draw = self._draw if arch.dropout else None
-            tapes = stack.forward(x_kept, layout.engine_states(state), layout.rows, output, last, kept, draw, begun)
-            result: Any = layout.step_out(last) if output is None else layout.sequence_out(output)
+            tapes = stack.forward(x_kept, layout.engine_states(state), layout.rows, above, last, kept, draw, begun)
+            result: Any = layout.step_out(last) if output is None else output
             if every:
                 result = as_given(tuple(map(layout.sequence_out, stack.states(tapes, arch.num_layers - 1))))
             tape = Tape(stack, layout, tapes, return_sequence, given, begun, changes)

@@ -9,11 +9,22 @@ import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnncore_kernels.contract import Array, BackwardRun, Engine, Inputs, LayerWeights, Needs, Rows, Run, Stepper
+from rnncore_kernels.contract import (
+    Array,
+    BackwardRun,
+    Engine,
+    Inputs,
+    LayerGradients,
+    LayerWeights,
+    Needs,
+    Prepared,
+    Rows,
+    Run,
+)
 from rnncore_kernels.program.program import Program
 from rnncore_kernels.quiet import quiet
 
@@ -25,6 +36,8 @@ from .tape_memory import TapeMemory
 
 States = tuple[Array, ...]
 
+ALL = Needs()
+
 BLOCK_BYTES = 1 << 17
 """Size of the sequences between the layers of a deep network in one direction, where the engine asks for no more."""
 
@@ -35,8 +48,7 @@ SHORT_CALL, LONG_CALL = 10_000_000, 20_000_000_000
 """FLOPs of a call that costs little beside its work, and of one that takes some tenths of a second."""
 
 
-@dataclass(frozen=True)
-class LayerTape:
+class LayerTape(NamedTuple):
     """What the backward pass needs of one layer.
 
     Attributes:
@@ -65,7 +77,6 @@ class Stack:
     programs: tuple[Program, ...]
 
     @staticmethod
-    @quiet
     def pack(
         architecture: Architecture,
         engine: Engine[Any, Any],
@@ -111,12 +122,9 @@ class Stack:
             inputs: of every layer and direction.
             resets: where rows begin anew; the weights must be packed for it.
         """
-        if self._is_one_run and x.shape[0] * x.shape[1] <= self._most_rows:
+        if self.architecture.num_layers == 1 and x.shape[0] * x.shape[1] <= self._most_rows:
             # The same as below, for which a short call would take a fifth longer.
-            state = tuple([s[0] for s in states])
-            reverse = self.architecture.runs_back(0)
-            inputs = inputs if resets is None else resets.inputs(inputs, 0, reverse=reverse)
-            self.engine.infer((Run(self.packed[0], x, state, output, last, rows, reverse, inputs),))
+            self.engine.infer(self._runs(0, x, states, output, last, rows, inputs, resets))
             return
         arch, block_steps = self.architecture, self._block_steps(x)
         blocks = [slice(first, first + block_steps) for first in range(0, len(x), block_steps)]
@@ -140,7 +148,6 @@ class Stack:
             self.engine.infer(runs)
             outputs = made
 
-    @quiet
     def forward(
         self,
         x: Array,
@@ -172,7 +179,6 @@ class Stack:
             below = above
         return tuple(tapes)
 
-    @quiet
     def recall(
         self, x: Array, states: States, rows: Rows, inputs: Inputs, resets: Resets | None, memory: TapeMemory
     ) -> tuple[LayerTape, ...]:
@@ -184,7 +190,6 @@ class Stack:
             below = x if above is None else above
         return tuple(tapes)
 
-    @quiet
     def backward(
         self,
         tapes: Sequence[LayerTape],
@@ -217,33 +222,40 @@ class Stack:
             parts = grad_output if layer == arch.num_layers - 1 else self.parts(grad)
             for direction, (residuals, part) in enumerate(zip(tapes[layer].residuals, parts, strict=True)):
                 index = arch.state_index(layer, direction)
-                states = tuple(g[index] for g in grad_states)
-                here_needed, inputs = Needs() if needs is None else needs[index], None
+                states = tuple([g[index] for g in grad_states])
+                here_needed, inputs = ALL if needs is None else needs[index], None
                 if grad_every and layer == arch.num_layers - 1:
                     inputs = self._with_cotangents(tapes[layer].inputs[direction], grad_every[direction], flow)
                 runs.append(BackwardRun(self.packed[index], residuals, part, states, here_needed, inputs))
             here = self.engine.backward(runs)
-            grad = here[0].x
-            for other in here[1:]:
-                grad += other.x
+            grad = here[0].x if len(here) == 1 else _added(here[0].x, here[1].x)
             if (mask := tapes[layer].mask) is not None:
                 grad = self._drop(grad, mask)
             gradients = [*(g.weights for g in here), *gradients]
             of_inputs += [self._given(g.inputs) for g in here]
-            for direction, g in enumerate(here):
-                index, count = arch.state_index(layer, direction), len(arch.definition.states)
-                of_resets = g.inputs.units[len(arch.definition.unit_inputs) :][:count]
-                for target, values in zip(grad_resets or (), of_resets, strict=False):
-                    target[index] = values.sum(axis=0)
-                for target, values in zip(flow or (), g.inputs.units[-count:], strict=False):
-                    target[index] = self.engine.xp.sqrt((values * values).sum(axis=(1, 2)))
+            if grad_resets is not None or flow is not None:
+                self._sum(here, layer, grad_resets or (), flow or ())
         return grad, gradients, _summed(of_inputs)
 
-    def stepper(self, batch: int) -> Stepper | None:
-        """What computes a step faster than `infer` does; None where nothing does."""
-        if not self._is_one_run or self.engine.xp is not np:
+    @quiet
+    def _sum(self, here: Sequence[LayerGradients], layer: int, grad_resets: States, flow: States) -> None:
+        """Write the cotangents of the states that rows began anew with, and the norms of all, of a layer."""
+        cell = self.architecture.definition
+        count = len(cell.states)
+        for direction, g in enumerate(here):
+            index = self.architecture.state_index(layer, direction)
+            of_resets = g.inputs.units[len(cell.unit_inputs) :][:count]
+            for target, values in zip(grad_resets, of_resets, strict=False):
+                target[index] = values.sum(axis=0)
+            for target, values in zip(flow, g.inputs.units[-count:], strict=False):
+                target[index] = self.engine.xp.sqrt((values * values).sum(axis=(1, 2)))
+
+    def prepare(self, steps: int, batch: int) -> Prepared | None:
+        """A function that does with less around it what `infer` does, where there is one."""
+        arch = self.architecture
+        if arch.num_layers > 1 or not arch.is_forward or steps * batch > self._most_rows or self.engine.xp is not np:
             return None
-        return self.engine.stepper(self.packed[0], batch)
+        return self.engine.prepare(self.packed[0], steps, batch)
 
     def parts(self, array: Array | None) -> list[Array | None]:
         """The part of each direction, (..., P), in (..., D*P); None where there is no array."""
@@ -268,7 +280,7 @@ class Stack:
         runs = []
         for direction, (output, last_here) in enumerate(zip(self.parts(above), self.parts(last), strict=True)):
             index = self.architecture.state_index(layer, direction)
-            state, reverse = tuple(s[index] for s in states), self.architecture.runs_back(direction)
+            state, reverse = tuple([s[index] for s in states]), self.architecture.runs_back(direction)
             given = inputs if resets is None else resets.inputs(inputs, index, reverse=reverse)
             given = self._with_zeros(given, layer, below)
             tape = None if memory is None else memory.runs[index]
@@ -328,10 +340,6 @@ class Stack:
         return LONG_CALL // (2 * self._weights)
 
     @functools.cached_property
-    def _is_one_run(self) -> bool:
-        return len(self.packed) == 1
-
-    @functools.cached_property
     def _weights(self) -> int:
         """Number of weights of the first layer."""
         return max(1, sum(math.prod(parameter.shape) for parameter in self.architecture.layer_parameters(0)))
@@ -341,6 +349,7 @@ class Stack:
         empty: Array = self.engine.xp.empty((*below.shape[:2], arch.output_size), arch.dtype)
         return empty
 
+    @quiet
     def _drop(self, values: Array, mask: Array) -> Array:
         """Inverted dropout: what is kept is scaled so that its expectation is unchanged."""
         kept = 1 - self.architecture.dropout
@@ -348,10 +357,16 @@ class Stack:
         return dropped
 
 
+@quiet
+def _added(total: Array, part: Array) -> Array:
+    total += part
+    return total
+
+
 def _summed(inputs: Sequence[Inputs]) -> Inputs:
     """The sums of what layers and directions give for each input."""
     first, *others = inputs
     for other in others:
         for total, part in zip((*first.rows, *first.units), (*other.rows, *other.units), strict=True):
-            total += part
+            _added(total, part)
     return first

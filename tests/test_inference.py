@@ -183,9 +183,33 @@ def test_copies_compute_steps_the_short_way(backend: str, duplicate: Any) -> Non
     frozen(x)
     frozen.step(x[0])
     if frozen._stack.engine.xp is np:
-        assert frozen._known["sequence"].is_of(x)
-        assert frozen._known["step"].is_of(x[0])
-        assert not frozen._known["step"].is_of(x[0].astype(float))
+        assert frozen._known["sequence"].layout.fits(x)
+        assert frozen._known["step"].layout.fits(x[0])
+        assert not frozen._known["step"].layout.fits(x[0].astype(float))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("sizes", [(2, 1, 8), (20, 16, 64)])
+def test_the_same_call_again(backend: str, threads: int, sizes: tuple[int, int, int]) -> None:
+    """A function prepared for a layout computes what the first call did, in arrays of its own, among other layouts."""
+    steps, batch, hidden = sizes
+    rnn = Recurrent("lstm", hidden, hidden, backend=backend, seed=0, num_threads=threads)
+    frozen, x, other = rnn.freeze(), sequence(*sizes), sequence(steps, batch, hidden, seed=1)
+    state = (sequence(1, batch, hidden, seed=2), sequence(1, batch, hidden, seed=3))
+    expected = [(*rnn.forward(x)[:2],), (*rnn.forward(other, state)[:2],)]
+    results = []
+    for _ in range(3):
+        results += [frozen(x), frozen(other, state)]
+        frozen(x[:1])
+    strided = np.zeros((steps, batch, 2 * hidden), np.float32)
+    strided[..., ::2] = x
+    results += [frozen(strided[..., ::2]), frozen(other, state, inputs={})]
+    for index, (output, final) in enumerate(results):
+        np.testing.assert_array_equal(output, expected[index % 2][0])
+        for value, value_expected in zip(final, expected[index % 2][1], strict=True):
+            np.testing.assert_array_equal(value, value_expected)
+    with pytest.raises(TypeError, match="inputs: expected a mapping"):
+        frozen(x, inputs=[])  # type: ignore[arg-type]
 
 
 def test_generate_nothing(backend: str) -> None:

@@ -148,16 +148,16 @@ class BackwardRun(NamedTuple, Generic[Packed, Residuals]):
     inputs: Inputs | None = None
 
 
-class Stepper(Protocol):
-    """Steps of inference of one layer for a batch, see `Engine.stepper`."""
+class Prepared(Protocol):
+    """Inference of one layer in one direction for T steps of B rows, see `Engine.prepare`."""
 
     def __call__(self, x: Array, state: Sequence[Array], output: Array) -> None:
-        """Compute a step.
+        """Compute a run whose rows all have T steps. Arrays are C-contiguous; axes of one element may be missing.
 
         Args:
-            x: (B, I).
+            x: (T, B, I).
             state: the cell's states, (B, width) each, overwritten.
-            output: (B, P), written. All are contiguous; axes of one element may be more or missing.
+            output: (T, B, P), written.
         """
         ...
 
@@ -227,8 +227,8 @@ class Engine(Protocol, Generic[Packed, Residuals]):
         """Compute the runs and keep nothing. Beyond the results it allocates memory in proportion to B*H, not to T."""
         ...
 
-    def stepper(self, packed: Packed, batch: int) -> Stepper | None:
-        """A faster way than `infer` to compute single steps of one run; None where there is none, as with inputs."""
+    def prepare(self, packed: Packed, steps: int, batch: int) -> Prepared | None:
+        """A function that does with less around it what `infer` does; None where there is none, as with inputs."""
         return None
 
     def forward(self, runs: Sequence[Run[Packed]]) -> list[Residuals]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,21 +13,18 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..contract import Array, BackwardRun, Engine, LayerGradients, LayerWeights, Run, Sizes
+from ..contract import Array, BackwardRun, Engine, LayerGradients, LayerWeights, Prepared, Run, Sizes
 from ..cores import usable_cores
 from ..program.program import Program
 from . import openmp
 from .division import MIN_FLOPS, ROWS_BYTES
 from .history import states
-from .jobs import Job, Residuals, StepJob, backward_job, forward_job, recalled
+from .jobs import Job, PreparedRun, Residuals, backward_job, forward_job, recalled
 from .layer import layer_sizes
 from .packed import CpuPacked, pack
 from .plan import forward_division, impl, tape_bytes
 from .thread_limit import ThreadLimit
 from .threads import POOL, Times, asked_threads
-
-MAX_STEP_ROWS = 4
-"""Most rows of a step that one thread computes as fast as several."""
 
 TOGETHER_ROWS = 16
 """Rows from which on independent runs share the threads, however large the weights; with fewer rows the time goes into
@@ -53,7 +52,7 @@ class NumbaEngine(Engine[CpuPacked, Residuals]):
         self._asked = asked_threads(num_threads)
 
     def pack(self, program: Program, sizes: Sizes, weights: LayerWeights, *, copy: bool, backward: bool) -> CpuPacked:
-        return pack(program, sizes, weights, backward=backward, threads=LIMIT.threads(self._most_threads()))
+        return pack(program, sizes, weights, backward=backward, threads=self._threads)
 
     def impl(self, program: Program, sizes: Sizes, steps: int, batch: int, *, training: bool) -> str:
         layer = layer_sizes(program, sizes.dtype, sizes.hidden, sizes.inputs)
@@ -62,11 +61,15 @@ class NumbaEngine(Engine[CpuPacked, Residuals]):
     def infer(self, runs: Sequence[_Run]) -> None:
         self._run(partial(forward_job, keep=False), runs)
 
-    def stepper(self, packed: CpuPacked, batch: int) -> StepJob | None:
-        several = forward_division(packed.layer, 1, batch, self._most_threads())[0].threads > 1
-        program = packed.layer.program
-        simple = not several and batch <= MAX_STEP_ROWS and not program.row_inputs + len(program.unit_inputs)
-        return StepJob(packed, batch) if simple else None
+    def prepare(self, packed: CpuPacked, steps: int, batch: int) -> Prepared | None:
+        layer, most = packed.layer, min(self._asked, os.cpu_count() or 1)
+        if layer.program.row_inputs or layer.program.unit_inputs or 2 * steps * batch * layer.weights >= LONG_FLOPS:
+            return None
+        # Not only the threads that the process may use at this moment: it may be given more.
+        if forward_division(layer, steps, batch, most)[0].threads == 1:
+            return PreparedRun(packed, steps, batch, 1)
+        by_threads = functools.cache(partial(PreparedRun, packed, steps, batch))
+        return partial(self._run_prepared, by_threads)
 
     def forward(self, runs: Sequence[_Run]) -> list[Residuals]:
         return self._run(partial(forward_job, keep=True), runs)
@@ -83,6 +86,26 @@ class NumbaEngine(Engine[CpuPacked, Residuals]):
     def backward(self, runs: Sequence[_BackwardRun]) -> list[LayerGradients]:
         return self._run(backward_job, runs)
 
+    def _run_prepared(
+        self, by_threads: Callable[[int], PreparedRun], x: Array, state: Sequence[Array], output: Array
+    ) -> None:
+        """Compute a prepared run with as many threads as pay now."""
+        most = self._most_threads()
+        run = by_threads(LIMIT.threads(most))
+        ready = run.take(x, state, output)
+        job = ready.job
+        if job.threads == 1:
+            (_run_alone if most > 1 else _run_here)((job,))
+        else:
+            job.clear()
+            if not _run_at_once((job,)):
+                by_threads(1)(x, state, output)
+        run.put(ready)
+
+    def _threads(self) -> int:
+        """Threads that pay now."""
+        return LIMIT.threads(self._most_threads())
+
     def _most_threads(self) -> int:
         """Threads that a call may use now: one per core at most, and no more than PyTorch where its team is used."""
         if self._asked == 1:
@@ -98,6 +121,10 @@ class NumbaEngine(Engine[CpuPacked, Residuals]):
         flops, batch = _work(runs)
         # One small run has one thread: to ask for the cores would take a tenth of its time.
         most = self._most_threads() if flops >= MIN_FLOPS or len(runs) > 1 else 1
+        if most == 1 and flops < LONG_FLOPS:
+            jobs = [make(run, 1) for run in runs]
+            _run_here(jobs)
+            return [job.finish() for job in jobs]
         available = LIMIT.threads(most)
         at_once = len(runs) if layer.recurrent_bytes <= ROWS_BYTES or batch >= TOGETHER_ROWS else 1
         jobs = [make(run, max(1, available // at_once)) for run in runs]
@@ -106,7 +133,7 @@ class NumbaEngine(Engine[CpuPacked, Residuals]):
         elif available > 1:
             run_batch = _run_at_once
         else:
-            run_batch = _run_alone if most > 1 else lambda _: False
+            run_batch = _run_alone if most > 1 else _run_here
         results, first = [], 0
         for together in _batches(jobs, available):
             if not run_batch(together):
@@ -169,6 +196,13 @@ def _note(jobs: Sequence[Job], times: Times | None) -> bool:
     if times.seconds > 0:
         waited = awake / times.cycles * times.seconds if times.cycles > 0 else 0.0
         LIMIT.note(sum([job.threads for job in jobs]), times.seconds, max(0.0, times.core_seconds - waited))
+    return True
+
+
+def _run_here(jobs: Sequence[Job]) -> bool:
+    """Run jobs on this thread."""
+    for job in jobs:
+        job.compute()
     return True
 
 

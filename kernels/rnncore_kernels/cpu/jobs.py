@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from ..contract import Array, BackwardRun, Inputs, Rows, Run
 from .arguments import ForwardArguments, RunArguments, SomeArguments
@@ -17,6 +16,9 @@ from .recycling import take
 from .tables import Table
 from .targets import Targets, input_table
 from .toolchain import Kernel
+
+FIRST_THREAD: Any = ctypes.c_int64(0)
+"""The number of the only thread, as kernels take it: ctypes need not make it of a Python int."""
 
 
 class Residuals(NamedTuple):
@@ -61,6 +63,10 @@ class Job(NamedTuple):
         """How many the kernel expects, all at once."""
         return self.template.threads
 
+    def clear(self) -> None:
+        """Make its memory as at first, for another call."""
+        _clear(self.template, self.memory)
+
     def compute(self) -> None:
         """Run it on this thread alone."""
         self.kernel[1](self.call.address, 0)
@@ -71,13 +77,31 @@ class Job(NamedTuple):
         Returns the cycles that they waited for one another awake, all together.
         """
         balance, parts = self.template.balance, self.template.parts
-        memoryview(balance).cast("B")[:] = self.memory.data[parts : parts + 8 * len(balance)]
+        balance[:] = self.memory.data[parts : parts + balance.nbytes].cast("q")
         return sum(balance[AWAKE::PART_WORDS])
 
     @property
     def cancel(self) -> int:
         """Address of the word that is not 0 to have the kernel return soon, whatever it has computed."""
         return self.call.address + 8 * self.call.names.index("cancel")
+
+
+class Ready(NamedTuple):
+    """A job that is used again.
+
+    Attributes:
+        job: without a result.
+        call: its arguments.
+        place: their address, as kernels take it.
+        function: its kernel.
+        states: addresses of the states.
+    """
+
+    job: Job
+    call: ForwardArguments
+    place: Any
+    function: Kernel
+    states: Words
 
 
 def forward_job(run: Run[CpuPacked], threads: int, *, keep: bool) -> Job:
@@ -111,38 +135,51 @@ def recalled(run: Run[CpuPacked]) -> Residuals:
     return Residuals(run.x, run.inputs, run.rows, run.reverse, _count(run.rows, steps, batch)[0], run.tape)
 
 
-class StepJob:
-    """Steps of inference on one thread, see `contract.Stepper`: arguments and memory stay from one to the next."""
+class PreparedRun:
+    """A run of inference, see `contract.Prepared`: arguments and memory stay from call to call."""
 
-    def __init__(self, packed: CpuPacked, batch: int) -> None:
-        self._packed, self._batch = packed, batch
-        # A step takes one out and puts it back; one that was interrupted does not.
+    def __init__(self, packed: CpuPacked, steps: int, batch: int, threads: int) -> None:
+        self._packed, self._sizes, self._threads = packed, (steps, batch), threads
+        # A call takes one out and puts it back; one that was interrupted does not.
         self._ready = [self._make()]
-        _, self._kernel = self._ready[0][3].kernel
 
     def __call__(self, x: Array, state: Sequence[Array], output: Array) -> None:
+        """Compute it on one thread, which it must be of."""
+        ready = self.take(x, state, output)
+        ready.function(ready.place, FIRST_THREAD)
+        self._ready.append(ready)
+
+    def take(self, x: Array, state: Sequence[Array], output: Array) -> Ready:
+        """The run, ready for its kernel; goes back by `put`."""
         try:
-            job = self._ready.pop()
+            ready = self._ready.pop()
         except IndexError:
-            job = self._make()
-        call, at, states, _ = job
+            ready = self._make()
+        call, states = ready.call, ready.states
         call.x, call.out = address(x), address(output)
         for index, array in enumerate(state):
             states[index] = address(array)
-        call.turn += 1
-        self._kernel(at, 0)
-        self._ready.append(job)
+        # Odd and even steps read weights in opposite orders, and begin with those that the last call read last.
+        call.turn += self._sizes[0]
+        return ready
 
-    def _make(self) -> tuple[ForwardArguments, int, Words, Job]:
-        """The arguments of a step, their address, the addresses of its states, and what they refer to."""
-        layer, batch, dtype = self._packed.layer, self._batch, self._packed.layer.shape.dtype
-        widths = [layer.width(width) for width in layer.program.states]
-        x, output = (np.empty((1, batch, width), dtype) for width in (layer.inputs, widths[0]))
-        state = tuple(np.empty((batch, width), dtype) for width in widths)
-        job = forward_job(Run(self._packed, x, state, output, None, Rows(), False), 1, keep=False)
-        call, (others, _) = job.call, job.others
-        assert isinstance(call, ForwardArguments)
-        return call, call.address, others[1], job
+    def put(self, ready: Ready) -> None:
+        """Let the next call have it."""
+        self._ready.append(ready)
+
+    def _make(self) -> Ready:
+        layer, (steps, batch) = self._packed.layer, self._sizes
+        template = forward_template(layer, steps, batch, -1, 0, self._threads)
+        call, memory = _begin(template)
+        weights = _set_weights(call, self._packed, template, self._threads)
+        itemsize, width = layer.shape.itemsize, layer.width(layer.program.output_width)
+        call.x_row, call.out_row = layer.inputs * itemsize, width * itemsize
+        call.x_step, call.out_step = batch * call.x_row, batch * call.out_row
+        states = make_words([0] * len(layer.program.states))
+        call.state_arrays = words_address(states)
+        kernel = layer.kernel("forward", tiles=template.tiles)
+        job = Job(call, kernel, template, memory, weights, None)
+        return Ready(job, call, ctypes.c_int64(call.address), kernel[1], states)
 
 
 def backward_job(run: BackwardRun[CpuPacked, Residuals], threads: int) -> Job:
@@ -176,12 +213,14 @@ def _begin(template: Template[SomeArguments]) -> tuple[SomeArguments, Array]:
     for name, offset in template.local:
         setattr(call, name, start + offset)
     if template.threads > 1:
-        first, size = template.barriers
-        memory[first : first + size] = 0
-        first = template.parts
-        # NumPy would release the GIL for a long copy, and another call may be writing there.
-        memory.data[first : first + 8 * len(template.balance)] = memoryview(template.balance).cast("B")
+        _clear(template, memory)
     return call, memory
+
+
+def _clear(template: Template[Any], memory: Array) -> None:
+    """Make the memory as a kernel of several threads expects it."""
+    # NumPy would release the GIL for a long copy, and another call may be writing there.
+    memory.data[template.first : template.first + len(template.initial)] = template.initial
 
 
 def _set_weights(call: RunArguments, packed: CpuPacked, template: Template[Any], threads: int) -> Array | None:

@@ -47,7 +47,9 @@ def words_address(words: Words) -> int:
 
 def aligned(size: int) -> Array:
     """An array of `size` bytes, uninitialised, that begins at a cache line."""
-    return at_line(np.empty(size + LINE_BYTES, np.uint8), size)
+    memory = np.empty(size + LINE_BYTES, np.uint8)
+    start = -address(memory) % LINE_BYTES
+    return memory[start : start + size]
 
 
 def at_line(memory: Array, size: int) -> Array:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
-
-import numpy as np
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from ..contract import Array, LayerWeights, Sizes
 from ..program.program import Program
@@ -44,33 +43,44 @@ class CpuPacked(NamedTuple):
     tiles: list[Array]
 
 
-def pack(program: Program, sizes: Sizes, weights: LayerWeights, *, backward: bool, threads: int = 1) -> CpuPacked:
-    """See `contract.Engine.pack`; the result never shares memory with `weights`."""
+def pack(
+    program: Program, sizes: Sizes, weights: LayerWeights, *, backward: bool, threads: Callable[[], int]
+) -> CpuPacked:
+    """See `contract.Engine.pack`; the result never shares memory with `weights`.
+
+    `threads` says how many may pack, where it pays to ask.
+    """
     layer = layer_sizes(program, sizes.dtype, sizes.hidden, sizes.inputs)
     total = layer.packed.back_size if backward else layer.packed.size
-    memory = take(total)
-    threads = threads if total >= THREADS_BYTES else 1
-    rows = layer.most_rows
-    scratch = np.empty(threads * rows, np.int64)
-    table, matrices = forward_table(layer, keep=False), matrix_words(weights, _again(layer, weights))
-    call = PackArguments(
-        inputs=layer.inputs,
-        threads=threads,
-        phases=table.count,
-        phase_table=table.address,
-        columns=column_table(layer).address,
-        matrices=words_address(matrices),
-        packed=address(memory),
-        scratch=address(scratch),
-        scratch_size=8 * rows,
-    )
-    run(kernels.pass_kernels(layer.shape, "forward", False), "pack", call, threads)
+    count = threads() if total >= THREADS_BYTES else 1
+    common, _ = _pack_arguments(layer)
+    # The scratch is behind the packed weights.
+    memory = take(total + count * common.scratch_size)
+    start, matrices = address(memory), matrix_words(weights, _again(layer, weights))
+    call = common.copy()
+    call.threads, call.matrices = count, words_address(matrices)
+    call.packed, call.scratch = start, start + total
+    run(kernels.pass_kernels(layer.shape, "forward", False), "pack", call, count)
     if backward:
-        run(kernels.pass_kernels(layer.shape, "backward", False), "pack_back", call, threads)
+        run(kernels.pass_kernels(layer.shape, "backward", False), "pack_back", call, count)
     if layer.packed.values:
         _pack_values(layer, weights, memory)
     has_bias = weights.bias_ih is not None, weights.bias_hh is not None
-    return CpuPacked(layer, memory, address(memory), backward, has_bias, itertools.count(), [])
+    return CpuPacked(layer, memory, start, backward, has_bias, itertools.count(), [])
+
+
+@functools.lru_cache(maxsize=1024)
+def _pack_arguments(layer: LayerSizes) -> tuple[PackArguments, Any]:
+    """The arguments that follow from sizes, and what they refer to."""
+    table, columns = forward_table(layer, keep=False), column_table(layer)
+    call = PackArguments(
+        inputs=layer.inputs,
+        phases=table.count,
+        phase_table=table.address,
+        columns=columns.address,
+        scratch_size=8 * layer.most_rows,
+    )
+    return call, (table, columns)
 
 
 def weights_in_parts(packed: CpuPacked, threads: int) -> Array:
@@ -102,15 +112,10 @@ def weights_in_parts(packed: CpuPacked, threads: int) -> Array:
 
 def matrix_words(weights: LayerWeights, others: Sequence[tuple[Array, Array | None]] = ()) -> Words:
     """MatrixArguments of weights, or of gradients, which have their shapes, and of second ones of gates."""
+    weight_ih, weight_hh, bias_ih, bias_hh, projections, _, _ = weights
     words: list[int] = []
-    for weight, bias in (
-        (weights.weight_ih, weights.bias_ih),
-        (weights.weight_hh, weights.bias_hh),
-        *((matrix, None) for matrix in weights.projections),
-        *others,
-    ):
-        words.append(0 if weight is None else address(weight))
-        words.append(0 if weight is None else weight.strides[0])
+    for weight, bias in ((weight_ih, bias_ih), (weight_hh, bias_hh), *[(m, None) for m in projections], *others):
+        words += (0, 0) if weight is None else (address(weight), weight.strides[0])
         words.append(0 if bias is None else address(bias))
     return make_words(words)
 

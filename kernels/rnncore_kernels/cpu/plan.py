@@ -18,7 +18,7 @@ from .fields.bf16x3 import column_bytes as bf16_column_bytes
 from .fields.bf16x3 import filled
 from .fields.bf16x3 import rows_bytes as bf16_rows_bytes
 from .layer import LayerSizes
-from .memory import Words, make_words, round_up
+from .memory import make_words, round_up
 from .sizes import BF16_BACK_ROWS, BLOCK_ROWS, PANEL_ROWS, WEIGHT_GROUPS, block_units
 from .tables import Table, backward_table, column_table, forward_table, make_table, state_table
 from .values import flow_of
@@ -46,7 +46,8 @@ class Template(NamedTuple, Generic[SomeArguments]):
         call: as far as they follow from sizes.
         local: names of those that are addresses in memory of the call's own, and their offsets there.
         size: of that memory, in bytes.
-        barriers: offset and size of what must be zero in it.
+        first: offset there of what has to be `initial` at the start.
+        initial: zeros for barriers, then `balance`.
         threads: how many the kernel expects.
         history: size of the memory that stays for the backward pass.
         parts: offset in the memory of the words of `code.balance`.
@@ -58,11 +59,12 @@ class Template(NamedTuple, Generic[SomeArguments]):
     call: SomeArguments
     local: tuple[tuple[str, int], ...]
     size: int
-    barriers: tuple[int, int]
+    first: int
+    initial: memoryview
     threads: int
     history: int
     parts: int
-    balance: Words
+    balance: memoryview
     tiles: bool
     others: Any
 
@@ -163,7 +165,6 @@ def forward_template(
         "memory": size,
         "projected": division.row_threads * projected,
         "scratch": division.threads * scratch,
-        "barriers": 64 * (division.row_threads + 1),
         "history": 0 if keep else history,
     }
     return _template(call, sizes, division, history if keep else 0, tiles, (phases, states, values))
@@ -227,7 +228,6 @@ def backward_template(
         "memory": size,
         "pre": rows * layer.pre_row,
         "scratch": division.threads * scratch,
-        "barriers": 64 * (division.row_threads + 1),
     }
     return _template(call, sizes, division, 0, tiles, (phases, back, states, values, column_arguments))
 
@@ -300,24 +300,26 @@ def _template(
     call: SomeArguments, sizes: Mapping[str, int], division: Division, history: int, tiles: bool, others: Any
 ) -> Template[SomeArguments]:
     """From the arguments that are known, and the sizes of the memory that others are addresses of."""
-    balance = make_words(even_parts(division.unit_threads) * division.row_threads + even_parts(division.threads))
+    parts = even_parts(division.unit_threads) * division.row_threads + even_parts(division.threads)
+    # Barriers, a whole number of cache lines, and parts lie side by side.
+    sizes = {**sizes, "barriers": 64 * (division.row_threads + 1), "parts": 8 * len(parts)}
+    initial = memoryview(make_words([0] * (sizes["barriers"] // 8) + parts))
     offsets: dict[str, int] = {}
     total = 0
-    sizes = {**sizes, "parts": 8 * len(balance)}
     for name, size in sizes.items():
         if size > 0:
             offsets[name] = total
             total += round_up(size)
-    barriers = (offsets["barriers"], sizes["barriers"])
     return Template(
         call,
         tuple(offsets.items()),
         total,
-        barriers,
+        offsets["barriers"],
+        initial.cast("B"),
         division.threads,
         history,
         offsets["parts"],
-        balance,
+        initial[sizes["barriers"] // 8 :],
         tiles,
         others,
     )

@@ -8,7 +8,6 @@ does not put back is the garbage collector's.
 
 from __future__ import annotations
 
-import math
 from sys import getrefcount
 from typing import Any
 
@@ -49,7 +48,9 @@ def take(size: int) -> Array:
 
 def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """An uninitialised array whose memory is used again, if it is large, when nobody refers to it or a view."""
-    size = math.prod(shape) * dtype.itemsize
+    size = dtype.itemsize
+    for length in shape:
+        size *= length
     if size < LEAST_BYTES:
         return np.empty(shape, dtype)
     return take(size)[:size].view(dtype).reshape(shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +29,16 @@ def input_table(inputs: Inputs) -> Table:
     return make_table(InputArguments, entries) if entries else EMPTY
 
 
+@functools.lru_cache(maxsize=1024)
+def _gate_shapes(layer: LayerSizes, has_bias: tuple[bool, bool]) -> list[tuple[int, ...] | None]:
+    """The shapes of W_ih, W_hh and their biases, None where there are none."""
+    program = layer.program
+    rows = [len(gates) * layer.hidden for gates in (program.x_gates, program.h_gates)]
+    widths = [layer.inputs, layer.width(program.output_width)]
+    weights = [(count, width) if count else None for count, width in zip(rows, widths, strict=True)]
+    return [*weights, *[(count,) if count and has else None for count, has in zip(rows, has_bias, strict=True)]]
+
+
 class Targets:
     """The gradients of a run, and the arguments by which the kernel finds them.
 
@@ -40,24 +51,24 @@ class Targets:
 
     def __init__(self, packed: CpuPacked, x: Array, inputs: Inputs, rows: Rows) -> None:
         layer, program = packed.layer, packed.layer.program
-        dtype, hidden = layer.shape.dtype, layer.hidden
-        make: Callable[..., Array] = empty if x.shape[0] * x.shape[1] else np.zeros
+        dtype, hidden, (steps, batch, _) = layer.shape.dtype, layer.hidden, x.shape
+        make: Callable[..., Array] = empty if steps * batch else np.zeros
         make_input: Callable[..., Array] = empty if rows.batch_sizes is None else np.zeros
-        has_ih, has_hh = packed.has_bias
-        of_x, of_h = len(program.x_gates) * hidden, len(program.h_gates) * hidden
+        shapes = _gate_shapes(layer, packed.has_bias)
+        weight_ih, weight_hh, bias_ih, bias_hh = [None if s is None else make(s, dtype) for s in shapes]
         weights = LayerWeights(
-            make((of_x, layer.inputs), dtype) if of_x else None,
-            make((of_h, layer.width(program.output_width)), dtype) if of_h else None,
-            make((of_x,), dtype) if has_ih and of_x else None,
-            make((of_h,), dtype) if has_hh and of_h else None,
-            tuple(make((layer.width(result), layer.width(operand)), dtype) for result, operand in program.projections),
-            tuple(np.zeros(hidden, dtype) for _ in range(program.units)),
-            tuple(np.zeros((), dtype) for _ in range(program.scalars)),
+            weight_ih,
+            weight_hh,
+            bias_ih,
+            bias_hh,
+            tuple([make((layer.width(out), layer.width(of)), dtype) for out, of in program.projections]),
+            tuple([np.zeros(hidden, dtype) for _ in range(program.units)]),
+            tuple([np.zeros((), dtype) for _ in range(program.scalars)]),
         )
         written = {column.number for column in program.columns if column.kind == "unit_input"}
         grad_inputs = Inputs(
-            tuple(np.zeros(x.shape[:2], dtype) for _ in inputs.rows),
-            tuple((make_input if k in written else np.zeros)(a.shape, dtype) for k, a in enumerate(inputs.units)),
+            tuple([np.zeros((steps, batch), dtype) for _ in inputs.rows]),
+            tuple([(make_input if k in written else np.zeros)(a.shape, dtype) for k, a in enumerate(inputs.units)]),
         )
         self.gradients = LayerGradients(make_input(x.shape, dtype), weights, grad_inputs)
         self._layer, self._others = layer, self._second_ones(layer, weights)
@@ -69,6 +80,8 @@ class Targets:
 
     def finish(self) -> LayerGradients:
         """The gradients, when the kernel has run."""
+        if not self._others and not self._of_scalars:
+            return self.gradients
         weights, program = self.gradients.weights, self._layer.program
         for number, (weight, bias) in zip(self._layer.second_blocks, self._others, strict=True):
             gate, matrix = program.blocks[number].gate, weights.weight_hh

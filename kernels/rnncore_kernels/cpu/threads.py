@@ -218,11 +218,10 @@ POOL = Pool()
 
 def run(library: toolchain.Library, kernel: str, call: Arguments, threads: int) -> None:
     """Run a kernel whose threads need not run at once: one after the other if another call has the pool."""
-    address = call.address
-    tasks = [(library.addresses[kernel], address, thread) for thread in range(threads)]
-    if threads == 1 or POOL.try_run(tasks) is None:
+    address, function = call.address, library.functions[kernel]
+    if threads == 1 or POOL.try_run([(library.addresses[kernel], address, k) for k in range(threads)]) is None:
         for thread in range(threads):
-            library.functions[kernel](address, thread)
+            function(address, thread)
 
 
 if hasattr(os, "register_at_fork"):

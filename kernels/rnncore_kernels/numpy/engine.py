@@ -64,6 +64,7 @@ class NumpyEngine(Engine[NumpyPacked, Residuals]):
     min_block_steps = 16
     compared_bytes = 1 << 20
 
+    @quiet
     def pack(self, program: Program, sizes: Sizes, weights: LayerWeights, *, copy: bool, backward: bool) -> NumpyPacked:
         if copy:
             weights = _mapped(weights, np.copy)
