@@ -20,7 +20,7 @@ dashboard: $(VENV)/.installed-dev   ## asv's site of the project's history, on h
 	$(BIN)/python benchmarks/dashboard.py
 
 test: $(VENV)/.installed-test   ## the tests for every day, within two minutes
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile $(PYTEST_ARGUMENTS)
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist worksteal $(PYTEST_ARGUMENTS)
 
 test-all: $(VENV)/.installed-test   ## the whole test suite, which executes the CUDA engine's PTX too
 	$(BIN)/python -m pytest $(PYTEST_ARGUMENTS)

@@ -49,7 +49,8 @@ settings.load_profile("rnncore")
 Close = Callable[..., None]
 
 QUICK_LIMITS = """
-import contextlib
+import contextlib, os
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # others spin after their work, and are waited for
 from rnncore.bench import yardstick
 yardstick.SECONDS = 1e-3
 with contextlib.suppress(ImportError):

@@ -50,7 +50,7 @@ def test_same_bits_however_threads_divide_the_work(
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_height_and_width_of_tiles(cell: str, dtype: str, close: Close, nan_filled_empty: None) -> None:
-    for batch, hidden in itertools.product((1, 2, 3, 5, 8, 15, 50), (1, 17, 40, 75)):
+    for batch, hidden in itertools.product((1, 2, 3, 5, 8, 15, 50), (17, 75)):
         sizes = (2, batch, 3, hidden)
         numba, numpy = (everything(backend, cell, sizes, dtype=dtype) for backend in ("numba", "numpy"))
         for value, reference in zip(numba, numpy, strict=True):

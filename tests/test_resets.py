@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Array, Close
+from conftest import IN_FLOAT64, Array, Close
 from own_cells import irregular, partial_gates
 from test_against_oracle import check
 from test_cells_on_engines import RICH, skip_unless_executed
@@ -55,7 +55,9 @@ def test_zeros(backend: str, name: str, close: Close, nan_filled_empty: None) ->
         close(one.actual, one.expected, one.quantity, call.rnn.dtype)
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize(
+    "name", [name if name in IN_FLOAT64 else pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS]
+)
 def test_a_state_in_a_deep_ragged_network(backend: str, name: str, close: Close, nan_filled_empty: None) -> None:
     skip_unless_executed(backend, name, EXECUTED)
     options: dict[str, Any] = {"num_layers": 2, "bidirectional": True, "backend": backend}

@@ -171,7 +171,7 @@ def always(monkeypatch: pytest.MonkeyPatch, fresh_templates: None, all_threads: 
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_networks_of_any_size(cell: str, close: Close, nan_filled_empty: None, always: None) -> None:
-    for batch, hidden in itertools.product((1, 5, 16, 17, 50), (1, 17, 40, 75)):
+    for batch, hidden in itertools.product((1, 16, 50), (1, 17, 75)):
         sizes = (3, batch, 3, hidden)
         numba, numpy = (everything(backend, cell, sizes) for backend in ("numba", "numpy"))
         for value, reference in zip(numba, numpy, strict=True):
