@@ -69,15 +69,7 @@ CASES = (
         {"input_size": 3, "hidden_size": 5, "num_layers": 2, "bidirectional": True},
         lengths=(2, 5, 0, 3, 1),
     ),
-    Case("resets", 4, 3, {"hidden_size": 5, "num_layers": 2}, resets="zeros"),
-    Case(
-        "resets to a state, bidirectional ragged",
-        4,
-        4,
-        {"hidden_size": 5, "bidirectional": True},
-        lengths=(2, 4, 0, 4),
-        resets="given",
-    ),
+    Case("resets", 4, 4, {"hidden_size": 5, "bidirectional": True}, lengths=(2, 4, 0, 4), resets="given"),
 )
 """The calls that check each variant of a cell, in each dtype."""
 
