@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Array, Close
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from own_cells import irregular, partial_gates
 from test_against_oracle import check
 from test_cells_on_engines import skip_unless_executed
@@ -69,18 +71,43 @@ def test_a_state_in_a_deep_ragged_network(backend: str, name: str, close: Close,
     check(make_call(VARIANTS[name], 4, 4, lengths=lengths, resets="given", **options), close, lengths=lengths)
 
 
-@pytest.mark.parametrize("given", ["zeros", "given"])
+@st.composite
+def calls(draw: st.DrawFn) -> dict[str, Any]:
+    steps, batch = draw(st.integers(0, 5)), draw(st.integers(0, 4))
+    both = draw(st.booleans())
+    return {
+        "cell": VARIANTS[draw(st.sampled_from(["lstm", "lstm_projection", "gru_candidate_before", "lem"]))],
+        "steps": steps,
+        "batch": batch,
+        "lengths": draw(st.none() | st.lists(st.integers(0, steps), min_size=batch, max_size=batch)),
+        "resets": draw(st.sampled_from([None, "zeros", "given"])),
+        "states": draw(st.booleans()),
+        "num_layers": draw(st.integers(1, 3)),
+        "bidirectional": both,
+        "direction": "forward" if both else draw(st.sampled_from(["forward", "reverse"])),
+        "seed": draw(st.integers(0, 1000)),
+    }
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(options=calls())
+def test_any_call(options: dict[str, Any], close: Close, small_blocks: None) -> None:
+    """With cotangents of all states, too; what a layer computes in one call is a few steps."""
+    check(make_call(**options, dtype="float64", backend="numpy"), close, lengths=options["lengths"])
+
+
+@pytest.mark.parametrize("begin", ["zeros", "given"])
 @pytest.mark.parametrize(("steps", "batch"), [(0, 2), (1, 1), (3, 0)])
-def test_little(backend: str, given: str, steps: int, batch: int, close: Close) -> None:
+def test_little(backend: str, begin: str, steps: int, batch: int, close: Close) -> None:
     skip_unless_executed(backend, "lstm", ("lstm",))
-    check(make_call(VARIANTS["lstm"], steps, batch, resets=given, backend=backend), close)
+    check(make_call(VARIANTS["lstm"], steps, batch, resets=begin, backend=backend), close)
 
 
-@pytest.mark.parametrize("given", ["zeros", "given"])
+@pytest.mark.parametrize("begin", ["zeros", "given"])
 @pytest.mark.parametrize("one", [partial_gates, irregular, unread], ids=repr)
-def test_a_cell_of_ones_own(backend: str, one: Cell, given: str, close: Close, nan_filled_empty: None) -> None:
+def test_a_cell_of_ones_own(backend: str, one: Cell, begin: str, close: Close, nan_filled_empty: None) -> None:
     skip_unless_executed(backend, "one's own")
-    check(make_call(one, 4, 3, resets=given, backend=backend, dtype="float64"), close)
+    check(make_call(one, 4, 3, resets=begin, backend=backend, dtype="float64"), close)
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
