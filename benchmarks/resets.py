@@ -97,7 +97,7 @@ def measure(steps: dict[str, Step], seconds: float) -> dict[str, float]:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-T", type=int, default=128, help="steps")
     parser.add_argument("-B", type=int, default=128, help="rows")
     parser.add_argument("-H", type=int, default=256, help="input and hidden size")

@@ -117,7 +117,7 @@ def from_state_dict(
     options |= read_options("state_dict", definition, shapes)
     first = next(name for name in values if name.endswith("_l0"))
     if direction is None:
-        direction = getattr(values, "direction", "forward")
+        direction = str(getattr(values, "direction", "forward"))
     dtype = str(getattr(values[first], "dtype", "")).removeprefix("torch.")
     rnn = kind(definition.cell, dtype=dtype, direction=direction, **options)
     rnn.load_state_dict(values, convention)

@@ -82,7 +82,7 @@ def load(
             f"{where}: expected a file written by Recurrent.save, got safetensors without its metadata: make the "
             f"network yourself and pass the tensors to load_state_dict, or to from_state_dict"
         )
-    version = metadata.get("format_version")
+    version = str(metadata.get("format_version"))
     if version not in map(str, range(1, FORMAT_VERSION + 1)):
         raise ValueError(f"{where}: expected format version 1 to {FORMAT_VERSION}, got {version}: update rnncore")
     try:

@@ -65,6 +65,11 @@ def test_a_long_sequence_is_one_block(backend: str, small_blocks: None) -> None:
         np.testing.assert_allclose(value, reference, rtol=1e-5, atol=1e-6)
 
 
+def from_file(rnn: Recurrent, folder: Path) -> Recurrent:
+    rnn.save(folder / "rnn")
+    return Recurrent.load(folder / "rnn", backend="numpy")
+
+
 KEPT: dict[str, Callable[[Recurrent, Path], Recurrent]] = {
     "pickle": lambda rnn, folder: pickle.loads(pickle.dumps(rnn)),
     "state_dict": lambda rnn, folder: Recurrent.from_state_dict(rnn.state_dict(), backend="numpy"),
@@ -76,7 +81,7 @@ KEPT: dict[str, Callable[[Recurrent, Path], Recurrent]] = {
     "a dict": lambda rnn, folder: Recurrent.from_state_dict(
         dict(rnn.state_dict()), cell=rnn.cell, direction="reverse", backend="numpy"
     ),
-    "a file": lambda rnn, folder: (rnn.save(folder / "rnn"), Recurrent.load(folder / "rnn", backend="numpy"))[1],
+    "a file": from_file,
 }
 
 

@@ -132,7 +132,7 @@ def bidirectional(kind: str, weights: list[Array], **config: Any) -> Any:
 
 @pytest.mark.parametrize("reset_after", [True, False])
 def test_both_directions_and_several_layers(reset_after: bool, close: Close) -> None:
-    config = {"reset_after": reset_after, "activation": "relu"}
+    config: dict[str, Any] = {"reset_after": reset_after, "activation": "relu"}
     forward, back = weights_of("GRU", 0, **config), weights_of("GRU", 10, **config)
     one = bidirectional("GRU", [*forward, *back], **config)
     output = expected("GRU", X, forward, **config), expected("GRU", X, back, go_backwards=True, **config)

@@ -89,7 +89,7 @@ def test_layers_of_flax() -> None:
 def test_names_of_keras(cell: Any, both: bool) -> None:
     rnn = network(cell, bidirectional=both)
     order = {"lstm": "ifgo", "gru": "zrn", "elman": "a"}[cell.name]
-    values = {}
+    values: dict[str, Array] = {}
     for end, beginning in (("", "forward_gru/"), ("_reverse", "backward_gru/"))[: 1 + both]:
 
         def columns(name: str, end: str = end) -> Array:

@@ -88,7 +88,7 @@ def _is_recurrent(layer: Any) -> bool:
 
 def _in_file(path: str) -> list[KerasLayer]:
     try:
-        import h5py
+        import h5py  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ImportError(f"from_keras: expected h5py for a file: pip install 'rnncore[keras]' ({error})") from error
     if not os.path.isfile(path):

@@ -123,12 +123,13 @@ class _Graph:
 
         def rows(name: str) -> Array:
             values = on_host(rnn.parameters[name])
-            by_gate = dict(zip(rnn.cell.gates, np.split(values, len(rnn.cell.gates)), strict=True))
+            by_gate: dict[str, Array] = dict(zip(rnn.cell.gates, np.split(values, len(rnn.cell.gates)), strict=True))
             if mirrored:
                 # 1 - sigmoid(a) is sigmoid(-a): the operator's update gate weighs the other part of the new state.
                 by_gate["z"] = -by_gate["z"]
             # A coupled forget gate has no weights; the operator ignores what stands in their place.
-            return np.concatenate([by_gate.get(g, np.zeros_like(values[:hidden])) for g in GATES[self.operator]])
+            none: Array = np.zeros_like(values[:hidden])
+            return np.concatenate([by_gate.get(g, none) for g in GATES[self.operator]])
 
         weights = {"W": stacked("weight_ih"), "R": stacked("weight_hh")}
         if rnn.bias:

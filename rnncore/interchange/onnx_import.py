@@ -18,7 +18,7 @@ from .onnx_nodes import Node, find_nodes, load_model, recurrent_nodes
 from .onnx_operators import ACTIVATIONS, ATTRIBUTES, DEFAULTS, GATES, PEEPHOLES
 
 if TYPE_CHECKING:
-    from ..network import SomeNetwork
+    from ..network import Network, SomeNetwork
 
 
 def from_onnx(
@@ -68,8 +68,9 @@ def _activations(node: Node) -> list[str]:
             raise ValueError(f"{node.where}: activations: expected some of {', '.join(ACTIVATIONS)}, got {name!r}")
         ours, defaults = known[name.lower()]
         # As ONNX Runtime does: only activations that have an alpha or a beta consume one.
-        values = [next(each, default) for each, default in zip(numbers, defaults, strict=False)]
-        if None in values:
+        found = [next(each, default) for each, default in zip(numbers, defaults, strict=False)]
+        values = [value for value in found if value is not None]
+        if len(values) < len(found):
             raise ValueError(f"{node.where}: activations: expected {name} with activation_alpha and activation_beta")
         spelling = spell(ours, *values)
         spellings.append("identity" if spelling == spell("affine", 1, 0) else spelling)
@@ -104,7 +105,7 @@ def _layer(node: Node) -> Layer:
     return Layer(node.where, cell, _direction(node), parameters)
 
 
-def _keep_constants(rnn: SomeNetwork, nodes: Sequence[Node]) -> None:
+def _keep_constants(rnn: Network, nodes: Sequence[Node]) -> None:
     """Let the network begin with the initial states that are constants, and say which lengths are."""
     for node in nodes:
         if (lengths := node.constant("sequence_lens")) is not None:

@@ -66,7 +66,7 @@ class Node:
 
     def read_name(self, which: str) -> str:
         """The name of what the node reads as one of INPUTS; empty where it reads none."""
-        read = dict(zip(INPUTS[self.operator], self.proto.input, strict=False))
+        read: dict[str, str] = dict(zip(INPUTS[self.operator], self.proto.input, strict=False))
         return read.get(which, "")
 
     def constant(self, which: str) -> Array | None:

@@ -131,13 +131,14 @@ def run(
     seeds: list[tuple[Scalar, float]] = []
     for row in range(batch):
         below = [xs[t][row] for t in range(lengths[row])]
+        every: list[list[Vector]] = []
         for number in range(num_layers):
             if number and masks is not None:
                 below = [
                     [v * float(m) for v, m in zip(values, masks[number - 1][t, row], strict=True)]
                     for t, values in enumerate(below)
                 ]
-            every: list[list[Vector]] = [[[] for _ in below] for _ in state]
+            every = [[[] for _ in below] for _ in state]
             for direction in range(directions):
                 suffix = f"_l{number}" + ("_reverse" if direction else "")
                 index = number * directions + direction
