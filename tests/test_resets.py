@@ -163,12 +163,13 @@ def test_batch_first_and_a_sequence_alone(backend: str) -> None:
 
 
 def test_what_is_padding_affects_nothing(backend: str) -> None:
+    """Nor does the reverse direction begin anew where it enters a row."""
     rnn, lengths = network(backend, bidirectional=True), [3, 7, 5]
-    padded = resets.copy()
+    padded, state = resets.copy(), some_state(rnn)
     padded[3:, 0] = padded[5:, 2] = True
     np.testing.assert_array_equal(
-        rnn(x, lengths=lengths, resets=padded)[0],
-        rnn(x, lengths=lengths, resets=resets & (np.arange(T)[:, None] < lengths))[0],
+        rnn(x, state, lengths=lengths, resets=padded)[0],
+        rnn(x, state, lengths=lengths, resets=resets & (np.arange(T)[:, None] < lengths))[0],
     )
 
 
