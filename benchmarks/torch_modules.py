@@ -1,7 +1,7 @@
 """Training steps of PyTorch's modules and of rnncore's, `rnncore.torch`, each in a process of its own, in turns.
 
 `python benchmarks/torch_modules.py lstm` prints, for each point, medians in milliseconds and their ratio, then the
-geometric mean; `models` measures two models as people write them, with `accelerate` the only difference, `packed` rows
+geometric mean; `--hidden` chooses points of the grid; `models` measures two models as people write them, with `accelerate` the only difference, `packed` rows
 of different lengths, and `overhead` the time of small eager calls beyond the engine's.
 """
 
@@ -19,21 +19,20 @@ from typing import Any
 
 import numpy as np
 
-GRID = [(steps, batch, hidden) for hidden in (64, 128, 256, 512) for batch in (1, 32, 64) for steps in (20, 100)]
-"""T, B and I = H."""
+from rnncore.bench.grid import GRID
 
 ROUNDS, SECONDS = 5, 0.25
 """Turns of each contender, and seconds of each turn."""
 
 
-def layer(kind: str, *, mine: bool, steps: int, batch: int, hidden: int) -> Callable[[], None]:
+def layer(kind: str, *, mine: bool, steps: int, batch: int, inputs: int, hidden: int) -> Callable[[], None]:
     """A training step of a module: gradients of its parameters and of x."""
     import torch
 
     import rnncore.torch
 
-    module = getattr(rnncore.torch if mine else torch.nn, kind)(hidden, hidden)
-    x = torch.randn(steps, batch, hidden, requires_grad=True)
+    module = getattr(rnncore.torch if mine else torch.nn, kind)(inputs, hidden)
+    x = torch.randn(steps, batch, inputs, requires_grad=True)
     grad = torch.randn(steps, batch, hidden)
 
     def step() -> None:
@@ -122,15 +121,20 @@ MAKERS = {"layer": layer, "packed": packed, "tagger": tagger, "forecaster": fore
 
 
 def work() -> None:
-    """Measure what each line of standard input names, and print the seconds of a call."""
+    """Measure what each line of standard input names: an empty one the step that the last other made."""
     import torch
 
     torch.manual_seed(0)
-    step = MAKERS[sys.argv[2]](sys.argv[3], **json.loads(sys.argv[4]))
-    for _ in range(3):
-        step()
-    print("ready", flush=True)
-    for _ in sys.stdin:
+    step: Callable[[], None] | None = None
+    for line in sys.stdin:
+        if line.strip():
+            maker, kind, sizes = json.loads(line)
+            step = MAKERS[maker](kind, **sizes)
+            for _ in range(3):
+                step()
+            print("ready", flush=True)
+            continue
+        assert step is not None
         times: list[float] = []
         end = time.perf_counter() + SECONDS
         while time.perf_counter() < end or len(times) < 2:
@@ -140,35 +144,42 @@ def work() -> None:
         print(statistics.median(times), flush=True)
 
 
-def compare(maker: str, kind: str, sizes: dict[str, int]) -> tuple[float, float]:
-    """Median seconds of PyTorch's module and of ours."""
-    contenders = [
-        subprocess.Popen(
-            [sys.executable, __file__, "--work", maker, kind, json.dumps({**sizes, "mine": mine})],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for mine in (False, True)
-    ]
-    turns: list[list[float]] = [[], []]
-    for contender in contenders:
-        assert contender.stdout is not None
-        contender.stdout.readline()
-    for _ in range(ROUNDS):
-        for contender, seen in zip(contenders, turns, strict=True):
-            assert contender.stdin is not None
-            assert contender.stdout is not None
-            contender.stdin.write("\n")
-            contender.stdin.flush()
-            seen.append(float(contender.stdout.readline()))
-    for contender in contenders:
-        contender.communicate()
-    theirs, ours = (min(seen) for seen in turns)
-    return theirs, ours
+class Contender:
+    """A process that measures PyTorch's modules, or ours."""
+
+    def __init__(self, *, mine: bool) -> None:
+        self._mine = mine
+        command = [sys.executable, __file__, "--work"]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def prepare(self, maker: str, kind: str, sizes: dict[str, int]) -> None:
+        """Make a step and run it some times."""
+        self._ask(json.dumps([maker, kind, {**sizes, "mine": self._mine}]))
+
+    def seconds(self) -> float:
+        """Median seconds of a step, in a turn."""
+        return float(self._ask(""))
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate()
+
+    def _ask(self, line: str) -> str:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(line, file=self._process.stdin, flush=True)
+        return self._process.stdout.readline()
 
 
-def points(what: str) -> Iterator[tuple[str, str, dict[str, int]]]:
+def compare(contenders: list[Contender], maker: str, kind: str, sizes: dict[str, int]) -> list[float]:
+    """Seconds of a step of each contender, the least of its turns' medians."""
+    for contender in contenders:
+        contender.prepare(maker, kind, sizes)
+    turns = [[contender.seconds() for contender in contenders] for _ in range(ROUNDS)]
+    return [min(seen) for seen in zip(*turns, strict=True)]
+
+
+def points(what: str, chosen: list[int] | None) -> Iterator[tuple[str, str, dict[str, int]]]:
     """What is measured: its maker, the kind of module, and sizes."""
     if what == "models":
         yield "tagger", "LSTM", {"steps": 40, "batch": 32, "hidden": 256}
@@ -177,8 +188,9 @@ def points(what: str) -> Iterator[tuple[str, str, dict[str, int]]]:
         for kind in ("LSTM", "GRU"):
             yield "packed", kind, {"steps": 200, "batch": 64, "hidden": 256}
     else:
-        for steps, batch, hidden in GRID:
-            yield "layer", what.upper(), {"steps": steps, "batch": batch, "hidden": hidden}
+        for steps, batch, inputs, hidden in GRID:
+            if chosen is None or hidden in chosen:
+                yield "layer", what.upper(), {"steps": steps, "batch": batch, "inputs": inputs, "hidden": hidden}
 
 
 def overhead() -> None:
@@ -250,14 +262,17 @@ def main() -> None:
         return work()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=["lstm", "gru", "rnn", "packed", "models", "overhead"])
-    what = parser.parse_args().what
-    if what == "overhead":
+    parser.add_argument("--hidden", nargs="+", type=int, help="points of the grid with these H alone")
+    arguments = parser.parse_args()
+    if arguments.what == "overhead":
         return overhead()
-    ratios = []
-    for maker, kind, sizes in points(what):
-        theirs, ours = compare(maker, kind, sizes)
+    contenders, ratios = [Contender(mine=False), Contender(mine=True)], []
+    for maker, kind, sizes in points(arguments.what, arguments.hidden):
+        theirs, ours = compare(contenders, maker, kind, sizes)
         ratios.append(theirs / ours)
         print(f"{maker} {kind} {sizes}: {theirs * 1e3:.3f} ms, ours {ours * 1e3:.3f} ms, {ratios[-1]:.2f}x", flush=True)
+    for contender in contenders:
+        contender.close()
     print(f"least {min(ratios):.2f}x, geometric mean {statistics.geometric_mean(ratios):.2f}x")
     return None
 
