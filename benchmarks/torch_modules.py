@@ -1,8 +1,9 @@
 """Training steps of PyTorch's modules and of rnncore's, `rnncore.torch`, each in a process of its own, in turns.
 
-`python benchmarks/torch_modules.py lstm` prints, for each point, medians in milliseconds and their ratio, then the
-geometric mean; `--hidden` chooses points of the grid; `models` measures two models as people write them, with `accelerate` the only difference, `packed` rows
-of different lengths, and `overhead` the time of small eager calls beyond the engine's.
+`python benchmarks/torch_modules.py lstm` prints medians in milliseconds and their ratio for each point of the grid of
+`rnncore bench`, then the geometric mean; `--hidden` chooses points. `models` measures two models as people write them,
+with `accelerate` the only difference, `packed` rows of different lengths, and `overhead` the time of small eager calls
+beyond that of the engine's.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import numpy as np
 
 from rnncore.bench.grid import GRID
 
-ROUNDS, SECONDS = 5, 0.25
+ROUNDS, SECONDS = 8, 0.15
 """Turns of each contender, and seconds of each turn."""
 
 
@@ -117,7 +118,12 @@ def forecaster(kind: str, *, mine: bool, steps: int, batch: int, hidden: int) ->
     return step
 
 
-MAKERS = {"layer": layer, "packed": packed, "tagger": tagger, "forecaster": forecaster}
+MAKERS: dict[str, Callable[..., Callable[[], None]]] = {
+    "layer": layer,
+    "packed": packed,
+    "tagger": tagger,
+    "forecaster": forecaster,
+}
 
 
 def work() -> None:
@@ -194,11 +200,14 @@ def points(what: str, chosen: list[int] | None) -> Iterator[tuple[str, str, dict
 
 
 def overhead() -> None:
-    """Microseconds of a small eager call, forward, and forward and backward, beyond those of the engine's runs."""
+    """Microseconds of a small eager call beyond the engine's, whose work packing weights is, too."""
     import torch
 
     import rnncore.torch
-    from rnncore import Recurrent
+    from rnncore.inputs import NO_INPUTS
+    from rnncore.rows import DENSE
+    from rnncore.torch.calls import KEPT
+    from rnncore_kernels.contract import BackwardRun, Needs, Run
 
     def microseconds(call: Callable[[], Any]) -> float:
         best = math.inf
@@ -209,51 +218,33 @@ def overhead() -> None:
             best = min(best, (time.perf_counter() - start) / 200)
         return best * 1e6
 
-    for kind in ("lstm", "gru"):
-        module = getattr(rnncore.torch, kind.upper())(8, 8)
+    for kind in ("LSTM", "GRU"):
+        module = getattr(rnncore.torch, kind)(8, 8)
         x, grad = torch.randn(2, 1, 8), torch.ones(2, 1, 8)
-        # The engine alone: what the same calls of it take, prepared.
-        network = Recurrent(kind, 8, 8, seed=0)
-        array = x.numpy()
-        stack = network._pack(network._live.arrays, copy=True, backward=True)
-        engine, arch = stack.engine, stack.architecture
-        states = [np.zeros((1, 1, 8), np.float32) for _ in arch.program.states]
-        output = np.empty((2, 1, 8), np.float32)
-        runs = stack._runs(0, array, tuple(states), output, None, rows(), inputs())
+        output = module(x)[0].detach().numpy()
+        # The engine alone: the same calls of it, prepared.
+        kept, weights = module.__dict__[KEPT], list(module.parameters())
+        network = kept.network(module.network_arguments(), x.dtype)
+        stack, (layer,) = kept.stack(network, weights), kept.views(network, weights).layers
+        engine, arch = network.engine, network.architecture
+        sizes, states = arch.sizes(0), tuple(np.zeros((1, 8), np.float32) for _ in arch.program.states)
+        run = Run(stack.packed[0], x.numpy(), states, output, None, DENSE, False, NO_INPUTS)
 
-        def both(engine: Any = engine, runs: Any = runs, states: Any = states, output: Any = output) -> None:
-            from rnncore_kernels.contract import BackwardRun
+        def both() -> None:
+            packed = engine.pack(arch.program, sizes, layer, copy=True, backward=True)  # noqa: B023
+            (residuals,) = engine.forward([run._replace(packed=packed)])  # noqa: B023
+            engine.backward([BackwardRun(packed, residuals, output, states, Needs(x=False))])  # noqa: B023
 
-            (residuals,) = engine.forward(runs)
-            engine.backward([BackwardRun(runs[0].packed, residuals, output, tuple(s[0] for s in states))])
+        def train() -> None:
+            module(x)[0].backward(grad)  # noqa: B023
 
-        def train(module: Any = module, x: Any = x, grad: Any = grad) -> None:
-            module(x)[0].backward(grad)
-
-        def infer(module: Any = module, x: Any = x) -> None:
+        def infer() -> None:
             with torch.no_grad():
-                module(x)
+                module(x)  # noqa: B023
 
-        for name, mine, alone in (
-            ("forward, no gradients", infer, lambda engine=engine, runs=runs: engine.infer(runs)),
-            ("forward and backward", train, both),
-        ):
-            whole, bare = microseconds(mine), microseconds(alone)
-            print(f"{kind} {name}: {whole:.1f} us, the engine {bare:.1f} us, beyond it {whole - bare:.1f} us")
-
-
-def rows() -> Any:
-    """Rows that all have the same number of steps."""
-    from rnncore.rows import DENSE
-
-    return DENSE
-
-
-def inputs() -> Any:
-    """No inputs beside x."""
-    from rnncore.inputs import NO_INPUTS
-
-    return NO_INPUTS
+        alone, whole = [microseconds(f) for f in (lambda: engine.infer([run]), both)], map(microseconds, (infer, train))  # noqa: B023
+        for name, bare, mine in zip(("forward, no gradients", "forward and backward"), alone, whole, strict=True):
+            print(f"{kind} {name}: {mine:.1f} us, the engine {bare:.1f} us, beyond it {mine - bare:.1f} us")
 
 
 def main() -> None:

@@ -87,7 +87,7 @@ def test_the_report_says_why_modules_stay() -> None:
         "own": "Mine is a subclass, which may compute something else",
         "narrow": "weight_ih_l0 is torch.bfloat16, and rnncore computes in float32 and float64",
         "meta": "weight_ih_l0 is on meta, where PyTorch computes with libraries of its own",
-        "cell": "LSTMCell computes one step a call, most of which is PyTorch's own time",
+        "cell": "LSTMCell computes one step a call, for which rnncore would pack the weights: PyTorch is faster",
         "patched": "its forward has been replaced",
     }
     assert str(report).startswith("own: left as it is: Mine is a subclass")
@@ -146,8 +146,52 @@ def test_a_module_of_ones_own_cell() -> None:
         np.testing.assert_allclose(parameter.grad.numpy(), grads.parameters[name], rtol=1e-12)
 
 
+@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize(
+    "options", [{"direction": "reverse"}, {"num_layers": 2, "bidirectional": True, "batch_first": True}]
+)
+def test_resets_of_a_module_of_any_cell(options: dict[str, Any], given: bool) -> None:
+    module = ours.Recurrent("lstm", 3, 4, dtype=torch.float64, **options)
+    rnn = rnncore.Recurrent("lstm", 3, 4, dtype="float64", backend=_backend(), **options)
+    rnn.load_state_dict({name: value.numpy() for name, value in module.state_dict().items()}, "rnncore")
+    shape = (5, 6) if module.batch_first else (6, 5)
+    x = torch.randn(*shape, 3, dtype=torch.float64, requires_grad=True)
+    begun = tuple(
+        torch.randn(4 if module.bidirectional else 1, 5, 4, dtype=torch.float64, requires_grad=True) for _ in range(2)
+    )
+    resets, lengths = torch.rand(shape) < 0.4, torch.tensor([6, 2, 0, 6, 5])
+    output, states = module(x, None, lengths, None, resets, begun if given else None)
+    known = {"resets": resets.numpy(), "reset_state": tuple(b.detach().numpy() for b in begun) if given else None}
+    expected, final, tape = rnn.forward(x.detach().numpy(), lengths=lengths.numpy(), **known)
+    for value, reference in zip((output, *states), (expected, *final), strict=True):
+        np.testing.assert_array_equal(value.detach().numpy(), reference)
+    with torch.no_grad():
+        inferred = module(x, None, lengths, None, resets, begun if given else None)[0]
+    np.testing.assert_allclose(inferred.numpy(), expected, rtol=1e-12)
+    torch.autograd.backward([output, *states], [torch.ones_like(t) for t in (output, *states)])
+    grads = rnn.backward(tape, np.ones_like(expected), tuple(np.ones_like(s) for s in final))
+    np.testing.assert_allclose(x.grad.numpy(), grads.x, rtol=1e-12)
+    for name, parameter in module.named_parameters():
+        np.testing.assert_allclose(parameter.grad.numpy(), grads.parameters[name], rtol=1e-12)
+    for tensor, reference in zip(begun if given else (), grads.reset_state or (), strict=True):
+        np.testing.assert_allclose(tensor.grad.numpy(), reference, rtol=1e-12)
+
+
 def _backend() -> str:
     return "numba" if rnncore.backends()["numba"].available else "numpy"
+
+
+def test_layers_that_run_in_reverse() -> None:
+    module = ours.Recurrent("gru", 3, 4, num_layers=2, direction="reverse")
+    turned = ours.Recurrent("gru", 3, 4, num_layers=2)
+    turned.load_state_dict(module.state_dict())
+    x = torch.randn(5, 2, 3)
+    for each in (module, ours.Recurrent("mgu", 3, 4, direction="reverse")):
+        other = turned if each is module else ours.Recurrent("mgu", 3, 4)
+        other.load_state_dict(each.state_dict())
+        torch.testing.assert_close(each(x)[0], other(x.flip(0))[0].flip(0))
+        with torch.no_grad():
+            torch.testing.assert_close(each(x)[0], other(x.flip(0))[0].flip(0))
 
 
 @pytest.mark.parametrize("batch_first", [False, True])
@@ -186,6 +230,14 @@ def test_layouts_of_a_module_of_any_cell(batch_first: bool) -> None:
             r"lengths: expected \(B=3,\) integers, got torch.float32",
         ),
         (lambda: (torch.randn(2, 3, 5), None, None, {"a": torch.ones(2)}), "inputs: expected none, got 'a'"),
+        (
+            lambda: (torch.randn(2, 3, 5), None, None, None, torch.ones(3, 2, dtype=torch.bool)),
+            r"resets: expected a tensor \(2, 3\) of torch\.bool, got torch\.bool \(3, 2\)",
+        ),
+        (
+            lambda: (torch.randn(2, 3, 5), None, None, None, None, torch.ones(1, 3, 7)),
+            "reset_state: expected None without resets",
+        ),
     ],
 )
 def test_refusals(arguments: Any, message: str) -> None:

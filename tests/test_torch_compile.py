@@ -63,6 +63,65 @@ def test_a_whole_graph(make: Any, with_state: bool) -> None:
         torch.testing.assert_close(compiled(x, state)[0], model(x, state)[0])
 
 
+@pytest.mark.parametrize("with_state", [False, True])
+@pytest.mark.parametrize("order", [None, "sorted", "unsorted"])
+@pytest.mark.parametrize("make", [lambda: ours.LSTM(3, 4, 2, proj_size=2), lambda: ours.Recurrent("mgu", 3, 4)])
+def test_packed_sequences_in_a_whole_graph(make: Any, order: str | None, with_state: bool) -> None:
+    """Those of rows in order need a state: else a graph is broken for their number."""
+    torch.manual_seed(0)
+    torch.compiler.reset()
+    rnn, x = make(), torch.randn(9, 3)
+    sizes = torch.tensor([3, 3, 2, 1])
+    lengths = torch.tensor([4, 3, 2]) if order == "sorted" else torch.tensor([2, 4, 3])
+    padded = torch.randn(4, 3, 3, requires_grad=True)
+    if order is None:
+        packed = torch.nn.utils.rnn.PackedSequence(x.requires_grad_(), sizes)
+    else:
+        packed = torch.nn.utils.rnn.pack_padded_sequence(padded, lengths, enforce_sorted=order == "sorted")
+    state = None
+    if with_state:
+        state = rnn(packed)[1]
+        state = tuple(s.detach() for s in state) if isinstance(state, tuple) else state.detach()
+    compiled = torch.compile(rnn, fullgraph=with_state or order == "unsorted", backend="aot_eager")
+    expected, got = rnn(packed, state), compiled(packed, state)
+    leaf = padded if order else x
+    for first, second in zip(gradients(expected, leaf, rnn), gradients(got, leaf, rnn), strict=True):
+        torch.testing.assert_close(second, first)
+    assert torch.equal(got[0].batch_sizes, packed.batch_sizes)
+
+
+def gradients(results: Any, leaf: Any, rnn: Any) -> list[Any]:
+    output, final = results
+    finals = final if isinstance(final, tuple) else (final,)
+    loss = output.data.square().sum() + sum(f.square().sum() for f in finals)
+    return [output.data, *finals, *torch.autograd.grad(loss, [leaf, *rnn.parameters()], retain_graph=True)]
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_lengths_in_a_whole_graph(batch_first: bool) -> None:
+    torch.compiler.reset()
+    rnn = ours.Recurrent("lstm", 3, 4, direction="reverse", batch_first=batch_first)
+    compiled = torch.compile(rnn, fullgraph=True, backend="aot_eager")
+    x, lengths = torch.randn(3 if batch_first else 5, 5 if batch_first else 3, 3), torch.tensor([2, 5, 0])
+    x.requires_grad_()
+    expected, got = rnn(x, None, lengths), compiled(x, None, lengths)
+    for first, second in zip(gradients(expected, x, rnn), gradients(got, x, rnn), strict=True):
+        torch.testing.assert_close(second, first)
+    with pytest.raises(ValueError, match="lengths: expected integers from 0 to T=5, got"):
+        compiled(x, None, torch.tensor([2, 6, 0]))
+
+
+def test_resets_in_a_whole_graph() -> None:
+    torch.compiler.reset()
+    rnn, x, h = ours.Recurrent("gru", 3, 4), torch.randn(5, 3, 3, requires_grad=True), torch.randn(1, 3, 4)
+    arguments = None, torch.tensor([2, 5, 0]), None, torch.rand(5, 3) < 0.4, h.requires_grad_()
+    compiled = torch.compile(rnn, fullgraph=True, backend="aot_eager")
+    expected, got = rnn(x, *arguments), compiled(x, *arguments)
+    for leaf in (x, h):
+        for first, second in zip(gradients(expected, leaf, rnn), gradients(got, leaf, rnn), strict=True):
+            torch.testing.assert_close(second, first)
+
+
 def test_dropout_in_a_graph() -> None:
     torch.compiler.reset()
     rnn = ours.GRU(5, 7, num_layers=2, dropout=1.0)
@@ -99,7 +158,7 @@ def test_operators_are_well_formed(batch_first: bool) -> None:
     x, h = torch.randn(2, 5, 3, dtype=torch.float64), torch.randn(2, 2 if batch_first else 5, 4, dtype=torch.float64)
     masks = [torch.ones(2, 5, 4, dtype=torch.float64)]
     network = "GRU 0|3 4 2 False True"
-    arguments: Any = (x, [h], [], weights, masks, network, batch_first)
+    arguments: Any = (x, None, None, [h], [], [], weights, masks, network, batch_first, False)
     torch.library.opcheck(torch.ops.rnncore.forward.default, (*arguments, True))
     torch.library.opcheck(torch.ops.rnncore.forward.default, (*arguments, False))
     output, final, token = torch.ops.rnncore.forward(*arguments, True)
@@ -110,4 +169,17 @@ def test_operators_are_well_formed(batch_first: bool) -> None:
         expected, torch.ops.rnncore.backward(token.clone(), *gradients, *arguments), strict=True
     ):
         assert torch.equal(value, reference)
+    torch.library.opcheck(torch.ops.rnncore.backward.default, (token, *gradients, *arguments))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_operators_of_rows_that_end_are_well_formed(packed: bool) -> None:
+    rnn = ours.GRU(3, 4, dtype=torch.float64)
+    weights = [p.detach() for p in rnn.parameters()]
+    x = torch.randn((6, 3) if packed else (3, 3, 3), dtype=torch.float64)
+    state, lengths = torch.randn(1, 3, 4, dtype=torch.float64), torch.tensor([3, 2, 1])
+    arguments: Any = (x, lengths, None, [state], [], [], weights, [], "GRU 0|3 4 1 False True", False, packed)
+    torch.library.opcheck(torch.ops.rnncore.forward.default, (*arguments, True))
+    output, final, token = torch.ops.rnncore.forward(*arguments, True)
+    gradients = torch.ones_like(output), [torch.ones_like(final)]
     torch.library.opcheck(torch.ops.rnncore.backward.default, (token, *gradients, *arguments))

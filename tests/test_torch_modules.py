@@ -16,7 +16,7 @@ pytest.importorskip("torch")
 import torch
 
 import rnncore.torch as ours
-from rnncore.torch import fallback
+from rnncore.torch import calls, fallback
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections:UserWarning")
 
@@ -123,6 +123,10 @@ WRONG: list[Callable[[Any], Any]] = [
     lambda m: m(torch.randn(2, 3, 5), (torch.randn(1, 7), torch.randn(1, 7))),
     lambda m: m(torch.randn(2, 5), (torch.randn(1, 3, 7), torch.randn(1, 3, 7))),
     lambda m: m(torch.randn(2, 3, 5), torch.randn(1, 3, 7)),
+    lambda m: m(
+        torch.nn.utils.rnn.pack_sequence([torch.randn(n, 5) for n in (3, 2, 1)]),
+        (torch.randn(1, 2, 7), torch.randn(1, 2, 7)),
+    ),
     lambda m: m("text"),
     lambda m: type(m)(5, 7, proj_size=7),
     lambda m: type(m)(0, 7),
@@ -197,6 +201,7 @@ def test_parametrizations_and_tied_weights() -> None:
     theirs, mine = pair("LSTM", 7, 7, num_layers=2)
     for module in (theirs, mine):
         torch.nn.utils.parametrizations.weight_norm(module, "weight_hh_l0")
+        torch.nn.utils.weight_norm(module, "weight_hh_l1")
         module.weight_ih_l1 = module.weight_ih_l0
     x = torch.randn(2, 3, 7)
     for module in (theirs, mine):
@@ -229,6 +234,59 @@ def test_frozen_parameters_get_no_gradient(frozen: list[str]) -> None:
             assert parameter.grad is None
         else:
             torch.testing.assert_close(parameter.grad, getattr(theirs, name).grad)
+
+
+def watch(module: Any, method: str, see: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """See the runs of the engine's calls."""
+    engine = type(module.__dict__[calls.KEPT].network(module.network_arguments(), torch.float32).engine)
+    compute = getattr(engine, method)
+
+    def call(self: Any, runs: Any) -> Any:
+        see(runs)
+        return compute(self, runs)
+
+    monkeypatch.setattr(engine, method, call)
+
+
+@pytest.mark.parametrize(
+    ("of_x", "frozen", "expected"),
+    [
+        (True, ["l0", "l1"], [(True, False), (True, False)]),
+        (False, ["l0"], [(False, False), (True, True)]),
+        (False, ["l1"], [(False, True), (True, False)]),
+    ],
+)
+def test_the_work_of_what_needs_no_gradient_is_skipped(
+    of_x: bool, frozen: list[str], expected: list[tuple[bool, bool]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, seen = ours.LSTM(3, 4, 2), []
+    for name, parameter in module.named_parameters():
+        parameter.requires_grad_(name[-2:] not in frozen)
+    output = module(torch.randn(5, 2, 3, requires_grad=of_x), (torch.ones(2, 2, 4, requires_grad=True),) * 2)[0]
+    watch(module, "backward", lambda runs: seen.append(runs[0].needs), monkeypatch)
+    output.sum().backward()
+    assert seen[::-1] == expected
+
+
+def test_tensors_are_read_and_written_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those of a batch that comes first, and parts of larger ones."""
+    module, seen = ours.GRU(3, 4, batch_first=True), []
+    module(torch.randn(1, 1, 3))
+    watch(module, "forward", seen.extend, monkeypatch)
+    x = torch.randn(5, 7, 6)[:, 1:, 2:5]
+    output = module(x)[0]
+    (run,) = seen
+    assert run.x.ctypes.data == x.data_ptr()
+    assert run.output.ctypes.data == output.data_ptr()
+
+
+def test_flattened_parameters_are_the_same() -> None:
+    module, x = ours.LSTM(3, 4), torch.randn(2, 1, 3)
+    before, expected = [p.data_ptr() for p in module.parameters()], module(x)[0]
+    module.flatten_parameters()
+    assert [p.data_ptr() for p in module.parameters()] == before
+    assert torch.equal(module(x)[0], expected)
+    assert torch.equal(module.double().float()(x)[0], expected)
 
 
 def test_there_is_no_graph_without_gradients() -> None:
@@ -295,6 +353,9 @@ def test_autocast_computes_in_the_layers_dtype() -> None:
     torch.testing.assert_close(output, theirs(features.float())[0])
     output.sum().backward()
     assert linear.weight.grad is not None
+    with torch.autocast("cpu", torch.bfloat16):
+        packed = torch.nn.utils.rnn.pack_padded_sequence(linear(x), torch.tensor([4, 2]))
+        assert mine(packed)[0].data.dtype is torch.float32
 
 
 @pytest.fixture
@@ -315,6 +376,17 @@ def test_what_the_engine_cannot_take_is_pytorchs(counted: Any, monkeypatch: pyte
         warnings.simplefilter("error")
         mine(x)
     assert counted == {"a tensor of torch.bfloat16": 2}
+
+
+def test_sparse_tensors_and_subclasses_are_not_the_engines() -> None:
+    class Tagged(torch.Tensor):
+        """A tensor of one's own."""
+
+    weight = torch.ones(2, 3)
+    assert fallback.reason_against([weight, weight]) is None
+    assert fallback.reason_against([weight, weight.to_sparse()]) == "a tensor with layout torch.sparse_coo"
+    assert fallback.reason_against([weight, weight.as_subclass(Tagged)]) == "a tensor of type Tagged"
+    assert fallback.reason_against([weight, weight.to("meta")]) == "a tensor on meta"
 
 
 def test_transformations_of_torch_func(counted: Any) -> None:

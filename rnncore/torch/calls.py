@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
 
 from rnncore_kernels.contract import Rows
 
 from ..rows import DENSE
 from .kept import Kept
-from .network import Options, Packing, Sequences, make_network
+from .network import Sequences, make_resets, packed_sequences
 from .operators import Traced
-from .recurrence import Call, Recurrence
+from .recurrence import compute
 
 KEPT = "_rnncore_kept"
 """Attribute of a module that holds its `Kept`."""
@@ -27,7 +27,9 @@ class Caller(Protocol):
     training: bool
     dropout: float
     num_layers: int
+    bidirectional: bool
     output_size: int
+    state_widths: Sequence[int]
 
     def network_arguments(self) -> tuple[str, tuple[Any, ...]]:
         """The key of the cell, and `Options`, the last of which is the dropout."""
@@ -43,6 +45,8 @@ def padded(
     *,
     batch_first: bool,
     rows: Rows = DENSE,
+    resets: Tensor | None = None,
+    begun: Sequence[Tensor] = (),
 ) -> Sequence[Tensor]:
     """The output and the final states of a batch (T, B, I), or (B, T, I) with `batch_first`.
 
@@ -54,32 +58,41 @@ def padded(
         weights: in the order of `Network.names`.
         batch_first: of x and the output.
         rows: when rows end.
+        resets: (T, B) of bool, where rows begin anew.
+        begun: (L*D, B, width) each, with which states; none for zeros.
     """
     steps, batch = (x.shape[1], x.shape[0]) if batch_first else (x.shape[0], x.shape[1])
     masks = _masks(module, (steps, batch), x)
     if batch_first:
         masks = [m.transpose(0, 1) for m in masks]
-    return _call(module, x, states, inputs, weights, masks, Sequences(batch_first, rows))
+    return _call(module, x, states, inputs, weights, masks, Sequences(batch_first, rows), resets, begun)
+
+
+def count_rows(sequence: PackedSequence) -> int:
+    """B of a PackedSequence: of its order where it has one, since a graph of torch.compile has no values of sizes."""
+    _, sizes, order, _ = sequence
+    return order.shape[0] if order is not None else int(sizes[0])
 
 
 def packed(
-    module: Any,
-    x: Tensor,
-    batch_sizes: Tensor,
-    states: Sequence[Tensor],
-    inputs: Sequence[Tensor],
-    weights: Sequence[Tensor],
-) -> Sequence[Tensor]:
-    """The same of the data and the batch sizes of a PackedSequence; states are in its order."""
-    sizes = batch_sizes.numpy()
-    steps, batch = len(sizes), int(sizes[0])
-    masks = _masks(module, (x.shape[0],), x)
-    if int(sizes[-1]) == batch:
-        sequences = Sequences(packing=Packing(steps, batch, None))
+    module: Any, sequence: PackedSequence, x: Tensor, states: Sequence[Tensor], weights: Sequence[Tensor]
+) -> tuple[PackedSequence, Sequence[Tensor]]:
+    """The same of a PackedSequence, whose data are x."""
+    _, sizes, order, back = sequence
+    if order is not None:
+        states = [s.index_select(1, order) for s in states]
+    if torch.compiler.is_compiling():
+        if not states:
+            depth, batch = module.num_layers * (2 if module.bidirectional else 1), count_rows(sequence)
+            states = [x.new_zeros(depth, batch, width) for width in module.state_widths]
+        results = traced(module, x, states, (), weights, batch_first=False, lengths=sizes, packed=True)
     else:
-        places = torch.from_numpy(np.flatnonzero(np.arange(batch) < sizes[:, None]))
-        sequences = Sequences(rows=Rows(None, sizes), packing=Packing(steps, batch, places))
-    return _call(module, x, states, inputs, weights, masks, sequences)
+        masks = _masks(module, (x.shape[0],), x)
+        results = _call(module, x, states, (), weights, masks, packed_sequences(sizes))
+    output, *finals = results
+    if back is not None:
+        finals = [s.index_select(1, back) for s in finals]
+    return PackedSequence(output, sizes, order, back), finals
 
 
 def traced(
@@ -90,21 +103,26 @@ def traced(
     weights: Sequence[Tensor],
     *,
     batch_first: bool,
+    lengths: Tensor | None = None,
+    packed: bool = False,
+    resets: Tensor | None = None,
+    begun: Sequence[Tensor] = (),
 ) -> Sequence[Tensor]:
-    """The same as `padded`, in a graph of torch.compile."""
+    """The same as `padded`, or as `packed`, in a graph of torch.compile; `lengths` are of rows, or the batch sizes."""
     cell, options = module.network_arguments()
     # The tracer's float is a symbol, of which there is no text: masks are what values are multiplied with here.
     network = f"{cell}|{' '.join([str(option) for option in options[:-1]])}"
     masks: list[Tensor] = []
     if module.dropout and module.training:
-        ones = x.new_ones((*x.shape[:2], module.output_size))
+        ones = x.new_ones((*x.shape[:-1], module.output_size))
         masks = [torch.nn.functional.dropout(ones, module.dropout) for _ in range(module.num_layers - 1)]
     if torch.is_grad_enabled():
-        counts = len(states), len(inputs), len(masks)
-        results: Sequence[Tensor] = Traced.apply(network, batch_first, *counts, x, *states, *inputs, *masks, *weights)
+        counts = len(states), len(begun), len(inputs), len(masks)
+        how, tensors = (network, batch_first, packed), (*states, *begun, *inputs, *masks, *weights)
+        results: Sequence[Tensor] = Traced.apply(how, counts, x, lengths, resets, *tensors)
         return results
-    arguments = list(states), list(inputs), list(weights), list(masks)
-    return torch.ops.rnncore.forward(x, *arguments, network, batch_first, False)[:-1]  # type: ignore[no-any-return]
+    arguments = list(states), list(begun), list(inputs), list(weights), list(masks)
+    return torch.ops.rnncore.forward(x, lengths, resets, *arguments, network, batch_first, packed, False)[:-1]  # type: ignore[no-any-return]
 
 
 def _call(
@@ -115,18 +133,25 @@ def _call(
     weights: Sequence[Tensor],
     masks: Sequence[Tensor],
     sequences: Sequences,
+    resets: Tensor | None = None,
+    begun: Sequence[Tensor] = (),
 ) -> Sequence[Tensor]:
-    cell, options = module.network_arguments()
-    network = make_network(cell, Options(*options), x.dtype)
-    kept = module.__dict__.get(KEPT)
+    kept: Kept | None = module.__dict__.get(KEPT)
     if kept is None:
         kept = module.__dict__[KEPT] = Kept()
-    if torch.is_grad_enabled() and any([t.requires_grad for t in (*weights, x, *states, *inputs)]):  # noqa: C419
-        call = Call(network, sequences, masks, len(states), kept.arrays(weights))
-        results: Sequence[Tensor] = Recurrence.apply(call, x, *states, *inputs, *weights)
+    network = kept.network(module.network_arguments(), x.dtype)
+    again = None if resets is None else make_resets(resets, begun, network.architecture.dtype)
+    tensors = (x, *states, *begun, *inputs, *weights)
+    if torch.is_grad_enabled() and (weights[0].requires_grad or any([t.requires_grad for t in tensors])):  # noqa: C419
+        call = network, kept.views(network, weights).layers, sequences, masks, again, len(states)
+        results: Sequence[Tensor] = compute(call, *tensors)
         return results
     if masks:
-        return network.forward(x, states or None, inputs, kept.arrays(weights), sequences, masks)[0]
+        layers = kept.views(network, weights).layers
+        return network.forward(x, states or None, inputs, layers, sequences, masks, again)[0]
+    if again is not None:
+        stack = network.pack(kept.views(network, weights).layers, again, backward=False)
+        return network.infer(x, states or None, inputs, stack, sequences, again)
     return network.infer(x, states or None, inputs, kept.stack(network, weights), sequences)
 
 

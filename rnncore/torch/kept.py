@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from rnncore_kernels.contract import Array
+from rnncore_kernels.contract import Array, LayerWeights
 
 from ..stack import Stack
-from .network import Network
+from .network import Network, Options, make_network
+
+
+class _Views(NamedTuple):
+    """Parameters as arrays.
+
+    Attributes:
+        places: address and strides of each.
+        network: whose they are.
+        arrays: one after the other.
+        layers: the same, by layer and direction.
+    """
+
+    places: list[tuple[int, Any]]
+    network: Network
+    arrays: list[Array]
+    layers: list[LayerWeights]
 
 
 class Kept:
@@ -23,19 +40,28 @@ class Kept:
 
     def __init__(self) -> None:
         self._packed: tuple[Network, list[bytearray], Stack] | None = None
-        self._views: tuple[list[tuple[int, Any]], list[Array]] = [], []
+        self._views: _Views | None = None
+        self._network: tuple[Any, torch.dtype, Network] | None = None
 
-    def arrays(self, weights: Sequence[Tensor]) -> list[Array]:
+    def network(self, arguments: tuple[str, tuple[Any, ...]], dtype: torch.dtype) -> Network:
+        """The network of a module, whose `network_arguments` may change."""
+        known = self._network
+        if known is None or known[0] != arguments or known[1] is not dtype:
+            known = self._network = arguments, dtype, make_network(arguments[0], Options(*arguments[1]), dtype)
+        return known[2]
+
+    def views(self, network: Network, weights: Sequence[Tensor]) -> _Views:
         """The parameters as NumPy's arrays of the same memory, made anew where one has other memory or axes."""
         # An array keeps its memory, so that nothing else gets the address.
-        places = [(w.data_ptr(), w.stride()) for w in weights]
-        if self._views[0] != places:
-            self._views = places, [w.detach().numpy() for w in weights]
-        return self._views[1]
+        places, views = [(w.data_ptr(), w.stride()) for w in weights], self._views
+        if views is None or views.places != places or views.network is not network:
+            arrays = [w.detach().numpy() for w in weights]
+            views = self._views = _Views(places, network, arrays, network.split(arrays))
+        return views
 
     def stack(self, network: Network, weights: Sequence[Tensor]) -> Stack:
         """The weights, packed for inference."""
-        arrays = self.arrays(weights)
+        arrays = self.views(network, weights).arrays
         packed = self._packed
         if packed is not None and packed[0] is network and _same(packed[1], arrays):
             return packed[2]

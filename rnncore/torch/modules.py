@@ -27,18 +27,22 @@ class _Accelerated(torch.nn.modules.rnn.RNNBase):
         packed = isinstance(input, PackedSequence)
         x = input.data if packed else input
         states = () if hx is None else (hx,) if self.mode != "LSTM" else hx
-        if not self._fits(x, states, weights, packed=packed):
+        batch_sizes = input.batch_sizes if packed and not compiling else None
+        if not self._fits(x, states, weights, packed=packed, batch_sizes=batch_sizes):
             # It raises what is to be raised.
             return super().forward(input, hx)
         if torch.is_autocast_enabled("cpu"):
             dtype = weights[0].dtype
             x, states = x.to(dtype), [s.to(dtype) for s in states]
         reason = None if compiling else reason_against([*weights, x, *states])
-        if reason is not None or (compiling and (packed or not x.is_cpu or x.dtype not in DTYPES)):
-            fall_back(reason or "a graph of what only eager calls take")
+        if compiling and (not x.is_cpu or x.dtype not in DTYPES):
+            reason = "a graph of what only eager calls take"
+        if reason is not None:
+            fall_back(reason)
             return super().forward(input, hx)
         if packed:
-            return self._packed(input, states, weights)
+            output, finals = calls.packed(self, input, x, states, weights)
+            return output, finals[0] if self.mode != "LSTM" else (finals[0], finals[1])
         batch_first = self.batch_first and x.dim() == 3
         if x.dim() == 2:
             x, states = x.unsqueeze(1), [s.unsqueeze(1) for s in states]
@@ -48,25 +52,21 @@ class _Accelerated(torch.nn.modules.rnn.RNNBase):
             output, finals = output.squeeze(1), [s.squeeze(1) for s in finals]
         return output, finals[0] if self.mode != "LSTM" else (finals[0], finals[1])
 
-    def _packed(self, input: PackedSequence, states: Sequence[Tensor], weights: Sequence[Tensor]) -> Any:
-        data, sizes, order, back = input
-        if order is not None:
-            states = [s.index_select(1, order) for s in states]
-        output, *finals = calls.packed(self, data, sizes, states, (), weights)
-        if back is not None:
-            finals = [s.index_select(1, back) for s in finals]
-        return PackedSequence(output, sizes, order, back), finals[0] if self.mode != "LSTM" else tuple(finals)
-
     def network_arguments(self) -> tuple[str, tuple[Any, ...]]:
         """The key of the cell and the options of the network."""
         sizes = self.input_size, self.hidden_size, self.num_layers, self.bidirectional, self.bias
-        return f"{self.mode} {self.proj_size}", (*sizes, self.dropout)
+        return f"{self.mode} {self.proj_size}", (*sizes, False, self.dropout)
 
     @property
     def output_size(self) -> int:
         """Width of the output."""
         width: int = self.proj_size or self.hidden_size
         return 2 * width if self.bidirectional else width
+
+    @property
+    def state_widths(self) -> list[int]:
+        """The width of each state."""
+        return [self.proj_size or self.hidden_size, self.hidden_size][: 2 if self.mode == "LSTM" else 1]
 
     def _weights(self) -> list[Tensor]:
         """The parameters as they are, also where something computes them: a parametrization, say."""
@@ -76,7 +76,9 @@ class _Accelerated(torch.nn.modules.rnn.RNNBase):
         except KeyError:
             return [getattr(self, name) for name in self._flat_weights_names]
 
-    def _fits(self, x: Any, states: Any, weights: Sequence[Tensor], *, packed: bool) -> bool:
+    def _fits(
+        self, x: Any, states: Any, weights: Sequence[Tensor], *, packed: bool, batch_sizes: Tensor | None
+    ) -> bool:
         """Whether types, axes and dtypes are such that PyTorch raises no error."""
         # An empty sequence is an error of PyTorch's; an empty batch is left to it.
         if not isinstance(x, Tensor) or x.dim() not in ((2,) if packed else (2, 3)) or x.numel() == 0:
@@ -86,7 +88,7 @@ class _Accelerated(torch.nn.modules.rnn.RNNBase):
             return False
         if len(states) == 0:
             return True
-        widths = [self.proj_size or self.hidden_size, self.hidden_size][: 2 if self.mode == "LSTM" else 1]
+        widths = self.state_widths
         if not isinstance(states, (tuple, list)) or len(states) != len(widths):
             return False
         depth = self.num_layers * (2 if self.bidirectional else 1)
@@ -97,6 +99,8 @@ class _Accelerated(torch.nn.modules.rnn.RNNBase):
             if state.shape[0] != depth or state.shape[-1] != width or (dtype is not None and state.dtype is not dtype):
                 return False
             if not packed and axes == 3 and state.shape[1] != x.shape[0 if self.batch_first else 1]:
+                return False
+            if batch_sizes is not None and state.shape[1] != int(batch_sizes[0]):
                 return False
         return True
 

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import functools
 from ast import literal_eval
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from rnncore_kernels.cells import GRU, LSTM, Cell, Elman
-from rnncore_kernels.contract import Array, Engine, Inputs, LayerWeights, Needs, Rows
+from rnncore_kernels.contract import Array, BackwardRun, Engine, Inputs, LayerWeights, Needs, Rows, Run
 
 from ..architecture import Architecture, in_order
 from ..definition import DEFINITIONS, Definition, define
 from ..inputs import NO_INPUTS
 from ..registry import make_engine, resolve_on_host
+from ..resets import Resets, program_for
 from ..rows import DENSE
-from ..stack import LayerTape, Stack
+from ..stack import Stack, States
 
 DTYPES: dict[Any, np.dtype[Any]] = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 """The dtypes that the engines compute in."""
@@ -33,6 +35,7 @@ class Options(NamedTuple):
     num_layers: int
     bidirectional: bool
     bias: bool
+    reverse: bool = False
     dropout: float = 0.0
     num_threads: int | None = None
 
@@ -63,17 +66,52 @@ class Sequences(NamedTuple):
     rows: Rows = DENSE
     packing: Packing | None = None
 
-    def batch(self, x: Tensor) -> int:
-        """B, the number of rows of a sequence."""
-        return self.packing.batch if self.packing is not None else x.shape[0 if self.batch_first else 1]
+
+def packed_sequences(batch_sizes: Tensor) -> Sequences:
+    """How the rows of a PackedSequence with these batch sizes lie."""
+    sizes = batch_sizes.numpy()
+    steps, batch = len(sizes), int(sizes[0])
+    if int(sizes[-1]) == batch:
+        return Sequences(packing=Packing(steps, batch, None))
+    places = torch.from_numpy(np.flatnonzero(np.arange(batch) < sizes[:, None]))
+    return Sequences(rows=Rows(None, sizes), packing=Packing(steps, batch, places))
+
+
+def read_lengths(lengths: Tensor, steps: int, batch: int) -> NDArray[np.int64]:
+    """The steps of each row, checked."""
+    if lengths.shape != (batch,) or lengths.dtype.is_floating_point or lengths.dtype is torch.bool:
+        raise ValueError(f"lengths: expected (B={batch},) integers, got {lengths.dtype} {(*lengths.shape,)}")
+    values = np.asarray(lengths.numpy(), np.int64)
+    if batch and not 0 <= values.min() <= values.max() <= steps:
+        raise ValueError(f"lengths: expected integers from 0 to T={steps}, got {values.tolist()}")
+    return values
 
 
 class Forward(NamedTuple):
-    """What a forward pass leaves for the backward pass."""
+    """What a forward pass leaves for the backward pass.
 
-    stack: Stack
+    Attributes:
+        kept: of `Network.compute`.
+        sequences: how the sequences lie.
+        batch: B.
+        resets: whether rows began anew with states that were given.
+    """
+
+    kept: Any
     sequences: Sequences
-    layers: tuple[LayerTape, ...]
+    batch: int
+    resets: bool
+
+
+def make_resets(resets: Tensor, states: Sequence[Tensor], dtype: np.dtype[Any]) -> Resets:
+    """Where rows begin anew, (T, B) of bool, and with which states, (L*D, B, width) each; none for zeros."""
+    steps, batch = resets.shape
+    rows = np.zeros((steps + 1, batch), dtype)
+    rows[:-1] = resets.numpy()
+    if not states:
+        return Resets(rows, None)
+    arrays = [np.array(s.detach().numpy(), order="C")[:, None] for s in states]
+    return Resets(rows, tuple([np.broadcast_to(a, (a.shape[0], steps, *a.shape[2:])) for a in arrays]))
 
 
 class Network:
@@ -81,28 +119,33 @@ class Network:
 
     Attributes:
         architecture: what it is.
-        names, shapes: of the parameters, in the order in which they are given.
-        states, inputs, row_inputs: how many there are.
+        names: of the parameters, in the order in which they are given.
+        inputs, row_inputs: how many there are.
     """
 
-    def __init__(self, cell: str, options: Options, dtype: np.dtype[Any]) -> None:
-        sizes, definition = options._asdict(), _definition(cell)
-        threads = sizes.pop("num_threads")
-        self.architecture = Architecture(definition, **sizes, batch_first=False, dtype=dtype)
-        self.engine = _engine(threads)
-        self.names = tuple(self.architecture.parameters())
-        self.shapes = [p.shape for p in self.architecture.parameters().values()]
-        self.states, self.inputs = len(definition.states), len(definition.inputs)
-        self.row_inputs = len(definition.row_inputs)
+    def __init__(self, architecture: Architecture, engine: Engine[Any, Any]) -> None:
+        self.architecture, self.engine = architecture, engine
+        definition = architecture.definition
+        self.names = tuple(architecture.parameters())
+        self.inputs, self.row_inputs = len(definition.inputs), len(definition.row_inputs)
+        self._depth = architecture.num_layers * architecture.num_directions
+        self._widths = [architecture.units(width) for width in architecture.program.states]
+        self._needs: dict[tuple[bool, ...], list[Needs]] = {}
 
     def infer(
-        self, x: Tensor, states: Sequence[Tensor] | None, inputs: Sequence[Tensor], stack: Stack, sequences: Sequences
+        self,
+        x: Tensor,
+        states: Sequence[Tensor] | None,
+        inputs: Sequence[Tensor],
+        stack: Stack,
+        sequences: Sequences,
+        resets: Resets | None = None,
     ) -> list[Tensor]:
         """The output and the final states."""
         array = _read(x, sequences)
         above = self._new_output(array, sequences)
         finals = self._new_states(states, array.shape[1])
-        stack.infer(array, finals, sequences.rows, above, None, self._read_inputs(inputs))
+        stack.infer(array, finals, sequences.rows, above, None, self._read_inputs(inputs), resets)
         return [_write(above, sequences), *map(torch.from_numpy, finals)]
 
     def forward(
@@ -110,61 +153,97 @@ class Network:
         x: Tensor,
         states: Sequence[Tensor] | None,
         inputs: Sequence[Tensor],
-        arrays: Sequence[Array],
+        weights: Sequence[LayerWeights],
         sequences: Sequences,
         masks: Sequence[Tensor],
+        resets: Resets | None = None,
     ) -> tuple[list[Tensor], Forward]:
         """The output and the final states, and what `backward` needs; refers to x and inputs.
 
-        `arrays` are the parameters.
+        `weights` are the parameters, from `split`.
         """
-        stack = Stack.pack(self.architecture, self.engine, self.split(arrays), copy=True, backward=True)
         array = _read(x, sequences)
-        above = self._new_output(array, sequences)
-        finals = self._new_states(states, array.shape[1])
+        batch = array.shape[1]
+        above, finals = self._new_output(array, sequences), self._new_states(states, batch)
         masks_left = iter(masks)
 
         def draw(_: tuple[int, ...]) -> Array:
             return _read(next(masks_left), sequences)
 
-        tapes = stack.forward(
-            array, finals, sequences.rows, above, None, self._read_inputs(inputs), draw if masks else None
-        )
-        results = [_write(above, sequences), *map(torch.from_numpy, finals)]
-        return results, Forward(stack, sequences, tapes)
+        given = self._read_inputs(inputs)
+        kept = self.compute(weights, array, finals, sequences.rows, above, given, draw if masks else None, resets)
+        tape = Forward(kept, sequences, batch, resets is not None and resets.states is not None)
+        return [_write(above, sequences), *map(torch.from_numpy, finals)], tape
 
     def backward(
         self,
         tape: Forward,
         grad_output: Tensor | None,
         grad_states: Sequence[Tensor | None],
-        batch: int,
-        needs: Sequence[Needs] | None = None,
-    ) -> tuple[Tensor, list[Tensor], list[Tensor], list[Tensor]]:
-        """Gradients of x, of the initial states, of inputs and of parameters.
-
-        What `needs` says of a layer and direction that nobody needs may hold anything.
-        """
-        stack, sequences, layers = tape
+        wanted: tuple[bool, ...] | None = None,
+    ) -> list[Tensor | None]:
+        """Gradients of x, of the initial states and those of resets, of inputs and parameters: the wanted, or all."""
+        kept, sequences, batch, resets = tape
         above = None if grad_output is None else _read(grad_output, sequences)
-        shapes = self.architecture.state_shapes(batch)
-        states = tuple(
-            np.zeros(shape, self.architecture.dtype) if g is None else g.detach().contiguous().numpy().copy()
-            for g, shape in zip(grad_states, shapes, strict=True)
-        )
-        grad_x, weights, inputs = stack.backward(layers, stack.parts(above), states, needs)
-        return (
-            _write(grad_x, sequences),
-            [torch.from_numpy(s) for s in states],
-            [torch.from_numpy(a) for a in (*inputs.rows, *inputs.units)],
-            [torch.from_numpy(a) for a in in_order(weights)],
-        )
+        states = self._zeros(batch)
+        for number, grad in enumerate(grad_states):
+            if grad is not None:
+                states[number][...] = grad.detach().numpy()
+        begun = self._zeros(batch) if resets else None
+        needs = None if wanted is None else self._needed(wanted)
+        grad_x, weights, inputs = self.compute_back(kept, above, states, needs, begun)
+        arrays = [*states, *(begun or ()), *inputs.rows, *inputs.units, *in_order(weights)]
+        if wanted is None:
+            return [_write(grad_x, sequences), *map(torch.from_numpy, arrays)]
+        first, *others = wanted
+        return [
+            _write(grad_x, sequences) if first else None,
+            *[torch.from_numpy(a) if each else None for a, each in zip(arrays, others, strict=True)],
+        ]
 
-    def needs(self, x: bool, weights: Sequence[bool]) -> list[Needs]:
-        """Which gradients of layers and directions are needed, by whether those of x and of each parameter are."""
-        count = len(weights) // (self.architecture.num_layers * self.architecture.num_directions)
-        layers = [any(weights[first : first + count]) for first in range(0, len(weights), count)]
-        return [Needs(x or k >= self.architecture.num_directions, each) for k, each in enumerate(layers)]
+    def compute(
+        self,
+        weights: Sequence[LayerWeights],
+        x: Array,
+        states: States,
+        rows: Rows,
+        output: Array,
+        inputs: Inputs,
+        draw: Callable[[tuple[int, ...]], Array] | None,
+        resets: Resets | None,
+    ) -> Any:
+        """As `Stack.forward`; returns what `compute_back` needs."""
+        stack = self.pack(weights, resets, backward=True)
+        return stack, stack.forward(x, states, rows, output, None, inputs, draw, resets)
+
+    def pack(self, weights: Sequence[LayerWeights], resets: Resets | None, *, backward: bool) -> Stack:
+        """The weights, packed for a call."""
+        program = program_for(self.architecture, resets)
+        return Stack.pack(self.architecture, self.engine, weights, copy=backward, backward=backward, program=program)
+
+    def compute_back(
+        self,
+        kept: Any,
+        grad_output: Array | None,
+        grad_states: States,
+        needs: Sequence[Needs] | None,
+        grad_resets: States | None,
+    ) -> tuple[Array, list[LayerWeights], Inputs]:
+        """As `Stack.backward`."""
+        stack, layers = kept
+        return stack.backward(layers, stack.parts(grad_output), grad_states, needs, grad_resets)  # type: ignore[no-any-return]
+
+    def _needed(self, wanted: tuple[bool, ...]) -> list[Needs]:
+        """Which gradients of layers and directions are needed for those that are wanted, in the order of `backward`."""
+        needs = self._needs.get(wanted)
+        if needs is None:
+            weights = wanted[-len(self.names) :]
+            count = len(weights) // self._depth
+            layers = [any(weights[first : first + count]) for first in range(0, len(weights), count)]
+            directions = self.architecture.num_directions
+            needs = [Needs(wanted[0] or k >= directions, each) for k, each in enumerate(layers)]
+            self._needs[wanted] = needs
+        return needs
 
     def split(self, arrays: Sequence[Array]) -> list[LayerWeights]:
         """Parameters in the order of `names` by layer and direction."""
@@ -178,10 +257,12 @@ class Network:
             return np.empty((batch, steps, width), dtype).swapaxes(0, 1)
         return np.empty((steps, batch, width), dtype)
 
-    def _new_states(self, states: Sequence[Tensor] | None, batch: int) -> tuple[Array, ...]:
-        arch = self.architecture
+    def _zeros(self, batch: int) -> States:
+        return tuple([np.zeros((self._depth, batch, width), self.architecture.dtype) for width in self._widths])
+
+    def _new_states(self, states: Sequence[Tensor] | None, batch: int) -> States:
         if states is None:
-            return tuple([np.zeros(shape, arch.dtype) for shape in arch.state_shapes(batch)])
+            return self._zeros(batch)
         return tuple([np.array(s.detach().numpy(), order="C") for s in states])
 
     def _read_inputs(self, inputs: Sequence[Tensor]) -> Inputs:
@@ -190,6 +271,53 @@ class Network:
             return NO_INPUTS
         arrays = [(i if i.dim() == 2 or i.stride(-1) == 1 else i.contiguous()).detach().numpy() for i in inputs]
         return Inputs(tuple(arrays[: self.row_inputs]), tuple(arrays[self.row_inputs :]))
+
+
+class SingleNetwork(Network):
+    """The same of one layer in one direction, with less around the engine's calls: most of what a small one costs."""
+
+    def __init__(self, architecture: Architecture, engine: Engine[Any, Any]) -> None:
+        super().__init__(architecture, engine)
+        self._program, self._sizes, self._reverse = (
+            architecture.program,
+            architecture.sizes(0),
+            architecture.runs_back(0),
+        )
+
+    def compute(
+        self,
+        weights: Sequence[LayerWeights],
+        x: Array,
+        states: States,
+        rows: Rows,
+        output: Array,
+        inputs: Inputs,
+        draw: Callable[[tuple[int, ...]], Array] | None,
+        resets: Resets | None,
+    ) -> Any:
+        """Without dropout, as there is no layer above."""
+        if resets is not None:
+            return super().compute(weights, x, states, rows, output, inputs, draw, resets)
+        packed = self.engine.pack(self._program, self._sizes, weights[0], copy=True, backward=True)
+        run = Run(packed, x, tuple([s[0] for s in states]), output, None, rows, self._reverse, inputs)
+        return packed, self.engine.forward((run,))[0]
+
+    def compute_back(
+        self,
+        kept: Any,
+        grad_output: Array | None,
+        grad_states: States,
+        needs: Sequence[Needs] | None,
+        grad_resets: States | None,
+    ) -> tuple[Array, list[LayerWeights], Inputs]:
+        """See `Network.compute_back`."""
+        packed, residuals = kept
+        if isinstance(packed, Stack):
+            return super().compute_back(kept, grad_output, grad_states, needs, grad_resets)
+        states = tuple([s[0] for s in grad_states])
+        run = BackwardRun(packed, residuals, grad_output, states, Needs() if needs is None else needs[0])
+        (gradients,) = self.engine.backward((run,))
+        return gradients.x, [gradients.weights], gradients.inputs
 
 
 def _read(values: Tensor, sequences: Sequences) -> Array:
@@ -227,7 +355,12 @@ def _definition(key: str) -> Definition:
 @functools.lru_cache(maxsize=1024)
 def make_network(cell: str, options: Options, dtype: torch.dtype) -> Network:
     """The one network of a cell's key, options and dtype."""
-    return Network(cell, options, DTYPES[dtype])
+    sizes = options._asdict()
+    engine, direction = _engine(sizes.pop("num_threads")), "reverse" if sizes.pop("reverse") else "forward"
+    definition = _definition(cell)
+    architecture = Architecture(definition, **sizes, batch_first=False, dtype=DTYPES[dtype], direction=direction)
+    single = architecture.num_layers * architecture.num_directions == 1
+    return SingleNetwork(architecture, engine) if single else Network(architecture, engine)
 
 
 @functools.lru_cache(maxsize=1024)

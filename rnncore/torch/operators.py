@@ -13,57 +13,86 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rnncore_kernels.contract import Array
+from rnncore_kernels.contract import LayerWeights
 
-from .network import Sequences, find_network
+from ..rows import arrange
+from .network import Network, Sequences, find_network, make_resets, packed_sequences, read_lengths
 from .recurrence import find_tape, make_token
 
 _library = torch.library.Library("rnncore", "DEF")
-_library.define(
-    "forward(Tensor x, Tensor[] states, Tensor[] inputs, Tensor[] weights, Tensor[] masks, str network, "
-    "bool batch_first, bool keep) -> Tensor[]"
+ARGUMENTS = (
+    "Tensor x, Tensor? lengths, Tensor? resets, Tensor[] states, Tensor[] begun, Tensor[] inputs, Tensor[] weights, "
+    "Tensor[] masks, str network, bool batch_first, bool packed"
 )
-_library.define(
-    "backward(Tensor token, Tensor? grad_output, Tensor?[] grad_states, Tensor x, Tensor[] states, Tensor[] inputs, "
-    "Tensor[] weights, Tensor[] masks, str network, bool batch_first) -> Tensor[]"
-)
+"""The arguments of both operators."""
+
+_library.define(f"forward({ARGUMENTS}, bool keep) -> Tensor[]")
+_library.define(f"backward(Tensor token, Tensor? grad_output, Tensor?[] grad_states, {ARGUMENTS}) -> Tensor[]")
 
 
 def _forward(
     x: Tensor,
+    lengths: Tensor | None,
+    resets: Tensor | None,
     states: Sequence[Tensor],
+    begun: Sequence[Tensor],
     inputs: Sequence[Tensor],
     weights: Sequence[Tensor],
     masks: Sequence[Tensor],
     network: str,
     batch_first: bool,
+    packed: bool,
     keep: bool,
 ) -> list[Tensor]:
     """The output, the final states and the token of the tape, which is empty without `keep`."""
-    found, sequences = find_network(network, x.dtype), Sequences(batch_first)
-    results, tape = found.forward(x, states or None, inputs, _arrays(weights), sequences, masks)
+    found, sequences = find_network(network, x.dtype), _sequences(x, lengths, states, batch_first, packed)
+    again = None if resets is None else make_resets(resets, begun, found.architecture.dtype)
+    results, tape = found.forward(x, states or None, inputs, _layers(found, weights), sequences, masks, again)
     return [*results, make_token(tape) if keep else x.new_empty(0, dtype=torch.uint8)]
 
 
-def _arrays(weights: Sequence[Tensor]) -> list[Array]:
-    return [w.detach().numpy() for w in weights]
+def _sequences(
+    x: Tensor, lengths: Tensor | None, states: Sequence[Tensor], batch_first: bool, packed: bool
+) -> Sequences:
+    """How the sequences of a call lie; `lengths` are of its rows, or the batch sizes where it is packed."""
+    if lengths is None:
+        return Sequences(batch_first)
+    if packed:
+        if int(lengths[0]) != states[0].shape[1]:
+            raise ValueError(f"state: expected batch_sizes[0]={int(lengths[0])} rows, got {states[0].shape[1]}")
+        return packed_sequences(lengths)
+    steps, batch = (x.shape[1], x.shape[0]) if batch_first else (x.shape[0], x.shape[1])
+    return Sequences(batch_first, arrange(read_lengths(lengths, steps, batch), steps, batch))
+
+
+def _batch(x: Tensor, states: Sequence[Tensor], batch_first: bool, packed: bool) -> int:
+    """B. What is packed comes with initial states, since its shape does not say."""
+    batch: int = states[0].shape[1] if packed else x.shape[0 if batch_first else 1]
+    return batch
+
+
+def _layers(network: Network, weights: Sequence[Tensor]) -> list[LayerWeights]:
+    return network.split([w.detach().numpy() for w in weights])
 
 
 @torch.library.register_fake("rnncore::forward", lib=_library)
 def _fake_forward(
     x: Tensor,
+    lengths: Tensor | None,
+    resets: Tensor | None,
     states: Sequence[Tensor],
+    begun: Sequence[Tensor],
     inputs: Sequence[Tensor],
     weights: Sequence[Tensor],
     masks: Sequence[Tensor],
     network: str,
     batch_first: bool,
+    packed: bool,
     keep: bool,
 ) -> list[Tensor]:
     architecture = find_network(network, x.dtype).architecture
-    batch = x.shape[0 if batch_first else 1]
-    output = x.new_empty((*x.shape[:2], architecture.output_size))
-    shapes = architecture.state_shapes(batch)
+    output = x.new_empty((*x.shape[:-1], architecture.output_size))
+    shapes = architecture.state_shapes(_batch(x, states, batch_first, packed))
     return [output, *(x.new_empty(shape) for shape in shapes), x.new_empty(1 if keep else 0, dtype=torch.uint8)]
 
 
@@ -72,23 +101,27 @@ def _backward(
     grad_output: Tensor | None,
     grad_states: Sequence[Tensor | None],
     x: Tensor,
+    lengths: Tensor | None,
+    resets: Tensor | None,
     states: Sequence[Tensor],
+    begun: Sequence[Tensor],
     inputs: Sequence[Tensor],
     weights: Sequence[Tensor],
     masks: Sequence[Tensor],
     network: str,
     batch_first: bool,
-) -> list[Tensor]:
+    packed: bool,
+) -> list[Tensor | None]:
     """Gradients of x, of the initial states, of inputs and of parameters.
 
     A copy of the token has no tape: then the forward pass is computed again.
     """
-    found, batch = find_network(network, x.dtype), x.shape[0 if batch_first else 1]
-    tape = find_tape(token)
+    found, tape = find_network(network, x.dtype), find_tape(token)
     if tape is None:
-        tape = found.forward(x, states or None, inputs, _arrays(weights), Sequences(batch_first), masks)[1]
-    grad_x, of_states, of_inputs, of_weights = found.backward(tape, grad_output, grad_states, batch)
-    return [grad_x, *of_states, *of_inputs, *of_weights]
+        sequences = _sequences(x, lengths, states, batch_first, packed)
+        again = None if resets is None else make_resets(resets, begun, found.architecture.dtype)
+        tape = found.forward(x, states or None, inputs, _layers(found, weights), sequences, masks, again)[1]
+    return found.backward(tape, grad_output, grad_states)
 
 
 @torch.library.register_fake("rnncore::backward", lib=_library)
@@ -97,19 +130,23 @@ def _fake_backward(
     grad_output: Tensor | None,
     grad_states: Sequence[Tensor | None],
     x: Tensor,
+    lengths: Tensor | None,
+    resets: Tensor | None,
     states: Sequence[Tensor],
+    begun: Sequence[Tensor],
     inputs: Sequence[Tensor],
     weights: Sequence[Tensor],
     masks: Sequence[Tensor],
     network: str,
     batch_first: bool,
+    packed: bool,
 ) -> list[Tensor]:
-    shapes = find_network(network, x.dtype).architecture.state_shapes(x.shape[0 if batch_first else 1])
+    shapes = find_network(network, x.dtype).architecture.state_shapes(_batch(x, states, batch_first, packed))
     grad_x = x.new_empty((x.shape[1], x.shape[0], x.shape[2])).transpose(0, 1) if batch_first else x.new_empty(x.shape)
     return [
         grad_x,
         *(x.new_empty(shape) for shape in shapes),
-        *(x.new_empty(array.shape) for array in (*inputs, *weights)),
+        *(x.new_empty(array.shape) for array in (*begun, *inputs, *weights)),
     ]
 
 
@@ -118,35 +155,41 @@ _library.impl("backward", _backward, "CPU")
 
 
 class Traced(torch.autograd.Function):
-    """`Recurrence` in a graph: the key of a network, batch_first, numbers of states, inputs and masks, then tensors."""
+    """`Recurrence` in a graph: how (the key of a network, batch_first and packed), numbers of states, states of resets,
+    inputs and masks, x, lengths, resets, then these tensors and weights."""
 
     @staticmethod
     def forward(
-        ctx: Any, network: str, batch_first: bool, states: int, inputs: int, masks: int, x: Tensor, *tensors: Tensor
+        ctx: Any,
+        how: tuple[str, bool, bool],
+        counts: tuple[int, int, int, int],
+        x: Tensor,
+        lengths: Tensor | None,
+        resets: Tensor | None,
+        *tensors: Tensor,
     ) -> tuple[Tensor, ...]:
-        """The output and the final states; x comes first, then states, inputs, masks and weights."""
-        parts = _parts(tensors, states, inputs, masks)
-        *results, token = torch.ops.rnncore.forward(x, *parts, network, batch_first, True)
-        ctx.save_for_backward(x, token, *tensors)
-        ctx.how = network, batch_first, states, inputs, masks
+        """The output and the final states."""
+        *results, token = torch.ops.rnncore.forward(x, lengths, resets, *_parts(tensors, *counts), *how, True)
+        ctx.save_for_backward(x, lengths, resets, token, *tensors)
+        ctx.call = how, counts
         return tuple(results)
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor | None, *grad_states: Tensor | None) -> Any:
         """Back-propagation through time."""
-        x, token, *tensors = ctx.saved_tensors
-        network, batch_first, states, inputs, masks = ctx.how
-        parts = _parts(tensors, states, inputs, masks)
-        grad_x, *gradients = torch.ops.rnncore.backward(
-            token, grad_output, grad_states, x, *parts, network, batch_first
-        )
+        x, lengths, resets, token, *tensors = ctx.saved_tensors
+        how, counts = ctx.call
+        states, begun, inputs, masks = counts
+        arguments = x, lengths, resets, *_parts(tensors, *counts), *how
+        grad_x, *gradients = torch.ops.rnncore.backward(token, grad_output, grad_states, *arguments)
         count = len(grad_states)
         first, others = gradients[:count] if states else [], gradients[count:]
-        given, of_weights = others[:inputs], others[inputs:]
-        return None, None, None, None, None, grad_x, *first, *given, *[None] * masks, *of_weights
+        given, of_weights = others[: begun + inputs], others[begun + inputs :]
+        return None, None, grad_x, None, None, *first, *given, *[None] * masks, *of_weights
 
 
-def _parts(tensors: Sequence[Tensor], states: int, inputs: int, masks: int) -> tuple[list[Tensor], ...]:
-    """States, inputs, weights and masks."""
-    first, second = states + inputs, states + inputs + masks
-    return list(tensors[:states]), list(tensors[states:first]), list(tensors[second:]), list(tensors[first:second])
+def _parts(tensors: Sequence[Tensor], *counts: int) -> tuple[list[Tensor], ...]:
+    """States, states of resets, inputs, weights and masks."""
+    left = list(tensors)
+    states, begun, inputs, masks = ([left.pop(0) for _ in range(count)] for count in counts)
+    return states, begun, inputs, left, masks

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from rnncore_kernels.contract import Array
+from rnncore_kernels.contract import LayerWeights
 
+from ..resets import Resets
 from .network import Forward, Network, Sequences
 
 NO_SECOND_DERIVATIVE = (
@@ -37,7 +38,8 @@ _memories: weakref.WeakValueDictionary[int, _Memory] = weakref.WeakValueDictiona
 
 def make_token(tape: Forward) -> Tensor:
     """A tensor whose memory keeps a tape alive, so that the tape goes when autograd frees what it has saved."""
-    memory = np.zeros(1, np.uint8).view(_Memory)
+    memory = _Memory(1, np.uint8)
+    memory[0] = 0  # operators give the same numbers each time
     memory.tape = tape
     token = torch.from_numpy(memory)
     _memories[token.data_ptr()] = memory
@@ -50,34 +52,25 @@ def find_tape(token: Tensor) -> Forward | None:
     return None if memory is None else memory.tape
 
 
-class Call(NamedTuple):
-    """What an eager call is made of, beside tensors with gradients.
-
-    Attributes:
-        network: what computes it.
-        sequences: how its sequences lie.
-        masks: of dropout, by layer from the second on.
-        states: number of initial states that are given, 0 for zeros.
-        weights: the parameters as arrays.
-    """
-
-    network: Network
-    sequences: Sequences
-    masks: Sequence[Tensor]
-    states: int
-    weights: Sequence[Array]
+Call = tuple[Network, Sequence[LayerWeights], Sequences, Sequence[Tensor], Resets | None, int]
+"""An eager call: what computes it, the parameters as arrays, how its sequences lie, masks of dropout by layer from the
+second on, where rows begin anew, and the number of initial states that are given, 0 for zeros."""
 
 
 class Recurrence(torch.autograd.Function):
-    """`apply(call, x, *states, *inputs, *weights)` gives the output and the final states."""
+    """`compute(call, x, *states, *begun, *inputs, *weights)` gives the output and the final states.
+
+    `begun` are the states of resets, of which the call has copies.
+    """
 
     @staticmethod
     def forward(ctx: Any, call: Call, x: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Compute a call and keep its tape."""
-        network, first = call.network, call.states
-        inputs, states = tensors[first : first + network.inputs], tensors[:first] if first else None
-        results, tape = network.forward(x, states, inputs, call.weights, call.sequences, call.masks)
-        ctx.call = call._replace(weights=())
+        network, weights, sequences, masks, resets, count = call
+        end = len(tensors) - len(network.names)
+        inputs, states = tensors[end - network.inputs : end], tensors[:count] if count else None
+        results, tape = network.forward(x, states, inputs, weights, sequences, masks, resets)
+        ctx.call = network, count
         ctx.save_for_backward(x, make_token(tape))
         ctx.set_materialize_grads(False)
         return tuple(results)
@@ -85,17 +78,20 @@ class Recurrence(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor | None, *grad_states: Tensor | None) -> Any:
         """Back-propagation through time; its results, where they have a graph, refuse to be differentiated."""
-        x, token = ctx.saved_tensors
-        call, needs, tape = ctx.call, ctx.needs_input_grad, find_tape(token)
+        tape = find_tape(ctx.saved_tensors[1])
         if tape is None:
             raise RuntimeError(COPIED)
-        network = call.network
-        parts = network.needs(needs[1], needs[-len(network.names) :])
-        batch = call.sequences.batch(x)
-        grad_x, states, inputs, weights = network.backward(tape, grad_output, grad_states, batch, parts)
-        gradients = [None, grad_x, *states[: call.states], *inputs, *weights]
-        wanted = [g if n else None for g, n in zip(gradients, needs, strict=True)]
-        return _Once.apply(_anchor(), *wanted) if torch.is_grad_enabled() else tuple(wanted)
+        network, count = ctx.call
+        _, of_x, *others = ctx.needs_input_grad
+        absent = 0 if count else len(grad_states)
+        wanted = (of_x, *[False] * absent, *others)
+        first, *gradients = network.backward(tape, grad_output, grad_states, wanted)
+        result = None, first, *gradients[absent:]
+        return _Once.apply(_anchor(), *result) if torch.is_grad_enabled() else result
+
+
+compute = super(torch.autograd.Function, Recurrence).apply
+"""`Recurrence.apply` without what it does for transformations of torch.func, which calls here are not part of."""
 
 
 class _Once(torch.autograd.Function):

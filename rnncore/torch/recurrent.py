@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
@@ -18,7 +17,7 @@ from ..definition import Definition, cell_key
 from ..rows import DENSE, arrange
 from . import calls
 from .fallback import reason_against
-from .network import DTYPES
+from .network import DTYPES, read_lengths
 
 
 class Recurrent(torch.nn.Module):
@@ -32,6 +31,7 @@ class Recurrent(torch.nn.Module):
         dropout: probability of zeroing an element of the input of each layer but the first, while training.
         device: "cpu" or None.
         dtype: torch.float32 or torch.float64; None for PyTorch's default.
+        direction: "forward" or "reverse", as in `rnncore.Recurrent`.
 
     Raises:
         ValueError, TypeError: an argument is wrong; the message says which.
@@ -49,6 +49,7 @@ class Recurrent(torch.nn.Module):
         dropout: float = 0.0,
         device: Any = None,
         dtype: torch.dtype | None = None,
+        direction: str = "forward",
     ) -> None:
         super().__init__()
         dtype = torch.get_default_dtype() if dtype is None else dtype
@@ -67,13 +68,14 @@ class Recurrent(torch.nn.Module):
             batch_first=batch_first,
             dropout=dropout,
             dtype=DTYPES[dtype],
+            direction=direction,
         )
         arch = self._architecture
         self.input_size, self.hidden_size, self.num_layers = arch.input_size, arch.hidden_size, arch.num_layers
         self.bidirectional, self.bias, self.batch_first = arch.bidirectional, arch.bias, arch.batch_first
-        self.dropout, self.output_size = arch.dropout, arch.output_size
+        self.dropout, self.direction, self.output_size = arch.dropout, arch.direction, arch.output_size
         self._cell_key = cell_key(arch.definition)
-        self._widths = [arch.units(width) for width in arch.program.states]
+        self.state_widths = [arch.units(width) for width in arch.program.states]
         for name, parameter in arch.parameters().items():
             self.register_parameter(name, torch.nn.Parameter(torch.empty(parameter.shape, dtype=dtype)))
         self.reset_parameters()
@@ -104,6 +106,8 @@ class Recurrent(torch.nn.Module):
         state: Any = None,
         lengths: Tensor | None = None,
         inputs: Mapping[str, Tensor] | None = None,
+        resets: Tensor | None = None,
+        reset_state: Any = None,
     ) -> tuple[Any, Any]:
         """Compute a sequence.
 
@@ -114,6 +118,9 @@ class Recurrent(torch.nn.Module):
             lengths: (B,) integers from 0 to T, in any order: the steps of each row. None: every row has T steps.
             inputs: what the cell takes beside x, by name: row inputs (T, B) or (B,), unit inputs (T, B, H) or (B, H);
                 (B, T) and (B, T, H) with batch_first. Differentiable.
+            resets: (T, B), (B, T) with batch_first, or (T,) of bool: where a row begins anew. Its state becomes
+                `reset_state` before that step, in the reverse direction behind it. None for nowhere.
+            reset_state: the state that rows begin anew with, shaped like `state`; None is zeros. Differentiable.
 
         Returns:
             (output, state): as x and the state were given; 0 past a row's end.
@@ -126,7 +133,9 @@ class Recurrent(torch.nn.Module):
         ]
         dtype = weights[0].dtype
         if isinstance(x, PackedSequence):
-            return self._packed(x, state, lengths, inputs, weights)
+            if any(each is not None for each in (lengths, inputs, resets, reset_state)):
+                raise ValueError("x: expected a padded batch where there is more than a state, got a PackedSequence")
+            return self._packed(x, state, weights)
         compiling = torch.compiler.is_compiling()
         if x.dim() not in (2, 3) or x.shape[-1] != self.input_size:
             axes = "(B, T, input_size)" if self.batch_first else "(T, B, input_size)"
@@ -139,65 +148,74 @@ class Recurrent(torch.nn.Module):
         steps, batch = (x.shape[1], x.shape[0]) if batch_first else (x.shape[0], x.shape[1])
         states = self._states(state, batch, unbatched=unbatched)
         given = self._inputs(inputs, steps, batch, unbatched=unbatched, batch_first=batch_first)
+        begun = self._states(reset_state, batch, unbatched=unbatched, name="reset_state")
+        again = self._resets(resets, steps, batch, unbatched=unbatched, batch_first=batch_first)
+        if again is None and begun:
+            raise ValueError("reset_state: expected None without resets, which say which rows begin with it")
         if torch.is_autocast_enabled("cpu"):
-            x, states, given = x.to(dtype), [s.to(dtype) for s in states], [i.to(dtype) for i in given]
+            x = x.to(dtype)
+            states, begun, given = ([t.to(dtype) for t in each] for each in (states, begun, given))
         if compiling:
             if lengths is not None:
-                raise ValueError("lengths: expected None under torch.compile: give lengths in eager calls")
-            output, *finals = calls.traced(self, x, states, given, weights, batch_first=batch_first)
+                lengths = torch.as_tensor(lengths, device="cpu")
+                x, again = _cleared(x, again, lengths, steps, batch_first=batch_first)
+            output, *finals = calls.traced(
+                self, x, states, given, weights, batch_first=batch_first, lengths=lengths, resets=again, begun=begun
+            )
         else:
-            reason = reason_against([*weights, x, *states, *given])
+            reason = reason_against([*weights, x, *states, *begun, *given])
             if reason is not None:
                 raise TypeError(f"x: expected dense {dtype} tensors of the processor, got {reason}")
             rows = DENSE
             if lengths is not None:
-                rows, x = self._ragged(x, lengths, steps, batch, batch_first=batch_first)
-            output, *finals = calls.padded(self, x, states, given, weights, batch_first=batch_first, rows=rows)
+                values = torch.as_tensor(lengths, device="cpu")
+                rows = arrange(read_lengths(values, steps, batch), steps, batch)
+                if rows is not DENSE:
+                    x, again = _cleared(x, again, values, steps, batch_first=batch_first)
+            output, *finals = calls.padded(
+                self, x, states, given, weights, batch_first=batch_first, rows=rows, resets=again, begun=begun
+            )
         if unbatched:
             output, finals = output.squeeze(1), [s.squeeze(1) for s in finals]
         return output, finals[0] if len(finals) == 1 else tuple(finals)
 
-    def _packed(
-        self, x: PackedSequence, state: Any, lengths: Any, inputs: Any, weights: Sequence[Tensor]
-    ) -> tuple[Any, Any]:
-        if lengths is not None or inputs is not None:
-            raise ValueError("x: expected a padded batch where there are lengths or inputs, got a PackedSequence")
-        data, sizes, order, back = x
-        states = self._states(state, int(sizes[0]), unbatched=False)
-        if order is not None:
-            states = [s.index_select(1, order) for s in states]
-        reason = reason_against([*weights, data, *states])
+    def _packed(self, x: PackedSequence, state: Any, weights: Sequence[Tensor]) -> tuple[Any, Any]:
+        compiling, given = torch.compiler.is_compiling(), state[0] if isinstance(state, (tuple, list)) else state
+        # In a graph of torch.compile a state says how many rows it is for, and the operator compares.
+        batch = given.shape[-2] if compiling and isinstance(given, Tensor) else calls.count_rows(x)
+        states = self._states(state, batch, unbatched=False)
+        reason = None if compiling else reason_against([*weights, x.data, *states])
         if reason is not None:
             raise TypeError(f"x: expected dense {weights[0].dtype} tensors of the processor, got {reason}")
-        output, *finals = calls.packed(self, data, sizes, states, (), weights)
-        if back is not None:
-            finals = [s.index_select(1, back) for s in finals]
-        packed = PackedSequence(output, sizes, order, back)
+        packed, finals = calls.packed(self, x, x.data, states, weights)
         return packed, finals[0] if len(finals) == 1 else tuple(finals)
 
-    def _ragged(self, x: Tensor, lengths: Tensor, steps: int, batch: int, *, batch_first: bool) -> tuple[Any, Tensor]:
-        """When rows end, and x with zeros past that."""
-        values = torch.as_tensor(lengths, device="cpu")
-        if values.shape != (batch,) or values.dtype.is_floating_point or values.dtype is torch.bool:
-            raise ValueError(f"lengths: expected (B={batch},) integers, got {values.dtype} {(*values.shape,)}")
-        if batch and not 0 <= int(values.min()) <= int(values.max()) <= steps:
-            raise ValueError(f"lengths: expected integers from 0 to T={steps}, got {values.tolist()}")
-        ended = torch.arange(steps)[:, None] >= values
-        ended = (ended.T if batch_first else ended)[..., None]
-        rows = arrange(np.asarray(values, np.int64), steps, batch)
-        return rows, x if rows is DENSE else x.masked_fill(ended, 0)
+    def _resets(
+        self, resets: Tensor | None, steps: int, batch: int, *, unbatched: bool, batch_first: bool
+    ) -> Tensor | None:
+        """Where rows begin anew, (T, B) of bool."""
+        if resets is None:
+            return None
+        shape = (steps,) if unbatched else (batch, steps) if batch_first else (steps, batch)
+        if not isinstance(resets, Tensor) or resets.shape != shape or resets.dtype not in (torch.bool, torch.uint8):
+            got = f"{resets.dtype} {(*resets.shape,)}" if isinstance(resets, Tensor) else type(resets).__name__
+            raise ValueError(f"resets: expected a tensor {shape} of torch.bool, got {got}")
+        flags = resets.bool()
+        return flags[:, None] if unbatched else flags.T if batch_first else flags
 
-    def _states(self, state: Any, batch: int, *, unbatched: bool) -> list[Tensor]:
-        """Initial states (L*D, B, width); none for zeros."""
+    def _states(self, state: Any, batch: int, *, unbatched: bool, name: str = "state") -> list[Tensor]:
+        """Initial states (L*D, B, width), or those of resets; none for zeros."""
         if state is None:
             return []
         names = self._definition.states
         states = [state] if isinstance(state, Tensor) else list(state)
         depth = self.num_layers * (2 if self.bidirectional else 1)
-        shapes = [(depth, width) if unbatched else (depth, batch, width) for width in self._widths]
+        shapes = [(depth, width) if unbatched else (depth, batch, width) for width in self.state_widths]
         if len(states) != len(names) or [(*s.shape,) for s in states] != shapes:
             got = ", ".join(str((*s.shape,)) for s in states)
-            raise ValueError(f"state: expected ({', '.join(names)}) of shapes {', '.join(map(str, shapes))}, got {got}")
+            raise ValueError(
+                f"{name}: expected ({', '.join(names)}) of shapes {', '.join(map(str, shapes))}, got {got}"
+            )
         return [s.unsqueeze(1) for s in states] if unbatched else states
 
     def _inputs(
@@ -230,7 +248,7 @@ class Recurrent(torch.nn.Module):
     def network_arguments(self) -> tuple[str, tuple[Any, ...]]:
         """See `calls.Caller`."""
         sizes = self.input_size, self.hidden_size, self.num_layers, self.bidirectional, self.bias
-        return self._cell_key, (*sizes, self.dropout)
+        return self._cell_key, (*sizes, self.direction == "reverse", self.dropout)
 
     def extra_repr(self) -> str:
         """The constructor's arguments."""
@@ -242,3 +260,12 @@ class Recurrent(torch.nn.Module):
     def __setstate__(self, state: Any) -> None:
         super().__setstate__(state)
         self._cell_key = cell_key(self._definition)
+
+
+def _cleared(
+    x: Tensor, resets: Tensor | None, lengths: Tensor, steps: int, *, batch_first: bool
+) -> tuple[Tensor, Tensor | None]:
+    """x with zeros past the end of each row, where no row begins anew either."""
+    ended = torch.arange(steps)[:, None] >= lengths
+    x = x.masked_fill((ended.T if batch_first else ended)[..., None], 0)
+    return x, None if resets is None else resets & ~ended
