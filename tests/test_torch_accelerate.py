@@ -177,6 +177,32 @@ def test_resets_of_a_module_of_any_cell(options: dict[str, Any], given: bool) ->
         np.testing.assert_allclose(tensor.grad.numpy(), reference, rtol=1e-12)
 
 
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("options", [{}, {"num_layers": 2, "bidirectional": True, "batch_first": True}])
+def test_all_states_of_a_module_of_any_cell(cell: str, options: dict[str, Any]) -> None:
+    module = ours.Recurrent(cell, 3, 4, dtype=torch.float64, **options)
+    rnn = rnncore.Recurrent(cell, 3, 4, dtype="float64", backend=_backend(), **options)
+    rnn.load_state_dict({name: value.numpy() for name, value in module.state_dict().items()}, "rnncore")
+    x, resets = torch.randn(6, 5, 3, dtype=torch.float64, requires_grad=True), torch.rand(6, 5) < 0.3
+    every, _ = module(x, resets=resets, states="all")
+    expected, _, tape = rnn.forward(x.detach().numpy(), resets=resets.numpy(), states="all")
+    every, expected = ([each] if cell == "gru" else list(each) for each in (every, expected))
+    for value, reference in zip(every, expected, strict=True):
+        np.testing.assert_array_equal(value.detach().numpy(), reference)
+    cotangents = [torch.randn(each.shape, dtype=torch.float64) for each in every]
+    given = [c.numpy() for c in cotangents]
+    grads = rnn.backward(tape, given[0] if cell == "gru" else tuple(given))
+    torch.autograd.backward(every, cotangents)
+    np.testing.assert_allclose(x.grad.numpy(), grads.x, rtol=1e-12)
+    for name, parameter in module.named_parameters():
+        np.testing.assert_allclose(parameter.grad.numpy(), grads.parameters[name], rtol=1e-12)
+    with torch.no_grad():
+        again = module(x, resets=resets, states="all")[0]
+    torch.testing.assert_close(again if cell == "gru" else again[0], every[0])
+    final = module(x, resets=resets, states="all")[1]
+    torch.autograd.backward(final if cell == "gru" else final[0], torch.ones_like(final if cell == "gru" else final[0]))
+
+
 def _backend() -> str:
     return "numba" if rnncore.backends()["numba"].available else "numpy"
 

@@ -63,6 +63,7 @@ def test_a_whole_graph(make: Any, with_state: bool) -> None:
         torch.testing.assert_close(compiled(x, state)[0], model(x, state)[0])
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # the tracer asks for it
 @pytest.mark.parametrize("with_state", [False, True])
 @pytest.mark.parametrize("order", [None, "sorted", "unsorted"])
 @pytest.mark.parametrize("make", [lambda: ours.LSTM(3, 4, 2, proj_size=2), lambda: ours.Recurrent("mgu", 3, 4)])
@@ -122,6 +123,21 @@ def test_resets_in_a_whole_graph() -> None:
             torch.testing.assert_close(second, first)
 
 
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_all_states_in_a_whole_graph(batch_first: bool) -> None:
+    torch.compiler.reset()
+    rnn = ours.Recurrent("lstm", 3, 4, bidirectional=True, batch_first=batch_first)
+    compiled = torch.compile(rnn, fullgraph=True, backend="aot_eager")
+    x = torch.randn(5, 2, 3)
+    found = []
+    for (h, c), _ in (rnn(x, states="all"), compiled(x, states="all")):
+        rnn.zero_grad()
+        (h.sum() + c.square().sum()).backward()
+        found.append([h.detach(), c.detach(), *[p.grad.clone() for p in rnn.parameters()]])
+    for first, second in zip(*found, strict=True):
+        torch.testing.assert_close(second, first)
+
+
 def test_dropout_in_a_graph() -> None:
     torch.compiler.reset()
     rnn = ours.GRU(5, 7, num_layers=2, dropout=1.0)
@@ -158,11 +174,11 @@ def test_operators_are_well_formed(batch_first: bool) -> None:
     x, h = torch.randn(2, 5, 3, dtype=torch.float64), torch.randn(2, 2 if batch_first else 5, 4, dtype=torch.float64)
     masks = [torch.ones(2, 5, 4, dtype=torch.float64)]
     network = "GRU 0|3 4 2 False True"
-    arguments: Any = (x, None, None, [h], [], [], weights, masks, network, batch_first, False)
+    arguments: Any = (x, None, None, [h], [], [], weights, masks, network, batch_first, False, False)
     torch.library.opcheck(torch.ops.rnncore.forward.default, (*arguments, True))
     torch.library.opcheck(torch.ops.rnncore.forward.default, (*arguments, False))
     output, final, token = torch.ops.rnncore.forward(*arguments, True)
-    gradients = torch.ones_like(output), [torch.ones_like(final)]
+    gradients = [torch.ones_like(output)], [torch.ones_like(final)]
     expected = torch.ops.rnncore.backward(token, *gradients, *arguments)
     # A copy of the token has no tape.
     for reference, value in zip(
@@ -178,8 +194,8 @@ def test_operators_of_rows_that_end_are_well_formed(packed: bool) -> None:
     weights = [p.detach() for p in rnn.parameters()]
     x = torch.randn((6, 3) if packed else (3, 3, 3), dtype=torch.float64)
     state, lengths = torch.randn(1, 3, 4, dtype=torch.float64), torch.tensor([3, 2, 1])
-    arguments: Any = (x, lengths, None, [state], [], [], weights, [], "GRU 0|3 4 1 False True", False, packed)
+    arguments: Any = (x, lengths, None, [state], [], [], weights, [], "GRU 0|3 4 1 False True", False, packed, False)
     torch.library.opcheck(torch.ops.rnncore.forward.default, (*arguments, True))
     output, final, token = torch.ops.rnncore.forward(*arguments, True)
-    gradients = torch.ones_like(output), [torch.ones_like(final)]
+    gradients = [torch.ones_like(output)], [torch.ones_like(final)]
     torch.library.opcheck(torch.ops.rnncore.backward.default, (token, *gradients, *arguments))

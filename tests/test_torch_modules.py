@@ -259,7 +259,8 @@ def watch(module: Any, method: str, see: Callable[[Any], None], monkeypatch: pyt
 def test_the_work_of_what_needs_no_gradient_is_skipped(
     of_x: bool, frozen: list[str], expected: list[tuple[bool, bool]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module, seen = ours.LSTM(3, 4, 2), []
+    module = ours.LSTM(3, 4, 2)
+    seen: list[Any] = []
     for name, parameter in module.named_parameters():
         parameter.requires_grad_(name[-2:] not in frozen)
     output = module(torch.randn(5, 2, 3, requires_grad=of_x), (torch.ones(2, 2, 4, requires_grad=True),) * 2)[0]
@@ -270,7 +271,8 @@ def test_the_work_of_what_needs_no_gradient_is_skipped(
 
 def test_tensors_are_read_and_written_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also those of a batch that comes first, and parts of larger ones."""
-    module, seen = ours.GRU(3, 4, batch_first=True), []
+    module = ours.GRU(3, 4, batch_first=True)
+    seen: list[Any] = []
     module(torch.randn(1, 1, 3))
     watch(module, "forward", seen.extend, monkeypatch)
     x = torch.randn(5, 7, 6)[:, 1:, 2:5]

@@ -47,6 +47,7 @@ def padded(
     rows: Rows = DENSE,
     resets: Tensor | None = None,
     begun: Sequence[Tensor] = (),
+    every: bool = False,
 ) -> Sequence[Tensor]:
     """The output and the final states of a batch (T, B, I), or (B, T, I) with `batch_first`.
 
@@ -60,12 +61,13 @@ def padded(
         rows: when rows end.
         resets: (T, B) of bool, where rows begin anew.
         begun: (L*D, B, width) each, with which states; none for zeros.
+        every: whether every state of the last layer at each step comes in the place of the output.
     """
     steps, batch = (x.shape[1], x.shape[0]) if batch_first else (x.shape[0], x.shape[1])
     masks = _masks(module, (steps, batch), x)
     if batch_first:
         masks = [m.transpose(0, 1) for m in masks]
-    return _call(module, x, states, inputs, weights, masks, Sequences(batch_first, rows), resets, begun)
+    return _call(module, x, states, inputs, weights, masks, Sequences(batch_first, rows), resets, begun, every)
 
 
 def count_rows(sequence: PackedSequence) -> int:
@@ -107,6 +109,7 @@ def traced(
     packed: bool = False,
     resets: Tensor | None = None,
     begun: Sequence[Tensor] = (),
+    every: bool = False,
 ) -> Sequence[Tensor]:
     """The same as `padded`, or as `packed`, in a graph of torch.compile; `lengths` are of rows, or the batch sizes."""
     cell, options = module.network_arguments()
@@ -118,11 +121,11 @@ def traced(
         masks = [torch.nn.functional.dropout(ones, module.dropout) for _ in range(module.num_layers - 1)]
     if torch.is_grad_enabled():
         counts = len(states), len(begun), len(inputs), len(masks)
-        how, tensors = (network, batch_first, packed), (*states, *begun, *inputs, *masks, *weights)
+        how, tensors = (network, batch_first, packed, every), (*states, *begun, *inputs, *masks, *weights)
         results: Sequence[Tensor] = Traced.apply(how, counts, x, lengths, resets, *tensors)
         return results
     arguments = list(states), list(begun), list(inputs), list(weights), list(masks)
-    return torch.ops.rnncore.forward(x, lengths, resets, *arguments, network, batch_first, packed, False)[:-1]  # type: ignore[no-any-return]
+    return torch.ops.rnncore.forward(x, lengths, resets, *arguments, network, batch_first, packed, every, False)[:-1]  # type: ignore[no-any-return]
 
 
 def _call(
@@ -135,6 +138,7 @@ def _call(
     sequences: Sequences,
     resets: Tensor | None = None,
     begun: Sequence[Tensor] = (),
+    every: bool = False,
 ) -> Sequence[Tensor]:
     kept: Kept | None = module.__dict__.get(KEPT)
     if kept is None:
@@ -143,12 +147,12 @@ def _call(
     again = None if resets is None else make_resets(resets, begun, network.architecture.dtype)
     tensors = (x, *states, *begun, *inputs, *weights)
     if torch.is_grad_enabled() and (weights[0].requires_grad or any([t.requires_grad for t in tensors])):  # noqa: C419
-        call = network, kept.views(network, weights).layers, sequences, masks, again, len(states)
+        call = network, kept.views(network, weights).layers, sequences, masks, again, len(states), every
         results: Sequence[Tensor] = compute(call, *tensors)
         return results
-    if masks:
+    if masks or every:
         layers = kept.views(network, weights).layers
-        return network.forward(x, states or None, inputs, layers, sequences, masks, again)[0]
+        return network.forward(x, states or None, inputs, layers, sequences, masks, again, every)[0]
     if again is not None:
         stack = network.pack(kept.views(network, weights).layers, again, backward=False)
         return network.infer(x, states or None, inputs, stack, sequences, again)

@@ -19,7 +19,7 @@ from ..architecture import Architecture, in_order
 from ..definition import DEFINITIONS, Definition, define
 from ..inputs import NO_INPUTS
 from ..registry import make_engine, resolve_on_host
-from ..resets import Resets, program_for
+from ..resets import Resets, changes_for
 from ..rows import DENSE
 from ..stack import Stack, States
 
@@ -93,12 +93,13 @@ class Forward(NamedTuple):
     Attributes:
         kept: of `Network.compute`.
         sequences: how the sequences lie.
-        batch: B.
+        steps, batch: T and B.
         resets: whether rows began anew with states that were given.
     """
 
     kept: Any
     sequences: Sequences
+    steps: int
     batch: int
     resets: bool
 
@@ -132,6 +133,10 @@ class Network:
         self._widths = [architecture.units(width) for width in architecture.program.states]
         self._needs: dict[tuple[bool, ...], list[Needs]] = {}
 
+    def outputs(self, every: bool) -> int:
+        """The number of outputs of a call."""
+        return len(self._widths) if every else 1
+
     def infer(
         self,
         x: Tensor,
@@ -157,14 +162,16 @@ class Network:
         sequences: Sequences,
         masks: Sequence[Tensor],
         resets: Resets | None = None,
+        every: bool = False,
     ) -> tuple[list[Tensor], Forward]:
         """The output and the final states, and what `backward` needs; refers to x and inputs.
 
-        `weights` are the parameters, from `split`.
+        `weights` are the parameters, from `split`. With `every` the outputs are every state of the last layer.
         """
         array = _read(x, sequences)
-        batch = array.shape[1]
-        above, finals = self._new_output(array, sequences), self._new_states(states, batch)
+        steps, batch, _ = array.shape
+        above = None if every else self._new_output(array, sequences)
+        finals = self._new_states(states, batch)
         masks_left = iter(masks)
 
         def draw(_: tuple[int, ...]) -> Array:
@@ -172,26 +179,33 @@ class Network:
 
         given = self._read_inputs(inputs)
         kept = self.compute(weights, array, finals, sequences.rows, above, given, draw if masks else None, resets)
-        tape = Forward(kept, sequences, batch, resets is not None and resets.states is not None)
-        return [_write(above, sequences), *map(torch.from_numpy, finals)], tape
+        tape = Forward(kept, sequences, steps, batch, resets is not None and resets.states is not None)
+        outputs = kept[0].states(kept[1], self.architecture.num_layers - 1) if above is None else [above]
+        return [*[_write(o, sequences) for o in outputs], *map(torch.from_numpy, finals)], tape
 
     def backward(
         self,
         tape: Forward,
-        grad_output: Tensor | None,
+        grad_outputs: Sequence[Tensor | None],
         grad_states: Sequence[Tensor | None],
         wanted: tuple[bool, ...] | None = None,
     ) -> list[Tensor | None]:
         """Gradients of x, of the initial states and those of resets, of inputs and parameters: the wanted, or all."""
-        kept, sequences, batch, resets = tape
-        above = None if grad_output is None else _read(grad_output, sequences)
+        kept, sequences, steps, batch, resets = tape
+        above, *others = [None if grad is None else _read(grad, sequences) for grad in grad_outputs]
+        every = [
+            np.broadcast_to(np.zeros(width, self.architecture.dtype), (steps, batch, width)) if grad is None else grad
+            for grad, width in zip(
+                others, [n * self.architecture.num_directions for n in self._widths[1:]], strict=False
+            )
+        ]
         states = self._zeros(batch)
         for number, grad in enumerate(grad_states):
             if grad is not None:
                 states[number][...] = grad.detach().numpy()
         begun = self._zeros(batch) if resets else None
         needs = None if wanted is None else self._needed(wanted)
-        grad_x, weights, inputs = self.compute_back(kept, above, states, needs, begun)
+        grad_x, weights, inputs = self.compute_back(kept, above, states, needs, begun, every)
         arrays = [*states, *(begun or ()), *inputs.rows, *inputs.units, *in_order(weights)]
         if wanted is None:
             return [_write(grad_x, sequences), *map(torch.from_numpy, arrays)]
@@ -207,19 +221,23 @@ class Network:
         x: Array,
         states: States,
         rows: Rows,
-        output: Array,
+        output: Array | None,
         inputs: Inputs,
         draw: Callable[[tuple[int, ...]], Array] | None,
         resets: Resets | None,
     ) -> Any:
-        """As `Stack.forward`; returns what `compute_back` needs."""
-        stack = self.pack(weights, resets, backward=True)
+        """As `Stack.forward`; returns what `compute_back` needs. Without an output, every state is an output."""
+        stack = self.pack(weights, resets, every=output is None, backward=True)
         return stack, stack.forward(x, states, rows, output, None, inputs, draw, resets)
 
-    def pack(self, weights: Sequence[LayerWeights], resets: Resets | None, *, backward: bool) -> Stack:
+    def pack(
+        self, weights: Sequence[LayerWeights], resets: Resets | None, *, every: bool = False, backward: bool
+    ) -> Stack:
         """The weights, packed for a call."""
-        program = program_for(self.architecture, resets)
-        return Stack.pack(self.architecture, self.engine, weights, copy=backward, backward=backward, program=program)
+        arch, changes = self.architecture, changes_for(resets, states=every)
+        # Every state has a cotangent in the last layer alone.
+        program, top = (arch.definition.changed(each) for each in (changes._replace(states=False), changes))
+        return Stack.pack(arch, self.engine, weights, copy=backward, backward=backward, program=program, top=top)
 
     def compute_back(
         self,
@@ -228,10 +246,13 @@ class Network:
         grad_states: States,
         needs: Sequence[Needs] | None,
         grad_resets: States | None,
+        grad_every: Sequence[Array],
     ) -> tuple[Array, list[LayerWeights], Inputs]:
-        """As `Stack.backward`."""
+        """As `Stack.backward`; `grad_every` are of every state but the output, both directions side by side."""
         stack, layers = kept
-        return stack.backward(layers, stack.parts(grad_output), grad_states, needs, grad_resets)  # type: ignore[no-any-return]
+        count = self.architecture.num_directions if grad_every else 0
+        every = [[np.split(grad, count, axis=-1)[direction] for grad in grad_every] for direction in range(count)]
+        return stack.backward(layers, stack.parts(grad_output), grad_states, needs, grad_resets, every)  # type: ignore[no-any-return]
 
     def _needed(self, wanted: tuple[bool, ...]) -> list[Needs]:
         """Which gradients of layers and directions are needed for those that are wanted, in the order of `backward`."""
@@ -290,13 +311,13 @@ class SingleNetwork(Network):
         x: Array,
         states: States,
         rows: Rows,
-        output: Array,
+        output: Array | None,
         inputs: Inputs,
         draw: Callable[[tuple[int, ...]], Array] | None,
         resets: Resets | None,
     ) -> Any:
         """Without dropout, as there is no layer above."""
-        if resets is not None:
+        if resets is not None or output is None:
             return super().compute(weights, x, states, rows, output, inputs, draw, resets)
         packed = self.engine.pack(self._program, self._sizes, weights[0], copy=True, backward=True)
         run = Run(packed, x, tuple([s[0] for s in states]), output, None, rows, self._reverse, inputs)
@@ -309,11 +330,12 @@ class SingleNetwork(Network):
         grad_states: States,
         needs: Sequence[Needs] | None,
         grad_resets: States | None,
+        grad_every: Sequence[Array],
     ) -> tuple[Array, list[LayerWeights], Inputs]:
         """See `Network.compute_back`."""
         packed, residuals = kept
         if isinstance(packed, Stack):
-            return super().compute_back(kept, grad_output, grad_states, needs, grad_resets)
+            return super().compute_back(kept, grad_output, grad_states, needs, grad_resets, grad_every)
         states = tuple([s[0] for s in grad_states])
         run = BackwardRun(packed, residuals, grad_output, states, Needs() if needs is None else needs[0])
         (gradients,) = self.engine.backward((run,))

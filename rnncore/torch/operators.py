@@ -22,12 +22,12 @@ from .recurrence import find_tape, make_token
 _library = torch.library.Library("rnncore", "DEF")
 ARGUMENTS = (
     "Tensor x, Tensor? lengths, Tensor? resets, Tensor[] states, Tensor[] begun, Tensor[] inputs, Tensor[] weights, "
-    "Tensor[] masks, str network, bool batch_first, bool packed"
+    "Tensor[] masks, str network, bool batch_first, bool packed, bool every"
 )
 """The arguments of both operators."""
 
 _library.define(f"forward({ARGUMENTS}, bool keep) -> Tensor[]")
-_library.define(f"backward(Tensor token, Tensor? grad_output, Tensor?[] grad_states, {ARGUMENTS}) -> Tensor[]")
+_library.define(f"backward(Tensor token, Tensor?[] grad_outputs, Tensor?[] grad_states, {ARGUMENTS}) -> Tensor[]")
 
 
 def _forward(
@@ -42,12 +42,15 @@ def _forward(
     network: str,
     batch_first: bool,
     packed: bool,
+    every: bool,
     keep: bool,
 ) -> list[Tensor]:
     """The output, the final states and the token of the tape, which is empty without `keep`."""
     found, sequences = find_network(network, x.dtype), _sequences(x, lengths, states, batch_first, packed)
     again = None if resets is None else make_resets(resets, begun, found.architecture.dtype)
-    results, tape = found.forward(x, states or None, inputs, _layers(found, weights), sequences, masks, again)
+    results, tape = found.forward(x, states or None, inputs, _layers(found, weights), sequences, masks, again, every)
+    if every:
+        results = [result.contiguous() for result in results]
     return [*results, make_token(tape) if keep else x.new_empty(0, dtype=torch.uint8)]
 
 
@@ -88,17 +91,19 @@ def _fake_forward(
     network: str,
     batch_first: bool,
     packed: bool,
+    every: bool,
     keep: bool,
 ) -> list[Tensor]:
     architecture = find_network(network, x.dtype).architecture
-    output = x.new_empty((*x.shape[:-1], architecture.output_size))
     shapes = architecture.state_shapes(_batch(x, states, batch_first, packed))
-    return [output, *(x.new_empty(shape) for shape in shapes), x.new_empty(1 if keep else 0, dtype=torch.uint8)]
+    widths = [shape[2] for shape in shapes] if every else [architecture.output_width]
+    outputs = [x.new_empty((*x.shape[:-1], architecture.num_directions * width)) for width in widths]
+    return [*outputs, *(x.new_empty(shape) for shape in shapes), x.new_empty(1 if keep else 0, dtype=torch.uint8)]
 
 
 def _backward(
     token: Tensor,
-    grad_output: Tensor | None,
+    grad_outputs: Sequence[Tensor | None],
     grad_states: Sequence[Tensor | None],
     x: Tensor,
     lengths: Tensor | None,
@@ -111,6 +116,7 @@ def _backward(
     network: str,
     batch_first: bool,
     packed: bool,
+    every: bool,
 ) -> list[Tensor | None]:
     """Gradients of x, of the initial states, of inputs and of parameters.
 
@@ -120,14 +126,14 @@ def _backward(
     if tape is None:
         sequences = _sequences(x, lengths, states, batch_first, packed)
         again = None if resets is None else make_resets(resets, begun, found.architecture.dtype)
-        tape = found.forward(x, states or None, inputs, _layers(found, weights), sequences, masks, again)[1]
-    return found.backward(tape, grad_output, grad_states)
+        tape = found.forward(x, states or None, inputs, _layers(found, weights), sequences, masks, again, every)[1]
+    return found.backward(tape, grad_outputs, grad_states)
 
 
 @torch.library.register_fake("rnncore::backward", lib=_library)
 def _fake_backward(
     token: Tensor,
-    grad_output: Tensor | None,
+    grad_outputs: Sequence[Tensor | None],
     grad_states: Sequence[Tensor | None],
     x: Tensor,
     lengths: Tensor | None,
@@ -140,6 +146,7 @@ def _fake_backward(
     network: str,
     batch_first: bool,
     packed: bool,
+    every: bool,
 ) -> list[Tensor]:
     shapes = find_network(network, x.dtype).architecture.state_shapes(_batch(x, states, batch_first, packed))
     grad_x = x.new_empty((x.shape[1], x.shape[0], x.shape[2])).transpose(0, 1) if batch_first else x.new_empty(x.shape)
@@ -155,13 +162,13 @@ _library.impl("backward", _backward, "CPU")
 
 
 class Traced(torch.autograd.Function):
-    """`Recurrence` in a graph: how (the key of a network, batch_first and packed), numbers of states, states of resets,
-    inputs and masks, x, lengths, resets, then these tensors and weights."""
+    """`Recurrence` in a graph: how (the key of a network, batch_first, packed, every), numbers of states, states of
+    resets, inputs and masks, x, lengths, resets, then these tensors and weights."""
 
     @staticmethod
     def forward(
         ctx: Any,
-        how: tuple[str, bool, bool],
+        how: tuple[str, bool, bool, bool],
         counts: tuple[int, int, int, int],
         x: Tensor,
         lengths: Tensor | None,
@@ -175,14 +182,14 @@ class Traced(torch.autograd.Function):
         return tuple(results)
 
     @staticmethod
-    def backward(ctx: Any, grad_output: Tensor | None, *grad_states: Tensor | None) -> Any:
+    def backward(ctx: Any, *grads: Tensor | None) -> Any:
         """Back-propagation through time."""
         x, lengths, resets, token, *tensors = ctx.saved_tensors
         how, counts = ctx.call
         states, begun, inputs, masks = counts
         arguments = x, lengths, resets, *_parts(tensors, *counts), *how
-        grad_x, *gradients = torch.ops.rnncore.backward(token, grad_output, grad_states, *arguments)
-        count = len(grad_states)
+        count = len(grads) // 2 if how[3] else len(grads) - 1
+        grad_x, *gradients = torch.ops.rnncore.backward(token, grads[:-count], grads[-count:], *arguments)
         first, others = gradients[:count] if states else [], gradients[count:]
         given, of_weights = others[: begun + inputs], others[begun + inputs :]
         return None, None, grad_x, None, None, *first, *given, *[None] * masks, *of_weights

@@ -52,9 +52,10 @@ def find_tape(token: Tensor) -> Forward | None:
     return None if memory is None else memory.tape
 
 
-Call = tuple[Network, Sequence[LayerWeights], Sequences, Sequence[Tensor], Resets | None, int]
+Call = tuple[Network, Sequence[LayerWeights], Sequences, Sequence[Tensor], Resets | None, int, bool]
 """An eager call: what computes it, the parameters as arrays, how its sequences lie, masks of dropout by layer from the
-second on, where rows begin anew, and the number of initial states that are given, 0 for zeros."""
+second on, where rows begin anew, the number of initial states that are given, 0 for zeros, and whether every state is
+an output."""
 
 
 class Recurrence(torch.autograd.Function):
@@ -66,26 +67,27 @@ class Recurrence(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, call: Call, x: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Compute a call and keep its tape."""
-        network, weights, sequences, masks, resets, count = call
+        network, weights, sequences, masks, resets, count, every = call
         end = len(tensors) - len(network.names)
         inputs, states = tensors[end - network.inputs : end], tensors[:count] if count else None
-        results, tape = network.forward(x, states, inputs, weights, sequences, masks, resets)
-        ctx.call = network, count
+        results, tape = network.forward(x, states, inputs, weights, sequences, masks, resets, every)
+        ctx.call = network, count, network.outputs(every)
         ctx.save_for_backward(x, make_token(tape))
         ctx.set_materialize_grads(False)
         return tuple(results)
 
     @staticmethod
-    def backward(ctx: Any, grad_output: Tensor | None, *grad_states: Tensor | None) -> Any:
+    def backward(ctx: Any, *grads: Tensor | None) -> Any:
         """Back-propagation through time; its results, where they have a graph, refuse to be differentiated."""
         tape = find_tape(ctx.saved_tensors[1])
         if tape is None:
             raise RuntimeError(COPIED)
-        network, count = ctx.call
+        network, count, outputs = ctx.call
+        grad_states = grads[outputs:]
         _, of_x, *others = ctx.needs_input_grad
         absent = 0 if count else len(grad_states)
         wanted = (of_x, *[False] * absent, *others)
-        first, *gradients = network.backward(tape, grad_output, grad_states, wanted)
+        first, *gradients = network.backward(tape, grads[:outputs], grad_states, wanted)
         result = None, first, *gradients[absent:]
         return _Once.apply(_anchor(), *result) if torch.is_grad_enabled() else result
 

@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 from rnncore_kernels.cells import Cell
 
 from ..architecture import make_architecture
+from ..arguments import check_states
 from ..definition import Definition, cell_key
 from ..rows import DENSE, arrange
 from . import calls
@@ -108,6 +109,7 @@ class Recurrent(torch.nn.Module):
         inputs: Mapping[str, Tensor] | None = None,
         resets: Tensor | None = None,
         reset_state: Any = None,
+        states: str | None = None,
     ) -> tuple[Any, Any]:
         """Compute a sequence.
 
@@ -121,6 +123,8 @@ class Recurrent(torch.nn.Module):
             resets: (T, B), (B, T) with batch_first, or (T,) of bool: where a row begins anew. Its state becomes
                 `reset_state` before that step, in the reverse direction behind it. None for nowhere.
             reset_state: the state that rows begin anew with, shaped like `state`; None is zeros. Differentiable.
+            states: "all" for every state of the last layer at each step in the place of the output, in a tuple where
+                the cell has several.
 
         Returns:
             (output, state): as x and the state were given; 0 past a row's end.
@@ -133,7 +137,7 @@ class Recurrent(torch.nn.Module):
         ]
         dtype = weights[0].dtype
         if isinstance(x, PackedSequence):
-            if any(each is not None for each in (lengths, inputs, resets, reset_state)):
+            if any(each is not None for each in (lengths, inputs, resets, reset_state, states)):
                 raise ValueError("x: expected a padded batch where there is more than a state, got a PackedSequence")
             return self._packed(x, state, weights)
         compiling = torch.compiler.is_compiling()
@@ -146,24 +150,24 @@ class Recurrent(torch.nn.Module):
         batch_first = self.batch_first and not unbatched
         x = x.unsqueeze(1) if unbatched else x
         steps, batch = (x.shape[1], x.shape[0]) if batch_first else (x.shape[0], x.shape[1])
-        states = self._states(state, batch, unbatched=unbatched)
+        initial = self._states(state, batch, unbatched=unbatched)
         given = self._inputs(inputs, steps, batch, unbatched=unbatched, batch_first=batch_first)
         begun = self._states(reset_state, batch, unbatched=unbatched, name="reset_state")
         again = self._resets(resets, steps, batch, unbatched=unbatched, batch_first=batch_first)
         if again is None and begun:
             raise ValueError("reset_state: expected None without resets, which say which rows begin with it")
+        check_states(states, return_sequence=True)
         if torch.is_autocast_enabled("cpu"):
             x = x.to(dtype)
-            states, begun, given = ([t.to(dtype) for t in each] for each in (states, begun, given))
+            initial, begun, given = ([t.to(dtype) for t in each] for each in (initial, begun, given))
+        how: dict[str, Any] = {"batch_first": batch_first, "begun": begun, "every": states == "all"}
         if compiling:
             if lengths is not None:
                 lengths = torch.as_tensor(lengths, device="cpu")
                 x, again = _cleared(x, again, lengths, steps, batch_first=batch_first)
-            output, *finals = calls.traced(
-                self, x, states, given, weights, batch_first=batch_first, lengths=lengths, resets=again, begun=begun
-            )
+            results = calls.traced(self, x, initial, given, weights, lengths=lengths, resets=again, **how)
         else:
-            reason = reason_against([*weights, x, *states, *begun, *given])
+            reason = reason_against([*weights, x, *initial, *begun, *given])
             if reason is not None:
                 raise TypeError(f"x: expected dense {dtype} tensors of the processor, got {reason}")
             rows = DENSE
@@ -172,12 +176,11 @@ class Recurrent(torch.nn.Module):
                 rows = arrange(read_lengths(values, steps, batch), steps, batch)
                 if rows is not DENSE:
                     x, again = _cleared(x, again, values, steps, batch_first=batch_first)
-            output, *finals = calls.padded(
-                self, x, states, given, weights, batch_first=batch_first, rows=rows, resets=again, begun=begun
-            )
+            results = calls.padded(self, x, initial, given, weights, rows=rows, resets=again, **how)
         if unbatched:
-            output, finals = output.squeeze(1), [s.squeeze(1) for s in finals]
-        return output, finals[0] if len(finals) == 1 else tuple(finals)
+            results = [result.squeeze(1) for result in results]
+        count = len(self.state_widths)
+        return _as_given(results[:-count]), _as_given(results[-count:])
 
     def _packed(self, x: PackedSequence, state: Any, weights: Sequence[Tensor]) -> tuple[Any, Any]:
         compiling, given = torch.compiler.is_compiling(), state[0] if isinstance(state, (tuple, list)) else state
@@ -188,7 +191,7 @@ class Recurrent(torch.nn.Module):
         if reason is not None:
             raise TypeError(f"x: expected dense {weights[0].dtype} tensors of the processor, got {reason}")
         packed, finals = calls.packed(self, x, x.data, states, weights)
-        return packed, finals[0] if len(finals) == 1 else tuple(finals)
+        return packed, _as_given(finals)
 
     def _resets(
         self, resets: Tensor | None, steps: int, batch: int, *, unbatched: bool, batch_first: bool
@@ -260,6 +263,10 @@ class Recurrent(torch.nn.Module):
     def __setstate__(self, state: Any) -> None:
         super().__setstate__(state)
         self._cell_key = cell_key(self._definition)
+
+
+def _as_given(tensors: Sequence[Tensor]) -> Any:
+    return tensors[0] if len(tensors) == 1 else tuple(tensors)
 
 
 def _cleared(
