@@ -209,10 +209,10 @@ class Network:
         arrays = [*states, *(begun or ()), *inputs.rows, *inputs.units, *in_order(weights)]
         if wanted is None:
             return [_write(grad_x, sequences), *map(torch.from_numpy, arrays)]
-        first, *others = wanted
+        of_x, *of_others = wanted
         return [
-            _write(grad_x, sequences) if first else None,
-            *[torch.from_numpy(a) if each else None for a, each in zip(arrays, others, strict=True)],
+            _write(grad_x, sequences) if of_x else None,
+            *[torch.from_numpy(a) if each else None for a, each in zip(arrays, of_others, strict=True)],
         ]
 
     def compute(
