@@ -132,5 +132,5 @@ class Exchange(Network):
         """
         from .interchange.keras_import import from_keras
 
-        options: dict[str, Any] = {"batch_first": batch_first, "backend": backend, "num_threads": num_threads}
-        return from_keras(cls, source, layer, config=config, **options)
+        options: dict[str, Any] = {"backend": backend, "num_threads": num_threads}
+        return from_keras(cls, source, layer, config=config, batch_first=batch_first, **options)

@@ -82,8 +82,8 @@ def load(
             f"{where}: expected a file written by Recurrent.save, got safetensors without its metadata: make the "
             f"network yourself and pass the tensors to load_state_dict, or to from_state_dict"
         )
-    version = str(metadata.get("format_version"))
-    if version not in map(str, range(1, FORMAT_VERSION + 1)):
+    version = metadata.get("format_version")
+    if version not in [str(number) for number in range(1, FORMAT_VERSION + 1)]:
         raise ValueError(f"{where}: expected format version 1 to {FORMAT_VERSION}, got {version}: update rnncore")
     try:
         # Of a file from before a network had all its options, those are as they were.

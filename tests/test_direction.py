@@ -65,7 +65,7 @@ def test_a_long_sequence_is_one_block(backend: str, small_blocks: None) -> None:
         np.testing.assert_allclose(value, reference, rtol=1e-5, atol=1e-6)
 
 
-def from_file(rnn: Recurrent, folder: Path) -> Recurrent:
+def saved(rnn: Recurrent, folder: Path) -> Recurrent:
     rnn.save(folder / "rnn")
     return Recurrent.load(folder / "rnn", backend="numpy")
 
@@ -81,7 +81,7 @@ KEPT: dict[str, Callable[[Recurrent, Path], Recurrent]] = {
     "a dict": lambda rnn, folder: Recurrent.from_state_dict(
         dict(rnn.state_dict()), cell=rnn.cell, direction="reverse", backend="numpy"
     ),
-    "a file": from_file,
+    "a file": saved,
 }
 
 

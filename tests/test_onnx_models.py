@@ -301,14 +301,11 @@ def test_constants_of_a_call(onnx: Any, request: pytest.FixtureRequest, close: C
         else:
             close(rnn(some(T, 2, WIDTH)[:, 0])[0], rnn(some(T, 2, WIDTH))[0][:, 0], "output")
             close(rnn.step(some(B, WIDTH))[0], rnn(some(1, B, WIDTH))[0][0], "output")
-    given: dict[str, Array] = {
-        "initial_h": np.zeros((1, 7, H), np.float32),
-        "sequence_lens": np.array([3, 6], np.int32),
-    }
+    nothing = {"initial_h": np.zeros((1, 7, H), np.float32), "sequence_lens": np.array([3, 6], np.int32)}
     with pytest.warns(
         UserWarning, match=re.escape("node 0, GRU 'Y': its sequence_lens are the constant [3, 6]: pass len")
     ):
-        rnn = Recurrent.from_onnx(node_model("GRU", {**weights("GRU"), **given}), backend="numpy")
+        rnn = Recurrent.from_onnx(node_model("GRU", {**weights("GRU"), **nothing}), backend="numpy")
     assert rnn.initial_state is None
     wrong = {"initial_h": np.ones((1, H), np.float32)}
     with pytest.raises(ValueError, match=re.escape("node 0, GRU 'Y': initial_h: expected (1, B, 4), got (1, 4)")):

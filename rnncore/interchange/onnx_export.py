@@ -128,8 +128,8 @@ class _Graph:
                 # 1 - sigmoid(a) is sigmoid(-a): the operator's update gate weighs the other part of the new state.
                 by_gate["z"] = -by_gate["z"]
             # A coupled forget gate has no weights; the operator ignores what stands in their place.
-            none: Array = np.zeros_like(values[:hidden])
-            return np.concatenate([by_gate.get(g, none) for g in GATES[self.operator]])
+            zeros: Array = np.zeros_like(values[:hidden])
+            return np.concatenate([by_gate.get(gate, zeros) for gate in GATES[self.operator]])
 
         weights = {"W": stacked("weight_ih"), "R": stacked("weight_hh")}
         if rnn.bias:

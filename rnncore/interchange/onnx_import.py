@@ -68,11 +68,11 @@ def _activations(node: Node) -> list[str]:
             raise ValueError(f"{node.where}: activations: expected some of {', '.join(ACTIVATIONS)}, got {name!r}")
         ours, defaults = known[name.lower()]
         # As ONNX Runtime does: only activations that have an alpha or a beta consume one.
-        found = [next(each, default) for each, default in zip(numbers, defaults, strict=False)]
-        values = [value for value in found if value is not None]
-        if len(values) < len(found):
+        values = [next(each, default) for each, default in zip(numbers, defaults, strict=False)]
+        chosen = [value for value in values if value is not None]
+        if len(chosen) < len(values):
             raise ValueError(f"{node.where}: activations: expected {name} with activation_alpha and activation_beta")
-        spelling = spell(ours, *values)
+        spelling = spell(ours, *chosen)
         spellings.append("identity" if spelling == spell("affine", 1, 0) else spelling)
     if len(given) != count * directions:
         raise ValueError(f"{node.where}: activations: expected {count * directions} of them, got {', '.join(given)}")
