@@ -88,8 +88,8 @@ def new_states(layout: Layout, state: Any) -> tuple[Array, ...]:
     if state is None:
         return layout.new_states(_own_states(layout))
     shapes, dtype = layout.state_shapes, layout.dtype
-    states = state if type(state) is tuple else (state,)
-    if layout.xp is np and len(states) == len(shapes):
+    states = state if len(shapes) > 1 else (state,)
+    if layout.xp is np and type(states) is tuple and len(states) == len(shapes):
         # What a step returned is given to the next: to look at it takes a tenth of the time that a check does.
         copies = []
         for array, shape in zip(states, shapes):  # noqa: B905 (they are as many, and the argument takes time)

@@ -8,6 +8,7 @@ from types import ModuleType
 
 from ..contract import Array, BackwardRun, Engine, LayerGradients, LayerWeights, Run, Sizes
 from ..program.program import Program
+from ..quiet import quiet
 from .backward import backward
 from .device import Device
 from .forward import Residuals, forward, infer, states
@@ -25,6 +26,7 @@ class CudaEngine(Engine[CudaPacked, Residuals]):
         self._device = device
         self.xp: ModuleType = device.xp
 
+    @quiet
     def pack(self, program: Program, sizes: Sizes, weights: LayerWeights, *, copy: bool, backward: bool) -> CudaPacked:
         return pack(self.xp, program, sizes, weights, copy=copy, backward=backward)
 
@@ -37,6 +39,7 @@ class CudaEngine(Engine[CudaPacked, Residuals]):
             with _memory_for("inference", run.x, run.packed):
                 infer(self._device, run)
 
+    @quiet
     def forward(self, runs: Sequence[Run[CudaPacked]]) -> list[Residuals]:
         residuals = []
         for run in runs:
@@ -47,6 +50,7 @@ class CudaEngine(Engine[CudaPacked, Residuals]):
     def states(self, packed: CudaPacked, residuals: Residuals) -> tuple[Array, ...]:
         return states(self._device, packed, residuals)
 
+    @quiet
     def backward(self, runs: Sequence[BackwardRun[CudaPacked, Residuals]]) -> list[LayerGradients]:
         gradients = []
         for run in runs:
