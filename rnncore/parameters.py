@@ -12,7 +12,7 @@ from rnncore_kernels.cells import Cell
 from rnncore_kernels.contract import Array, LayerWeights
 
 from .architecture import Architecture
-from .devices import as_array, check_current, namespace_of
+from .devices import as_array, check_current, is_anothers, namespace_of, shared
 from .errors import describe
 from .live import Live
 
@@ -20,7 +20,8 @@ from .live import Live
 class Parameters(Mapping[str, Array]):
     """Parameters by name, in writable arrays: what is written to them is what the next call computes with.
 
-    `parameters[name] = values` and `update` check name, shape and dtype, then copy the values into the array.
+    `parameters[name] = values` and `update` check name, shape and dtype, then copy the values into the array: those of
+    NumPy's arrays, or of any library's that speak DLPack.
     """
 
     def __init__(self, architecture: Architecture, live: Live) -> None:
@@ -82,7 +83,8 @@ class Parameters(Mapping[str, Array]):
     def _check(self, name: str, current: Array, value: Any) -> Array:
         xp = namespace_of(current)
         if type(value) is not type(current):
-            value = as_array(value, xp, f"{name}: expected a {describe(current)}, got {describe(value)}")
+            expected = f"{name}: expected a {describe(current)}, got {describe(value)}"
+            value = shared(value, xp, expected) if is_anothers(value, xp) else as_array(value, xp, expected)
         check_current(name, value, xp)
         if not getattr(current.flags, "writeable", True):
             raise ValueError(f"{name}: the parameter is read-only: call parameters[{name!r}].setflags(write=True)")

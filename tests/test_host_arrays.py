@@ -116,13 +116,22 @@ def test_steps_and_generation() -> None:
         rnn.generate(x, 3, feedback=lambda output: Shared(output[:, :1]))
 
 
-def test_parameters_are_not_taken() -> None:
-    """They might be those of a GRU with the other convention, which `load_state_dict` sees to."""
+@pytest.mark.parametrize("kind", [Shared, OfBefore, Unnegated])
+def test_parameters_of_other_libraries(kind: type[Shared]) -> None:
     rnn = network()
-    before = rnn.state_dict()
-    with pytest.raises(TypeError, match=r"bias_hh_l0: .* convert it with numpy\.asarray"):
-        rnn.parameters["bias_hh_l0"] = Shared(sequence(16))
-    np.testing.assert_array_equal(rnn.parameters["bias_hh_l0"], before["bias_hh_l0"])
+    bias, weight = sequence(16), sequence(16, 4)
+    rnn.parameters["bias_hh_l0"] = kind(bias)
+    rnn.parameters.update({"weight_hh_l0": kind(weight)})
+    np.testing.assert_array_equal(rnn.parameters["bias_hh_l0"], bias)
+    np.testing.assert_array_equal(rnn.parameters["weight_hh_l0"], weight)
+    assert not np.shares_memory(rnn.parameters["weight_hh_l0"], weight)
+    for value, message in (
+        (WithGradient(bias), r"write bias_hh_l0\.detach\(\)"),
+        (OnMetal(bias), "copy it to the host"),
+    ):
+        with pytest.raises(TypeError, match=f"bias_hh_l0: .*{message}"):
+            rnn.parameters.update({"weight_hh_l0": 2 * weight, "bias_hh_l0": value})
+    np.testing.assert_array_equal(rnn.parameters["weight_hh_l0"], weight)
 
 
 def test_nothing_is_copied_or_written() -> None:
