@@ -280,6 +280,9 @@ def test_initial_parameters() -> None:
         ours.init(jax.random.key(0), "gru", I, H, dtype="float64")
 
 
+PARAMS = ours.init(jax.random.key(0), "gru", I, H)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -290,16 +293,52 @@ def test_initial_parameters() -> None:
         ({"lengths": jnp.zeros(B)}, r"lengths: expected integers of shape \(4,\), got float32"),
         ({"resets": jnp.zeros(B, bool)}, r"resets: expected bool of shape \(6, 4\), got bool \(4,\)"),
         ({"reset_state": jnp.zeros((1, B, H))}, "reset_state: expected None without resets"),
-        ({"cell": "lstm"}, r"params: expected those of LSTM\(\).* got weight_ih_l0 \(15, 3\)"),
+        ({"state": (jnp.zeros((1, B, H)),)}, r"state: expected an array, the state h of GRU.*, got a tuple of 1"),
+        ({"state": jnp.zeros((1, T, H))}, r"got \(1, 6, 5\): time and batch look swapped; batch_first=False here"),
+        ({"state": "gru"}, "state: expected None or arrays, got str 'gru': a cell is given by its keyword, cell='gru'"),
+        ({"resets": jnp.zeros((T, B), bool), "reset_state": [jnp.zeros((1, B, H))]}, "reset_state: expected an array"),
+        ({"resets": jnp.zeros((B, T), bool)}, r"got bool \(4, 6\): time and batch look swapped"),
+        ({"lengths": jnp.zeros(T, int)}, r"got int32 \(6,\): time and batch look swapped"),
+        ({"inputs": (jnp.zeros(B),)}, "inputs: expected a mapping from names to arrays, got a tuple"),
+        ({"cell": driven, "params": ours.init(jax.random.key(0), driven, I, H),
+          "inputs": {"dt": jnp.ones((B, T)), "gain": jnp.ones((B, H))}},
+         r"inputs\['dt'\]: expected \(6, 4\) or \(4,\), got \(4, 6\): time and batch look swapped"),
+        ({"cell": "lstm"}, r"LSTM\(\), got weight_hh_l0 \(15, 5\), 3 gates of 5 units .* 4 gates: write cell='gru'"),
+        ({"params": ours.init(jax.random.key(0), "lstm", I, H)}, "4 gates of 5 units instead of 3 gates: write cell='lstm'"),
+        ({"params": ours.init(jax.random.key(0), "mgu", I, H)}, r"2 gates of 5 units .*: write cell=\.\.\. with the cell"),
+        ({"params": {"dense_i": {"kernel": jnp.ones((I, 20))}, "dense_h": {"kernel": jnp.ones((H, 20))}}},
+         "params: expected those of a cell of Flax .* 4 gates of 5 units instead of 3 gates: write cell='lstm'"),
+        ({"params": PARAMS | {"weight_hh_l0": jnp.zeros((H, 3 * H))}},
+         r"hidden_size=5, got weight_hh_l0 \(5, 15\) .* \(15, 5\): transpose it, weight_hh_l0\.T$"),
+        ({"params": PARAMS | {"weight_ih_l0": jnp.zeros((I, 3 * H))}},
+         r"got weight_ih_l0 \(3, 15\) instead of \(15, 15\): transpose it, weight_ih_l0\.T$"),
+        ({"x": None}, r"x: expected an array \(T, B, input_size\) .* got NoneType"),
+        ({"params": PARAMS | {"foo": jnp.zeros(3)}}, "hidden_size=5, got the unknown 'foo'$"),
+        ({"params": {name: PARAMS[name] for name in PARAMS if name != "bias_hh_l0"}}, r"got no bias_hh_l0 \(15,\)$"),
+        ({"params": {"gru": PARAMS, "linear": jnp.zeros(3)}}, r"got them under 'gru': pass params\['gru'\]"),
+        ({"params": jnp.zeros((T, B, I)), "x": PARAMS}, r"got jaxlib.* \(6, 4, 3\) of float32: recurrent\(params, x\)"),
+        ({"params": rnncore.Recurrent("gru", I, H)}, r"got a network: pass dict\(rnn.parameters\)"),
+        ({"params": [type("GRUCell", (), {"__module__": "flax.nnx"})()]}, r"got GRUCell: of .* pass its .*, nnx\.state\("),
+        ({"params": None}, "got NoneType$"),
         ({"params": {"weight_l0": jnp.zeros(3)}}, "params: expected the parameters of"),
         ({"params": {"dense_i": {"kernel": jnp.zeros((3, 15))}}}, "params: expected a kernel of dense_h, or of hr, hz, hn"),
         ({"cell": "mgu", "params": {"dense_i": jnp.zeros(3)}}, "as Flax has the LSTM"),
     ],
 )  # fmt: skip
 def test_refusals(arguments: dict[str, Any], message: str) -> None:
-    given = {"params": ours.init(jax.random.key(0), "gru", I, H), "x": jnp.zeros((T, B, I)), "cell": "gru", **arguments}
+    given = {"params": PARAMS, "x": jnp.zeros((T, B, I)), "cell": "gru", **arguments}
     with pytest.raises((ValueError, TypeError), match=message):
         ours.recurrent(**given)
+
+
+def test_a_number_as_an_input() -> None:
+    params, gain = ours.init(jax.random.key(0), driven, I, H), jnp.ones((B, H))
+    results = [
+        ours.recurrent(params, draw(T, B, I), cell=driven, inputs={"dt": dt, "gain": gain})
+        for dt in (0.5, jnp.float32(0.5), jnp.full((T, B), 0.5))
+    ]
+    close(results[0], results[2])
+    close(results[1], results[2])
 
 
 def test_wrong_lengths_are_refused_when_they_are_known() -> None:
@@ -375,9 +414,49 @@ def test_layers_and_directions_of_flax() -> None:
     assert theirs[1][0]["dense_i"]["kernel"].shape == (2 * H, 3 * H)
     x = draw(T, B, I)
     close(ours.recurrent(theirs, x, cell="gru"), ours.recurrent(params, x, cell="gru"))
+    with pytest.raises(
+        ValueError, match="layers and directions as `like` has, l0, l0_reverse, got l0, l0_reverse, l1, "
+    ):
+        ours.to_flax(params, like[0], "gru")
     del like[0][1]["dense_h"]["bias"]
     with pytest.raises(ValueError, match="expected zeros in the last third of bias_hh_l0_reverse"):
         ours.to_flax(params, like, "gru")
+
+
+@pytest.mark.parametrize(
+    ("cell_", "hidden", "like", "message"),
+    [
+        ("lstm", H + 1, {}, r"expected LSTM.* of sizes as `like` has, dense_i.kernel \(3, 20\), got \(3, 24\)"),
+        ("lstm", H, {"hr": {"kernel": 0}}, "like: expected a tree of a cell .* got hr.kernel"),
+        (
+            "lstm",
+            H,
+            {"dense_i": {"kernel": 0}, "dense_h": {"kernel": 0}},
+            "expected zeros in bias_ih_l0 and bias_hh_l0",
+        ),
+        ("gru", H, {}, "params: expected those of LSTM.* 3 gates of 5 units"),
+    ],
+)
+def test_parameters_that_do_not_fit_flax(cell_: str, hidden: int, like: Any, message: str) -> None:
+    params = ours.init(jax.random.key(0), cell_, I, hidden)
+    like = like or {"dense_i": {"kernel": jnp.ones((I, 4 * H))}, "dense_h": {"kernel": 0, "bias": 0}}
+    with pytest.raises(ValueError, match=message):
+        ours.to_flax(params, like, "lstm")
+
+
+@pytest.mark.parametrize("params", [jnp.zeros(3), {"gru": PARAMS}, {"dense_i": {"kernel": 0}}])
+def test_parameters_of_no_network_of_ours(params: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match="params: expected "):
+        ours.to_flax(params, {}, "gru")
+
+
+def test_a_network_without_biases_in_flax() -> None:
+    params = ours.init(jax.random.key(0), "gru", I, H, bias=False)
+    side = {"kernel": 0, "bias": jnp.ones(3 * H)}
+    theirs = ours.to_flax(params, {"dense_i": side, "dense_h": side}, "gru")
+    close(theirs["dense_i"]["bias"], jnp.zeros(3 * H))
+    x = draw(T, B, I)
+    close(ours.recurrent(theirs, x, cell="gru"), ours.recurrent(params, x, cell="gru"))
 
 
 def test_no_call_computes_with_other_weights() -> None:

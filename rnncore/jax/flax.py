@@ -6,7 +6,7 @@ the transpose of ours, and most have a bias on one side only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -16,6 +16,7 @@ import numpy as np
 from rnncore_kernels.cells import GRU, LSTM, Cell, Elman
 
 from ..definition import Definition, define
+from .parameters import check_tree, has_own_names, other_cell, read_architecture
 
 _SIDES = {"ih": "i", "hh": "h"}
 """Sides of the weights, ours and Flax's."""
@@ -43,7 +44,7 @@ def from_flax(params: Any, cell: str | Cell) -> dict[str, Any]:
     trees = {
         f"l{number}{end}": _leaves(tree)[0]
         for number, layer in enumerate(layers)
-        for tree, end in zip(layer if isinstance(layer, tuple) else (layer,), ("", "_reverse"), strict=False)
+        for tree, end in zip(*_directions("params", layer), strict=True)
     }
     bias = any(name == "bias" for leaves in trees.values() for _, name in leaves)
     result: dict[str, Any] = {}
@@ -57,6 +58,9 @@ def from_flax(params: Any, cell: str | Cell) -> dict[str, Any]:
                     f"params: expected a kernel of dense_{_SIDES[side]}, or of {wanted}, of a cell of Flax that "
                     f"computes {definition.cell!r}, or names as of rnncore.jax.init, got {found}"
                 )
+        if hint := other_cell(definition, {"weight_hh_l0": kernels["hh"].T.shape}):
+            raise ValueError(f"params: expected those of a cell of Flax that computes {definition.cell!r}, got {hint}")
+        for side, kernel in kernels.items():
             result[f"weight_{side}_{suffix}"] = _signed(definition, kernel.T)
         for side, flax in _SIDES.items() if bias else ():
             values = _joined(definition, leaves, flax, "bias")
@@ -79,24 +83,43 @@ def to_flax(params: Mapping[str, Any], like: Any, cell: str | Cell) -> Any:
         What `like` is, with the values of `params`.
 
     Raises:
-        ValueError: Flax has no such cell, or this one has no place for one of its biases.
+        ValueError: Flax has no such cell, this one has no place for one of its biases, or `params` are of another cell
+            or other sizes than `like`.
     """
     definition = _check_cell(cell)
-    if isinstance(like, list):
-        return [_fill_layer(definition, params, layer, number) for number, layer in enumerate(like)]
-    return _fill_layer(definition, params, like, 0)
+    if not has_own_names(params):
+        check_tree(params)
+    suffixes = read_architecture(definition, params, "forward").parameter_suffixes()
+    layers = [_directions("like", layer) for layer in (like if isinstance(like, list) else [like])]
+    places = [f"l{number}{end}" for number, (_, ends) in enumerate(layers) for end in ends]
+    if places != suffixes:
+        raise ValueError(
+            f"params: expected layers and directions as `like` has, {', '.join(places)}, got {', '.join(suffixes)}"
+        )
+    filled = [
+        [_fill(definition, params, tree, f"l{number}{end}") for tree, end in zip(trees, ends, strict=True)]
+        for number, (trees, ends) in enumerate(layers)
+    ]
+    result = [tuple(trees) if len(trees) > 1 else trees[0] for trees in filled]
+    return result if isinstance(like, list) else result[0]
 
 
-def _fill_layer(definition: Definition, params: Mapping[str, Any], layer: Any, number: int) -> Any:
-    if isinstance(layer, tuple):
-        ends = ("", "_reverse")
-        return tuple(_fill(definition, params, tree, f"l{number}{end}") for tree, end in zip(layer, ends, strict=True))
-    return _fill(definition, params, layer, f"l{number}")
+def _directions(who: str, layer: Any) -> tuple[Sequence[Any], Sequence[str]]:
+    """The trees of a layer, one for each direction, and how names of their parameters end."""
+    if not isinstance(layer, tuple):
+        return (layer,), ("",)
+    if len(layer) != 2:
+        raise ValueError(f"{who}: expected a tuple of two, forward and reverse, for both directions, got {len(layer)}")
+    return layer, ("", "_reverse")
 
 
 def _fill(definition: Definition, params: Mapping[str, Any], tree: Any, suffix: str) -> Any:
     """A tree of Flax's with the parameters of a layer and direction."""
     leaves, structure = _leaves(tree)
+    missing = [module for side in _SIDES.values() for module in _lacking(definition, leaves, side)]
+    if missing:
+        found = ", ".join(f"{module}.{name}" for module, name in leaves) or "none"
+        raise ValueError(f"like: expected a tree of a cell of Flax that computes {definition.cell!r}, got {found}")
     values: dict[tuple[str, str], Any] = {}
     for side, flax in _SIDES.items():
         kernel = _signed(definition, params[f"weight_{side}_{suffix}"]).T
@@ -107,25 +130,48 @@ def _fill(definition: Definition, params: Mapping[str, Any], tree: Any, suffix: 
                 modules = _modules(definition, flax)
                 pieces = jnp.split(array, len(modules), axis=-1)
                 values |= {(module, name): piece for module, piece in zip(modules, pieces, strict=True)}
+    for (module, name), leaf in leaves.items():
+        shape = getattr(leaf, "shape", None)
+        if (module, name) in values and shape not in (None, came := values[module, name].shape):
+            raise ValueError(
+                f"params: expected {definition.cell!r} of sizes as `like` has, {module}.{name} {shape}, got {came}"
+            )
     return jax.tree_util.tree_unflatten(structure, [values.get(place, leaf) for place, leaf in leaves.items()])
+
+
+def _lacking(definition: Definition, leaves: Mapping[tuple[str, str], Any], side: str) -> list[str]:
+    """Dense layers of a side whose kernels a tree lacks."""
+    if (f"dense_{side}", "kernel") in leaves:
+        return []
+    return [module for module in _modules(definition, side) if (module, "kernel") not in leaves]
 
 
 def _biases(
     definition: Definition, params: Mapping[str, Any], leaves: Mapping[tuple[str, str], Any], suffix: str
 ) -> dict[str, Any]:
-    """The biases of both sides; where Flax's cell has that of one side only, the other is added to it."""
-    if f"bias_ih_{suffix}" not in params:
-        return dict.fromkeys(_SIDES)
+    """The biases of both sides; where Flax's cell has that of one side only, the other is added to it.
+
+    Those of a network without biases are zeros.
+    """
     gates = len(definition.gates)
+    if f"bias_ih_{suffix}" not in params:
+        weight = params[f"weight_hh_{suffix}"]
+        return dict.fromkeys(_SIDES, jnp.zeros(len(weight), weight.dtype))
     of_x, of_h = (jnp.split(_signed(definition, params[f"bias_{side}_{suffix}"]), gates) for side in _SIDES)
     places = [[(module, "bias"), (f"dense_{side}", "bias")] for side in "ih" for module in _modules(definition, side)]
     has = [any(place in leaves for place in two) for two in places]
     for gate in range(gates):
-        if has[gate] == has[gates + gate]:
+        if has[gate] and has[gates + gate]:
             continue
-        if isinstance(definition.cell, GRU) and gate == CANDIDATE:
+        if not has[gate] and not has[gates + gate]:
+            if _has_values(of_x[gate]) or _has_values(of_h[gate]):
+                raise ValueError(
+                    f"params: expected zeros in bias_ih_{suffix} and bias_hh_{suffix}, for which `like` has no place, "
+                    f"got others: give it leaves named bias"
+                )
+        elif isinstance(definition.cell, GRU) and gate == CANDIDATE:
             # The reset gate stands before this one's bias of h.
-            if not isinstance(of_h[gate], jax.core.Tracer) and np.any(np.asarray(of_h[gate])):
+            if _has_values(of_h[gate]):
                 raise ValueError(
                     f"params: expected zeros in the last third of bias_hh_{suffix}, for which this cell of Flax has no "
                     f"place, got others: train the parameters as Flax has them, or make them those of linen.GRUCell"
@@ -135,6 +181,11 @@ def _biases(
         else:
             of_h[gate] += of_x[gate]
     return {"ih": jnp.concatenate(of_x), "hh": jnp.concatenate(of_h)}
+
+
+def _has_values(array: Any) -> bool:
+    """Whether an array has others than zeros; False for one that is not known yet."""
+    return not isinstance(array, jax.core.Tracer) and bool(np.any(np.asarray(array)))
 
 
 def _check_cell(cell: str | Cell) -> Definition:

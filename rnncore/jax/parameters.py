@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -15,6 +15,8 @@ from rnncore_kernels.cells import Cell
 
 from ..architecture import Architecture, make_architecture
 from ..definition import Definition
+from ..errors import describe
+from ..network import Network
 from ..state_dict import read_options
 
 DTYPES = ("float32", "float64")
@@ -22,6 +24,9 @@ DTYPES = ("float32", "float64")
 
 OWN_NAME = re.compile(r".+_l\d+(_reverse)?")
 """Names of parameters end in their layer and direction."""
+
+WITH_GATES = {1: "rnn", 3: "gru", 4: "lstm"}
+"""The best known cell of so many gates."""
 
 
 def init(
@@ -65,8 +70,28 @@ def init(
 
 
 def has_own_names(params: Any) -> bool:
-    """Whether parameters have the names of `rnncore.Recurrent`."""
-    return isinstance(params, Mapping) and bool(params) and all(OWN_NAME.fullmatch(str(name)) for name in params)
+    """Whether parameters have names of `rnncore.Recurrent`."""
+    return isinstance(params, Mapping) and any(
+        OWN_NAME.fullmatch(str(name)) and not isinstance(value, Mapping) for name, value in params.items()
+    )
+
+
+def check_tree(params: Any) -> None:
+    """Raise TypeError or ValueError for what is neither parameters by our names nor a tree of Flax's."""
+    expected = "params: expected a dict of arrays by name, as of rnncore.jax.init, or Flax's"
+    if isinstance(params, Network):
+        raise TypeError(f"{expected}, got a network: pass dict(rnn.parameters)")
+    if hasattr(params, "shape") and hasattr(params, "dtype"):
+        raise TypeError(f"{expected}, got {describe(params)}: recurrent(params, x) takes them first, then x")
+    if not isinstance(params, (Mapping, Sequence)) or isinstance(params, str):
+        of_flax = any(base.__module__.split(".")[0] == "flax" for base in type(params).__mro__)
+        hint = ": of a module of Flax pass its parameters, nnx.state(cell, nnx.Param)" if of_flax else ""
+        raise TypeError(f"{expected}, got {type(params).__name__}{hint}")
+    for name, value in params.items() if isinstance(params, Mapping) else enumerate(params):
+        if has_own_names(value):
+            raise ValueError(f"{expected}, got them under {name!r}: pass params[{name!r}]")
+        if not isinstance(params, Mapping):
+            check_tree(value)
 
 
 def read_architecture(definition: Definition, params: Mapping[str, Any], direction: str) -> Architecture:
@@ -75,16 +100,50 @@ def read_architecture(definition: Definition, params: Mapping[str, Any], directi
     dtypes = {str(getattr(value, "dtype", type(value).__name__)) for value in params.values()}
     if len(dtypes) != 1 or not dtypes <= {*DTYPES}:
         raise TypeError(f"params: expected arrays of float32 or of float64, got {', '.join(sorted(dtypes))}")
+    if hint := other_cell(definition, shapes):
+        raise ValueError(f"params: expected those of {definition.cell!r}, got {hint}")
     options = read_options("params", definition, shapes)
-    architecture = make_architecture(
-        definition, **options, batch_first=False, dropout=0.0, dtype=dtypes.pop(), direction=direction
-    )
+    dtype = dtypes.pop()
+
+    def architecture_of(hidden_size: int) -> Architecture:
+        given = {**options, "hidden_size": hidden_size}
+        return make_architecture(
+            definition, **given, batch_first=False, dropout=0.0, dtype=dtype, direction=direction
+        )  # fmt: skip
+
+    architecture = architecture_of(options["hidden_size"])
+    if not (wrong := _differences(architecture, shapes)):
+        return architecture
+    # The array that gave the hidden size may be the one that is wrong.
+    gates = len(definition.program.x_gates)
+    hidden = shapes["weight_ih_l0"][0] // gates if gates and not definition.projections else 0
+    if hidden and len(fewer := _differences(architecture_of(hidden), shapes)) < len(wrong):
+        wrong, options["hidden_size"] = fewer, hidden
+    size = f"hidden_size={options['hidden_size']}"
+    raise ValueError(f"params: expected those of {definition.cell!r} with {size}, got {'; '.join(wrong)}")
+
+
+def _differences(architecture: Architecture, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """How shapes by name differ from those of a network, for messages."""
     expected = {name: parameter.shape for name, parameter in architecture.parameters().items()}
-    if shapes != expected:
-        wrong = [f"{n} {shapes.get(n, 'missing')}" for n in expected if shapes.get(n) != expected[n]]
-        wrong += [f"the unknown {name}" for name in shapes if name not in expected]
-        raise ValueError(
-            f"params: expected those of {definition.cell!r}, {', '.join(f'{n} {s}' for n, s in expected.items())}; "
-            f"got {', '.join(wrong)}"
-        )
-    return architecture
+    wrong = [f"no {name} {shape}" for name, shape in expected.items() if name not in shapes]
+    wrong += [f"the unknown {name!r}" for name in shapes if name not in expected]
+    for name, shape in expected.items():
+        if (came := shapes.get(name, shape)) != shape:
+            hint = f": transpose it, {name}.T" if len(came) == len(shape) == 2 and came[1] == shape[0] else ""
+            wrong.append(f"{name} {came} instead of {shape}{hint}")
+    return wrong
+
+
+def other_cell(definition: Definition, shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """The gates that parameters have, where they are whole and of another number than the cell's, and what to do."""
+    shape, gates = shapes.get("weight_hh_l0", ()), len(definition.program.h_gates)
+    if definition.projections or not gates or len(shape) != 2 or not shape[1] or shape[0] % shape[1]:
+        return ""
+    rows, hidden = shape
+    came = rows // hidden
+    if came in (0, gates):
+        return ""
+    name = f"'{WITH_GATES[came]}'" if came in WITH_GATES else "... with the cell that they are of"
+    units = f"{came} gate{'s'[: came != 1]} of {hidden} units"
+    return f"weight_hh_l0 {shape}, {units} instead of {gates} gate{'s'[: gates != 1]}: write cell={name}"

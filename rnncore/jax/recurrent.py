@@ -11,9 +11,10 @@ from rnncore_kernels.cells import Cell
 
 from ..architecture import Architecture
 from ..definition import cell_key, define
+from ..errors import describe
 from .flax import from_flax
 from .network import Signature
-from .parameters import has_own_names, read_architecture
+from .parameters import check_tree, has_own_names, read_architecture
 from .primitives import recurrence
 
 
@@ -45,7 +46,7 @@ def recurrent(
         lengths: (B,) integers from 0 to T, in any order: the steps of each row, without a batch a number. None: every
             row has T steps.
         inputs: what the cell takes beside x, by name: row inputs (T, B) or (B,), unit inputs (T, B, H) or (B, H);
-            (B, T) and (B, T, H) with batch_first; without B where there is no batch.
+            (B, T) and (B, T, H) with batch_first; without B where there is no batch; a row input may be a number.
         resets: (T, B), (B, T) with batch_first, or (T,), of bool: where a row begins anew. Its state becomes
             `reset_state` before that step, in the reverse direction behind it.
         reset_state: the state that rows begin anew with, as `state`; None is zeros.
@@ -58,7 +59,17 @@ def recurrent(
     Raises:
         ValueError, TypeError: an argument is wrong; the message says what was expected.
     """
-    named = params if has_own_names(params) else from_flax(params, cell)
+    if isinstance(state, (str, Cell)):
+        given_cell = repr(state) if isinstance(state, str) else "..."
+        raise TypeError(
+            f"state: expected None or arrays, got {describe(state)}: a cell is given by its keyword, cell={given_cell}"
+        )
+    named = params
+    if not has_own_names(params):
+        check_tree(params)
+        named = from_flax(params, cell)
+    if x is None or isinstance(x, Mapping):
+        raise TypeError(f"x: expected an array (T, B, input_size) or (T, input_size), got {type(x).__name__}")
     x = jnp.asarray(x)
     architecture = read_architecture(define(cell), named, direction)
     _check_x(architecture, x, batch_first=batch_first)
@@ -67,14 +78,15 @@ def recurrent(
         # As under vmap most often, where rows come first.
         x, batch_first = x[None], True
     batch, steps = x.shape[:2] if batch_first else (x.shape[1], x.shape[0])
-    states = _states("state", architecture, state, batch, unbatched=unbatched)
-    given = _inputs(architecture, inputs, steps, batch, unbatched=unbatched, batch_first=batch_first)
-    ends = [] if lengths is None else [_lengths(lengths, batch, unbatched=unbatched)]
+    swapped = "" if unbatched or batch == steps else f": time and batch look swapped; batch_first={batch_first} here"
+    states = _states("state", architecture, state, batch, steps, swapped, unbatched=unbatched)
+    given = _inputs(architecture, inputs, steps, batch, swapped, unbatched=unbatched, batch_first=batch_first)
+    ends = [] if lengths is None else [_lengths(lengths, batch, steps, swapped, unbatched=unbatched)]
     flags, begins = [], []
     if resets is not None:
-        flags = [_resets(resets, (batch, steps) if batch_first else (steps, batch), unbatched=unbatched)]
+        flags = [_resets(resets, (batch, steps) if batch_first else (steps, batch), swapped, unbatched=unbatched)]
         if reset_state is not None:
-            begins = _states("reset_state", architecture, reset_state, batch, unbatched=unbatched)
+            begins = _states("reset_state", architecture, reset_state, batch, steps, swapped, unbatched=unbatched)
     elif reset_state is not None:
         raise ValueError("reset_state: expected None without resets, which say which rows begin with it")
     for values in ends:
@@ -109,55 +121,72 @@ def _check_dtype(name: str, value: Any, architecture: Architecture) -> None:
         )
 
 
-def _states(who: str, architecture: Architecture, state: Any, batch: int, *, unbatched: bool) -> list[Any]:
+def _states(
+    who: str, architecture: Architecture, state: Any, batch: int, steps: int, swapped: str, *, unbatched: bool
+) -> list[Any]:
     """Initial states (L*D, B, width)."""
     shapes, names = architecture.state_shapes(batch), architecture.definition.states
     if state is None:
         return [jnp.zeros(shape, architecture.dtype) for shape in shapes]
-    states = [jnp.asarray(s) for s in (state if isinstance(state, (tuple, list)) else [state])]
-    wanted = [(shape[0], shape[2]) if unbatched else shape for shape in shapes]
-    if [s.shape for s in states] != wanted:
-        got = ", ".join(str(s.shape) for s in states)
-        raise ValueError(f"{who}: expected ({', '.join(names)}) of shapes {', '.join(map(str, wanted))}, got {got}")
+    several = isinstance(state, (tuple, list))
+    if several != (len(names) > 1) or (several and len(state) != len(names)):
+        wanted = f"an array, the state {names[0]}" if len(names) == 1 else f"a tuple ({', '.join(names)}) of arrays"
+        got = f"a {type(state).__name__} of {len(state)}" if several else describe(state)
+        raise TypeError(f"{who}: expected {wanted} of {architecture.cell!r}, got {got}")
+    states = [jnp.asarray(s) for s in (state if several else [state])]
+    wanted_shapes = [(shape[0], shape[2]) if unbatched else shape for shape in shapes]
+    if [s.shape for s in states] != wanted_shapes:
+        wanted, got = (", ".join(map(str, each)) for each in (wanted_shapes, [s.shape for s in states]))
+        hint = swapped if all(s.ndim == 3 and s.shape[1] == steps for s in states) else ""
+        raise ValueError(f"{who}: expected ({', '.join(names)}) of shapes {wanted}, got {got}{hint}")
     for s in states:
         _check_dtype(who, s, architecture)
     return [s[:, None] for s in states] if unbatched else states
 
 
 def _inputs(
-    architecture: Architecture, inputs: Any, steps: int, batch: int, *, unbatched: bool, batch_first: bool
+    architecture: Architecture, inputs: Any, steps: int, batch: int, swapped: str, *, unbatched: bool, batch_first: bool
 ) -> list[Any]:
     """Inputs (T, B) and (T, B, H), or (B, T) and (B, T, H), in the order of the cell."""
+    if inputs is not None and not isinstance(inputs, Mapping):
+        raise TypeError(f"inputs: expected a mapping from names to arrays, got a {type(inputs).__name__}")
     cell, named = architecture.definition, {} if inputs is None else inputs
     if {*named} != {*cell.inputs}:
         wanted = ", ".join(map(repr, cell.inputs)) or "none"
         raise ValueError(f"inputs: expected {wanted}, got {', '.join(map(repr, named)) or 'none'}")
     result = []
     for name in cell.inputs:
-        value = jnp.asarray(named[name])
-        _check_dtype(f"inputs[{name!r}]", value, architecture)
+        given, who = named[name], f"inputs[{name!r}]"
+        is_number = isinstance(given, (int, float)) and not isinstance(given, bool)
+        value = jnp.asarray(given, architecture.dtype if is_number else None)
+        _check_dtype(who, value, architecture)
         tail = (architecture.hidden_size,) if name in cell.unit_inputs else ()
         rows = () if unbatched else (batch,)
         sequence = (*rows, steps, *tail) if batch_first else (steps, *rows, *tail)
         if value.shape == (*rows, *tail):
             value = jnp.expand_dims(value, len(rows) if batch_first else 0)
-        elif value.shape != sequence:
-            raise ValueError(f"inputs[{name!r}]: expected {sequence} or {(*rows, *tail)}, got {value.shape}")
+        elif value.shape != sequence and (value.shape or tail):
+            hint = swapped if (*value.shape[1::-1], *value.shape[2:]) == sequence else ""
+            raise ValueError(f"{who}: expected {sequence} or {(*rows, *tail)}, got {value.shape}{hint}")
         value = jnp.broadcast_to(value, sequence)
         result.append(value[None] if unbatched else value)
     return result
 
 
-def _resets(resets: Any, shape: tuple[int, int], *, unbatched: bool) -> Any:
+def _resets(resets: Any, shape: tuple[int, int], swapped: str, *, unbatched: bool) -> Any:
     flags, wanted = jnp.asarray(resets), shape[1:] if unbatched else shape
     if flags.shape != wanted or flags.dtype != bool:
-        raise ValueError(f"resets: expected bool of shape {wanted}, got {flags.dtype} {flags.shape}")
+        hint = swapped if flags.shape == shape[::-1] else ""
+        raise ValueError(f"resets: expected bool of shape {wanted}, got {flags.dtype} {flags.shape}{hint}")
     return flags.reshape(shape)
 
 
-def _lengths(lengths: Any, batch: int, *, unbatched: bool) -> Any:
+def _lengths(lengths: Any, batch: int, steps: int, swapped: str, *, unbatched: bool) -> Any:
     values = jnp.asarray(lengths)
     wanted: Sequence[int] = () if unbatched else (batch,)
     if values.shape != tuple(wanted) or not jnp.issubdtype(values.dtype, jnp.integer):
-        raise ValueError(f"lengths: expected integers of shape {tuple(wanted)}, got {values.dtype} {values.shape}")
+        hint = swapped if values.shape == (steps,) else ""
+        raise ValueError(
+            f"lengths: expected integers of shape {tuple(wanted)}, got {values.dtype} {values.shape}{hint}"
+        )
     return values.reshape(batch).astype(jnp.int32)
