@@ -19,7 +19,7 @@ from .layout import Layout
 from .live import Kept, Live
 from .parameters import Parameters, initial_values
 from .registry import make_engine, resolve
-from .state_dict import StateDict, from_state_dict, read_state_dict
+from .state_dict import StateDict, from_state_dict, read_initial_states, read_state_dict
 from .states import as_given
 
 SomeNetwork = TypeVar("SomeNetwork", bound="Network")
@@ -91,9 +91,9 @@ class Network:
         return self._parameters
 
     def state_dict(self) -> StateDict:
-        """A copy of the parameters by name, which says of which cell they are."""
+        """A copy of the parameters by name, which says of which cell they are, and with which states calls begin."""
         arrays = {name: array.copy() for name, array in self._live.arrays.items()}
-        return StateDict(arrays, describe_cell(self.cell), self.direction)
+        return StateDict(arrays, describe_cell(self.cell), self.direction, self._parameters.initial_states)
 
     def load_state_dict(self, values: Mapping[str, Any], convention: str | None = None) -> None:
         """Set all parameters, from `state_dict` or from PyTorch's; if one is refused, none is changed.
@@ -132,6 +132,8 @@ class Network:
         prefix: str | Sequence[str] = "",
     ) -> Self:
         """A network with a copy of some parameters: sizes, layers, directions, biases and dtype are theirs.
+
+        A network that begins with states of its own, see `initial_state`, hands them on.
 
         Args:
             values: arrays or PyTorch's tensors, by name, or the path of a safetensors file.
@@ -202,9 +204,11 @@ class Network:
         own = self._architecture.initial_state
         return None if own is None else as_given(tuple([array.copy() for array in own]))
 
-    def _begin_with(self, states: tuple[Array, ...]) -> None:
-        """Let calls without a state begin with these, before there has been one."""
-        self._architecture = replace(self._architecture, initial_state=states)
+    def _begin_with(self, states: Mapping[str, Array]) -> None:
+        """Let calls without a state begin with these, by the names of the cell's states, before there has been one."""
+        own = read_initial_states(self._architecture, states)
+        self._architecture = replace(self._architecture, initial_state=own)
+        self._parameters = Parameters(self._architecture, self._live)
 
     # Description ------------------------------------------------------------------------------------------------------
 

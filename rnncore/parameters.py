@@ -38,6 +38,12 @@ class Parameters(Mapping[str, Array]):
         """In which direction the layers of their network run."""
         return self._architecture.direction
 
+    @property
+    def initial_states(self) -> dict[str, Array]:
+        """Copies of their network's own initial states, by the names of the cell's states; empty for zeros."""
+        names, own = self._architecture.definition.states, self._architecture.initial_state
+        return {} if own is None else {name: state.copy() for name, state in zip(names, own, strict=True)}
+
     def __getitem__(self, name: str) -> Array:
         try:
             return self._live.hand_out(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping, Sequence
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +24,9 @@ from .pytorch import CARRY, from_pytorch, is_tensor, to_numpy
 if TYPE_CHECKING:
     from .network import SomeNetwork
 
+INITIAL_STATE = "initial_state."
+"""Beginning of the names that a file has for the network's own initial states, before those of the cell's states."""
+
 CONVENTIONS = ("rnncore", "torch")
 """Whose cell the rows of weights are for: they differ in the GRU's update gate, which is the other way round."""
 
@@ -34,24 +37,32 @@ class StateDict(dict[str, Array]):
     Attributes:
         cell: name and options of the cell, as `Recurrent.save` writes them.
         direction: of the network, "forward" or "reverse".
+        initial_states: the network's own, by the names of the cell's states; empty for zeros.
     """
 
-    def __init__(self, values: Mapping[str, Array], cell: dict[str, Any], direction: str = "forward") -> None:
+    def __init__(
+        self,
+        values: Mapping[str, Array],
+        cell: dict[str, Any],
+        direction: str = "forward",
+        initial_states: Mapping[str, Array] = MappingProxyType({}),
+    ) -> None:
         super().__init__(values)
-        self.cell, self.direction = cell, direction
+        self.cell, self.direction, self.initial_states = cell, direction, dict(initial_states)
 
     @staticmethod
     def described(values: Mapping[str, Array], architecture: str) -> StateDict:
         """Those of a file that `Recurrent.save` wrote, by its metadata."""
         read = json.loads(architecture)
-        return StateDict(values, read["cell"], read.get("direction", "forward"))
+        parameters, states = apart(values)
+        return StateDict(parameters, read["cell"], read.get("direction", "forward"), states)
 
     def copy(self) -> StateDict:
         """A shallow copy that says whose they are, too."""
         return copy.copy(self)
 
     def __reduce__(self) -> Any:
-        return StateDict, (dict(self), self.cell, self.direction)
+        return StateDict, (dict(self), self.cell, self.direction, self.initial_states)
 
 
 def read_state_dict(
@@ -112,16 +123,43 @@ def from_state_dict(
     if lacking and (hint := guess(values)):
         raise ValueError(f"state_dict: expected weight_ih_l0 and others of its kind, got {', '.join(values)}: {hint}")
     origin = _origin(values, convention)
+    if direction is None:
+        direction = str(getattr(values, "direction", "forward"))
+    states = getattr(values, "initial_states", {})
+    if any(name.startswith(INITIAL_STATE) for name in values):
+        values, states = apart(values)
     shapes = {name: tuple(getattr(value, "shape", ())) for name, value in values.items()}
     definition = define(_cell_of(origin, convention, shapes) if cell is None else cell)
     options |= read_options("state_dict", definition, shapes)
     first = next(name for name in values if name.endswith("_l0"))
-    if direction is None:
-        direction = str(getattr(values, "direction", "forward"))
     dtype = str(getattr(values[first], "dtype", "")).removeprefix("torch.")
     rnn = kind(definition.cell, dtype=dtype, direction=direction, **options)
     rnn.load_state_dict(values, convention)
+    if states:
+        rnn._begin_with({name: _on_host(name, state) for name, state in states.items()})
     return rnn
+
+
+def apart(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The parameters of a file by name, and the network's own initial states by the names of the cell's states."""
+    parameters = {name: value for name, value in values.items() if not name.startswith(INITIAL_STATE)}
+    states = {name.removeprefix(INITIAL_STATE): values[name] for name in values if name not in parameters}
+    return parameters, states
+
+
+def read_initial_states(architecture: Architecture, states: Mapping[str, Any]) -> tuple[Array, ...]:
+    """Check a network's own initial states, NumPy's by name; copies in the order of the cell's states."""
+    names = architecture.definition.states
+    if set(states) != set(names):
+        raise ValueError(f"initial_state: expected one of each of {', '.join(names)}, got {', '.join(states)}")
+    rows = next((np.shape(state)[1] for state in states.values() if np.ndim(state) == 3), 1)
+    for name, shape in zip(names, architecture.state_shapes(rows), strict=True):
+        state, expected = states[name], f"initial_state.{name}: expected {shape} of {architecture.dtype}"
+        if not isinstance(state, np.ndarray) or state.shape != shape:
+            raise ValueError(f"{expected}, got {describe(state)}")
+        if state.dtype != architecture.dtype:
+            raise TypeError(f"{expected}, got {state.dtype}")
+    return tuple([states[name].copy() for name in names])
 
 
 def _origin(values: Any, convention: str | None) -> dict[str, Any] | None:

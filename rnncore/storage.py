@@ -19,16 +19,13 @@ from .devices import on_host
 from .errors import describe
 from .files import replace
 from .registry import resolve
-from .states import as_tuple
+from .state_dict import INITIAL_STATE, apart
 
 if TYPE_CHECKING:
     from .network import Network, SomeNetwork
 
 FORMAT_VERSION = 2
 """Version of files whose networks an older library would read as others: in reverse, or with a state of their own."""
-
-_STATE = "initial_state."
-
 
 _ARGUMENTS = ("input_size", "hidden_size", *OPTIONS)
 
@@ -44,8 +41,7 @@ def save(rnn: Network, path: str | os.PathLike[str]) -> None:
     }
     # safetensors writes the buffer of a non-contiguous array as if it were contiguous, without an error.
     tensors = {name: np.array(on_host(array), order="C") for name, array in rnn.parameters.items()}
-    for name, array in zip(rnn.cell.states, as_tuple(rnn.initial_state), strict=False):
-        tensors |= {} if array is None else {f"{_STATE}{name}": array}
+    tensors |= {f"{INITIAL_STATE}{name}": array for name, array in rnn.parameters.initial_states.items()}
     folder = Path(path).resolve().parent
     if not folder.is_dir():
         raise FileNotFoundError(f"{os.fspath(path)}: expected a file in a folder that exists, found no {folder}")
@@ -91,10 +87,13 @@ def load(
         cell = find_cell(where, architecture.pop("cell"), cell)
         options = {name: architecture[name] for name in (*_ARGUMENTS, "dtype")}
         rnn = kind(cell, **options, backend=backend, seed=seed, num_threads=num_threads)
-        own = tuple([tensors.pop(f"{_STATE}{name}") for name in rnn.cell.states if f"{_STATE}{name}" in tensors])
-        rnn.load_state_dict(tensors, convention="rnncore")
-        if own:
-            rnn._begin_with(own)
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{where}: the file is damaged: {error}") from error
+    try:
+        parameters, states = apart(tensors)
+        rnn.load_state_dict(parameters, convention="rnncore")
+        if states:
+            rnn._begin_with(states)
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{where}: the file is damaged: {error}") from error
     return rnn

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,12 @@ from minimal_gated_unit import MinimalGatedUnit
 
 from rnncore import GRU, Elman, Recurrent
 from rnncore.cells import LSTM
+
+
+def with_a_state_of_its_own() -> Recurrent:
+    rnn = Recurrent(LSTM(projection=2), 3, 4, backend="numpy", seed=0)
+    rnn._begin_with({"h": np.full((1, 1, 2), 0.5, np.float32), "c": np.full((1, 1, 4), -0.25, np.float32)})
+    return rnn
 
 
 @pytest.mark.parametrize(
@@ -118,6 +127,67 @@ def test_damaged_files(tmp_path: Path) -> None:
         safetensors.numpy.save_file(values, path, good | changes)
         with pytest.raises(ValueError, match=re.escape(str(path))):
             Recurrent.load(path)
+
+
+HANDED_ON: dict[str, Callable[[Recurrent, Path], Recurrent]] = {
+    "load": lambda _, path: Recurrent.load(path, backend="numpy"),
+    "a file": lambda _, path: Recurrent.from_state_dict(path, backend="numpy"),
+    "a plain dict": lambda rnn, path: Recurrent.from_state_dict(
+        safetensors.numpy.load_file(path), "rnncore", rnn.cell, backend="numpy"
+    ),
+    "state_dict": lambda rnn, _: Recurrent.from_state_dict(rnn.state_dict(), backend="numpy"),
+    "a copy": lambda rnn, _: Recurrent.from_state_dict(rnn.state_dict().copy(), backend="numpy"),
+    "a pickle": lambda rnn, _: Recurrent.from_state_dict(pickle.loads(pickle.dumps(rnn.state_dict())), backend="numpy"),
+    "parameters": lambda rnn, _: Recurrent.from_state_dict(rnn.parameters, backend="numpy"),
+    "deepcopy": lambda rnn, _: copy.deepcopy(rnn),
+}
+
+
+@pytest.mark.parametrize("way", HANDED_ON)
+def test_a_state_of_its_own_is_handed_on(way: str, tmp_path: Path) -> None:
+    rnn, x = with_a_state_of_its_own(), np.ones((3, 2, 3), np.float32)
+    rnn.save(tmp_path / "file")
+    other = HANDED_ON[way](rnn, tmp_path / "file")
+    for ours, theirs in zip(rnn.initial_state, other.initial_state, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_array_equal(other(x)[0], rnn(x)[0])
+    other.load_state_dict(rnn.state_dict())
+
+
+DAMAGED_STATES: dict[str, tuple[dict[str, Any], str]] = {
+    "one is missing": ({"c": None}, "expected one of each of h, c, got h"),
+    "one too many": ({"s": np.zeros((1, 1, 4), np.float32)}, "expected one of each of h, c, got "),
+    "width": ({"h": np.zeros((1, 1, 4), np.float32)}, "initial_state.h: expected (1, 1, 2) of float32"),
+    "axes": ({"c": np.zeros((1, 4), np.float32)}, "initial_state.c: expected (1, 1, 4) of float32"),
+    "layers": ({"c": np.zeros((2, 1, 4), np.float32)}, "initial_state.c: expected (1, 1, 4) of float32"),
+    "rows": ({"c": np.zeros((1, 3, 4), np.float32)}, "of float32, got "),
+    "dtype": ({"c": np.zeros((1, 1, 4))}, "initial_state.c: expected (1, 1, 4) of float32, got float64"),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGED_STATES)
+def test_damaged_states(what: str, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with_a_state_of_its_own().save(path)
+    with safetensors.safe_open(path, framework="numpy") as file:
+        metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    changes, message = DAMAGED_STATES[what]
+    tensors |= {f"initial_state.{name}": value for name, value in changes.items()}
+    safetensors.numpy.save_file({name: v for name, v in tensors.items() if v is not None}, path, metadata)
+    with pytest.raises(ValueError, match=f"{re.escape(str(path))}: the file is damaged: .*{re.escape(message)}"):
+        Recurrent.load(path)
+    with pytest.raises((TypeError, ValueError), match=re.escape(message)):
+        Recurrent.from_state_dict(path)
+
+
+def test_a_parameter_of_another_shape_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with_a_state_of_its_own().save(path)
+    with safetensors.safe_open(path, framework="numpy") as file:
+        metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    safetensors.numpy.save_file({**tensors, "bias_ih_l0": np.zeros(3, np.float32)}, path, metadata)
+    with pytest.raises(ValueError, match=f"{re.escape(str(path))}: the file is damaged: .*bias_ih_l0: expected"):
+        Recurrent.load(path)
 
 
 def test_wrong_arguments_are_no_damage(tmp_path: Path) -> None:
