@@ -84,9 +84,9 @@ def read_states(layout: Layout, state: Any, name: str = "state") -> tuple[Array,
 
 
 def new_states(layout: Layout, state: Any) -> tuple[Array, ...]:
-    """Check a state; new arrays with its values, of the caller's shapes, zeros for None."""
+    """Check a state; new arrays with its values, of the caller's shapes, the network's own or zeros for None."""
     if state is None:
-        return layout.new_states(_own_states(layout))
+        return layout.new_states(own_states(layout))
     shapes, dtype = layout.state_shapes, layout.dtype
     states = state if len(shapes) > 1 else (state,)
     if layout.xp is np and type(states) is tuple and len(states) == len(shapes):
@@ -101,14 +101,14 @@ def new_states(layout: Layout, state: Any) -> tuple[Array, ...]:
     return layout.new_states(read_states(layout, state))
 
 
-def _own_states(layout: Layout) -> list[NDArray[Any]] | None:
+def own_states(layout: Layout, name: str = "state") -> list[NDArray[Any]] | None:
     """The network's own initial state for this batch, in the caller's shapes; None is zeros."""
     own = layout.architecture.initial_state
     if own is None:
         return None
     if (rows := own[0].shape[1]) not in (1, layout.batch):
         raise ValueError(
-            f"state: expected one for B={layout.batch}, got None: the network's own initial state is for B={rows}"
+            f"{name}: expected one for B={layout.batch}, got None: the network's own initial state is for B={rows}"
         )
     if layout.unbatched:
         own = tuple([array[:, 0] for array in own])

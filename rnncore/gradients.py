@@ -24,8 +24,8 @@ class Gradients:
         state: of the initial state; an array, or a tuple where the cell has several states.
         parameters: of each parameter, by name.
         inputs: of each input of the cell, by name; empty where it takes none.
-        reset_state: of the state that rows began anew with, as `state`; None where that was zeros, or there were no
-            resets.
+        reset_state: of the state that rows began anew with, as `state`; None where that was zeros, as it is without a
+            `reset_state` unless the network has an `initial_state`, or there were no resets.
         flow: norms of the cotangent of each state at each step, over rows and units, (L*D, T), as `state`; None unless
             `forward` was asked for it.
     """

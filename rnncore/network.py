@@ -199,7 +199,8 @@ class Network:
     def initial_state(self) -> Any:
         """A copy of the state that calls without one begin with, (L*D, 1, H), or (L*D, B, H) for that batch alone.
 
-        None is zeros, as in every network but those that `from_onnx` read it for. Its gradient is `Gradients.state`.
+        None is zeros, as in every network but those that `from_onnx` read it for. Rows that begin anew without a
+        `reset_state` begin with it, too. Its gradients are `Gradients.state` and `Gradients.reset_state`.
         """
         own = self._architecture.initial_state
         return None if own is None else as_given(tuple([array.copy() for array in own]))

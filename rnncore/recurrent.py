@@ -84,7 +84,7 @@ class Recurrent(Exchange):
 
         Args:
             x: (T, B, I), (B, T, I) with batch_first, or (T, I).
-            state: the initial state; None is zeros.
+            state: the initial state; None is the network's own `initial_state`, zeros in all but a few.
             lengths: (B,) integers from 0 to T, in any order: the steps of each row. What x holds past a row's end
                 affects nothing; the output there is 0, the final state is that at the row's end, and the reverse
                 direction starts there. None: every row has T steps.
@@ -96,7 +96,7 @@ class Recurrent(Exchange):
             resets: (T, B), with batch_first (B, T), or (T,) of bool: where a row begins anew. Its state becomes
                 `reset_state` before that step, in the reverse direction behind it, so that in both directions nothing
                 passes from one sequence to the next. What it holds past a row's end affects nothing. None for nowhere.
-            reset_state: the state that rows begin anew with, shaped like `state`; None is zeros.
+            reset_state: the state that rows begin anew with, shaped like `state`; None as for `state`.
             states: "all" returns every state of the last layer at each step in the place of the output, in a tuple
                 where the cell has several: (T, B, D*H) each, or the width of the state. It takes the memory of
                 `forward`.
@@ -124,7 +124,7 @@ class Recurrent(Exchange):
 
         Args:
             x_t: (B, I), or (I,) without a batch.
-            state: as returned by the step before; None is zeros.
+            state: as returned by the step before; None as in `__call__`.
             inputs: as in `__call__`, of this step: (B,) or a number, and (B, H).
             resets: (B,) of bool, or one without a batch: the rows whose state becomes `reset_state` before the step.
             reset_state: as in `__call__`.
@@ -152,7 +152,7 @@ class Recurrent(Exchange):
         Args:
             x_0: (B, I), or (I,) without a batch.
             steps: number of outputs, at least 0.
-            state: the initial state; None is zeros.
+            state: the initial state; None as in `__call__`.
             feedback: next input from an output, called between steps, e.g. to sample from it; None feeds the output
                 back as it is, which takes an input as wide as the output.
             inputs, resets, reset_state: as in `__call__`, with `steps` for T.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from rnncore_kernels.program.program import Program
 from rnncore_kernels.program.transform import NOTHING, Changes
 
 from .architecture import Architecture
-from .arguments import read_states
+from .arguments import own_states, read_states
 from .devices import as_array, check_current, is_anothers, shared
 from .errors import describe
 from .inputs import spoken
@@ -123,5 +124,7 @@ def _read(
         hint = f": time and batch look swapped; batch_first={layout.architecture.batch_first} here" if swapped else ""
         raise ValueError(f"resets: expected {axes}, got {tuple(flags.shape)}{hint}")
     flags = layout.time_first(flags) if steps else flags.reshape(1, layout.batch)
-    states = read_states(layout, reset_state, "reset_state")
+    states: Sequence[Array] | None = read_states(layout, reset_state, "reset_state")
+    if states is None:
+        states = own_states(layout, "reset_state")
     return flags, None if states is None else layout.engine_states(layout.new_states(states))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -277,3 +278,40 @@ def test_states_of_a_step_are_not_changed(backend: str) -> None:
     rnn.step(x[0], state, resets=resets[0])
     for one, other in zip(as_tuple(state), before, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("options", [{}, {"batch_first": True}, {"num_layers": 2, "bidirectional": True}])
+def test_a_networks_own_state(options: dict[str, Any], backend: str, close: Close) -> None:
+    """Rows begin anew as calls begin, unless a state says otherwise."""
+    rnn = network(backend, **options)
+    own = some_state(rnn, 1)
+    rnn._begin_with(dict(zip(rnn.cell.states, own, strict=True)))
+    state = tuple(np.repeat(part, B, 1) for part in own)
+    zeros = tuple(map(np.zeros_like, state))
+    given, flags = (x.swapaxes(0, 1), resets.T) if rnn.batch_first else (x, resets)
+    silent: dict[str, Any] = {"resets": flags}
+    said: dict[str, Any] = {"resets": flags, "reset_state": state}
+
+    def same(compute: Callable[[dict[str, Any]], Any]) -> None:
+        for one, other in zip(compute(silent), compute(said), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+    output = rnn(given, **silent)[0]
+    assert not np.array_equal(output, rnn(given, **silent, reset_state=zeros)[0])
+    frozen = rnn.freeze()
+    same(lambda how: [rnn(given, **how)[0], *rnn(given, **how)[1]])
+    same(lambda how: [frozen(given, **how)[0], *frozen(given, **how)[1]])
+    same(lambda how: rnn.backward(rnn.forward(given, **how)[2], output).reset_state)
+    same(lambda how: [values for layer in rnn.observe(given, **how) for values in layer.values()])
+    alone = rnn(x[:, 0], resets=resets[:, 0])[0]
+    close(alone, output[0] if rnn.batch_first else output[:, 0], "output")
+    if not rnn.bidirectional:
+        same(lambda how: rnn.step(x[0], zeros, **{**how, "resets": resets[3]})[1])
+        same(lambda how: rnn.generate(x[0], T, feedback=lambda y: y[..., :WIDE].copy(), **how)[1])
+
+
+def test_a_networks_own_state_for_another_batch() -> None:
+    rnn = network("numpy")
+    rnn._begin_with(dict(zip(rnn.cell.states, some_state(rnn, B + 1), strict=True)))
+    with pytest.raises(ValueError, match=f"reset_state: expected one for B={B}, got None: the network's own"):
+        rnn(x, some_state(rnn), resets=resets)
