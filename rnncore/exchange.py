@@ -118,7 +118,9 @@ class Exchange(Network):
             source: a layer of Keras, a list of layers, one upon the other, a model, or the path of a `.keras` file or
                 of weights in an HDF5 file (`.weights.h5`, `.h5`). Files are read by h5py, without Keras.
             layer: of a model or file with several, the name of one or its index among the recurrent ones; a list of
-                these for several layers, from the first. None for the only one that there is.
+                these for several layers, from the first. None for the only one that there is. A `.weights.h5` file has
+                no order, and takes names alone; where several layers have one name, they are called by their keys in
+                the file, "sequential_1/lstm" say.
             config: options of the layers that stand before theirs. A file of weights alone has none but what follows
                 from shapes; they are Keras' defaults, and {"activation": "relu"}, say, is another.
             batch_first: as in the constructor; True as in Keras.

@@ -173,7 +173,8 @@ def write_names(group: Any, layers: list[Any]) -> None:
     group.create_group("dense").attrs["weight_names"] = [b"dense/kernel:0"]
     group["dense/dense/kernel:0"] = some(2, 2)
     for each in layers:
-        paths = [f"{each.name}/cell/{index}:0" for index, _ in enumerate(each.get_weights())]
+        parts = parts_of(type(each).__name__, each.get_weights()).items()
+        paths = [f"{each.name}/{part}/{index}:0" for part, values in parts for index, _ in enumerate(values)]
         group.create_group(each.name).attrs["weight_names"] = [path.encode() for path in paths]
         for path, values in zip(paths, each.get_weights(), strict=True):
             group[each.name][path] = values
@@ -225,9 +226,121 @@ def test_files(layout: str, tmp_path: Path, request: pytest.FixtureRequest, clos
     close(two(X)[0], np.concatenate(directions, axis=2), "output")
     kinds = ("weights", "weights") if layout.startswith("weights") else ("GRU", "Bidirectional")
     for wanted in (None, "dense", 2, True):
-        with pytest.raises(ValueError, match=r"layer: expected the name or index of .*: there are 0: ") as caught:
+        with pytest.raises(ValueError, match=r"layer: expected the name or index of .*: there are ") as caught:
             Recurrent.from_keras(path, wanted)
-        assert {f"{kinds[0]} 'one'", f"{kinds[1]} 'it'"} <= {*re.split(r"; \d: |\d: ", str(caught.value))}
+        listed = str(caught.value).partition(": there are ")[2]
+        assert {f"{kinds[0]} 'one'", f"{kinds[1]} 'it'"} == {*re.split(r"; (?:\d: )?", listed.removeprefix("0: "))}
+    if layout == "weights of Keras 3":
+        with pytest.raises(
+            ValueError, match=r"expected a name, as a file of weights alone has no order of layers: there"
+        ):
+            Recurrent.from_keras(path, 0)
+    else:
+        assert Recurrent.from_keras(path, 0, **options).cell == one.cell
+
+
+def node(kind: str, name: str, *inner: Any, **config: Any) -> dict[str, Any]:
+    """A layer or model in a configuration."""
+    config = {"name": name, **config, **({"layers": [*inner]} if inner else {})}
+    return {"class_name": kind, "config": config}
+
+
+# The model, and its groups: the seed of the weights, and the name if the file has names.
+MODELS: dict[str, tuple[list[Any], dict[str, tuple[int, str]], list[int]]] = {
+    "one name in two models": (
+        [node("Sequential", "a", node("LSTM", "it")), node("Sequential", "b", node("LSTM", "it"))],
+        {"layers/sequential/layers/lstm": (1, "it"), "layers/sequential_1/layers/lstm": (2, "it")},
+        [1, 2],
+    ),
+    "names that are keys of others": (
+        [node("LSTM", "lstm_1"), node("LSTM", "lstm_2"), node("LSTM", "lstm")],
+        {"layers/lstm": (1, "lstm_1"), "layers/lstm_1": (2, "lstm_2"), "layers/lstm_2": (3, "lstm")},
+        [1, 2, 3],
+    ),
+    "shared by two models": (
+        [node("Sequential", "a", node("LSTM", "it")), node("Sequential", "b", node("LSTM", "it"))],
+        {"layers/sequential/layers/lstm": (1, "it")},
+        [1, 1],
+    ),
+    "of a class of one's own": (
+        [node("LSTM", "it"), node("MyLayer", "mine", inner=node("LSTM", "its"))],
+        {"layers/lstm": (1, "it"), "layers/my_layer/rnn": (2, "its")},
+        [1, 2],
+    ),
+    "of one name in a class of one's own": (
+        [node("LSTM", "it"), node("MyLayer", "mine", inner=node("LSTM", "it"))],
+        {"layers/lstm": (1, "it"), "layers/my_layer/rnn": (2, "it")},
+        [1, 2],
+    ),
+}
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("what", MODELS)
+def test_each_layer_has_its_own_weights(what: str, named: bool, tmp_path: Path, request: Any) -> None:
+    h5py = require_peer(request, "h5py")
+    inner, groups, seeds = MODELS[what]
+    path, buffer = tmp_path / "model.keras", io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        for group, (seed, name) in groups.items():
+            if named:
+                file.create_group(f"{group}/vars").attrs["name"] = name
+            for index, values in enumerate(weights_of("LSTM", 10 * seed)):
+                file[f"{group}/cell/vars/{index}"] = values
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", json.dumps(node("Functional", "model", *inner)))
+        archive.writestr("metadata.json", "{}")
+        archive.writestr("model.weights.h5", buffer.getvalue())
+    (tmp_path / "alone.weights.h5").write_bytes(buffer.getvalue())
+
+    def is_of(seed: int, file: str, wanted: Any) -> bool:
+        rnn = Recurrent.from_keras(tmp_path / file, wanted, backend="numpy")
+        return np.array_equal(rnn.parameters["weight_ih_l0"].T, weights_of("LSTM", 10 * seed)[0])
+
+    for index, seed in enumerate(seeds):
+        if what.endswith("class of one's own") and index == 1 and not named:
+            with pytest.raises(ValueError, match=r"layer 'its?': expected kernel"):
+                Recurrent.from_keras(path, index)
+        else:
+            assert is_of(seed, "model.keras", index)
+    if what == "one name in two models":
+        with pytest.raises(
+            ValueError, match="layer: expected an index, as several layers are called 'it': there are 0"
+        ):
+            Recurrent.from_keras(path, "it")
+        if named:
+            assert is_of(2, "alone.weights.h5", "sequential_1/lstm")
+    elif what == "shared by two models":
+        assert is_of(1, "model.keras", "it")
+
+
+def test_each_layer_of_the_older_format_has_its_own_weights(tmp_path: Path, request: Any) -> None:
+    h5py = require_peer(request, "h5py")
+    model = [
+        node("Sequential", "a", node("LSTM", "it"), node("LSTM", "other")),
+        node("Sequential", "it", node("LSTM", "it"), node("Sequential", "deep", node("LSTM", "it"))),
+        node("LSTM", "last"),
+    ]
+    paths = {"a": ["a/it", "a/other"], "it": ["it/it", "it/deep/it"], "last": ["model/last"]}
+    seeds = iter(range(10, 60, 10))
+    with h5py.File(tmp_path / "model.h5", "w") as file:
+        file.attrs["model_config"] = json.dumps(node("Functional", "model", *model))
+        group = file.create_group("model_weights")
+        group.attrs["layer_names"] = [*paths]
+        for outer, layers in paths.items():
+            names = [f"{each}/lstm_cell/{index}" for each in layers for index in range(3)]
+            group.create_group(outer).attrs["weight_names"] = names
+            values = [value for _ in layers for value in weights_of("LSTM", next(seeds))]
+            for name, value in zip(names, values, strict=True):
+                group[outer][name] = value
+        with h5py.File(tmp_path / "alone.h5", "w") as alone:
+            file.copy("model_weights", alone)
+    for index in range(5):
+        rnn = Recurrent.from_keras(tmp_path / "model.h5", index, backend="numpy")
+        assert np.array_equal(rnn.parameters["weight_ih_l0"].T, weights_of("LSTM", 10 + 10 * index)[0])
+    # A model's weights are not those of a Bidirectional layer.
+    with pytest.raises(ValueError, match=r"got 'a': there are 0: weights 'last'$"):
+        Recurrent.from_keras(tmp_path / "alone.h5", "a")
 
 
 def test_files_that_are_something_else(tmp_path: Path, request: pytest.FixtureRequest) -> None:

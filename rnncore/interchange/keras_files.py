@@ -10,13 +10,16 @@ import sys
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from rnncore_kernels.contract import Array
 
 from ..errors import describe
+
+_LISTS = ("layers", "_layer_checkpoint_dependencies")
+"""Keys of a model's layers, in files of different versions; no part of a layer's path here."""
 
 KINDS = ("SimpleRNN", "LSTM", "GRU")
 """Classes of layers that have a counterpart here, and stand in a Bidirectional."""
@@ -32,6 +35,7 @@ class KerasLayer:
         config: its options, as `get_config()` returns them.
         weights: as `get_weights()` returns them.
         version: of Keras.
+        has_place: whether its index in the file says its place in the model.
     """
 
     name: str
@@ -39,6 +43,7 @@ class KerasLayer:
     config: Mapping[str, Any]
     weights: Sequence[Array]
     version: str
+    has_place: bool = True
 
     @property
     def where(self) -> str:
@@ -65,7 +70,10 @@ def recurrent_layers(source: Any) -> list[KerasLayer]:
 
 def find_layers(layers: Sequence[KerasLayer], wanted: Any) -> list[KerasLayer]:
     """The layers of a name or index, or a list of these; of None the only one there is."""
-    known = "; ".join(f"{index}: {layer.kind or 'weights'} {layer.name!r}" for index, layer in enumerate(layers))
+    known = "; ".join(
+        f"{f'{index}: ' if layer.has_place else ''}{layer.kind or 'weights'} {layer.name!r}"
+        for index, layer in enumerate(layers)
+    )
     there_are = f"there are {known}" if layers else "there is none"
     if wanted is None:
         if len(layers) == 1:
@@ -76,10 +84,25 @@ def find_layers(layers: Sequence[KerasLayer], wanted: Any) -> list[KerasLayer]:
         )
     if isinstance(wanted, (list, tuple)) and wanted:
         return [layer for each in wanted for layer in find_layers(layers, each)]
-    for index, layer in enumerate(layers):
-        if (layer.name if isinstance(wanted, str) else index) == wanted and not isinstance(wanted, bool):
-            return [layer]
-    raise ValueError(f"layer: expected the name or index of a recurrent layer, got {wanted!r:.60}: {there_are}")
+    if isinstance(wanted, str):
+        found = [layer for layer in layers if layer.name == wanted]
+    else:
+        found = [layer for index, layer in enumerate(layers) if index == wanted and not isinstance(wanted, bool)]
+    if not found:
+        raise ValueError(f"layer: expected the name or index of a recurrent layer, got {wanted!r:.60}: {there_are}")
+    if any(not _is_same(layer, found[0]) for layer in found):
+        raise ValueError(f"layer: expected an index, as several layers are called {wanted!r}: {there_are}")
+    if not isinstance(wanted, str) and not found[0].has_place:
+        raise ValueError(f"layer: expected a name, as a file of weights alone has no order of layers: {there_are}")
+    return found[:1]
+
+
+def _is_same(layer: KerasLayer, other: KerasLayer) -> bool:
+    """Whether they are one layer, which several models may share."""
+    pairs = zip(layer.weights, other.weights, strict=False)
+    return (layer.kind, layer.config, len(layer.weights)) == (other.kind, other.config, len(other.weights)) and all(
+        np.array_equal(ours, theirs) for ours, theirs in pairs
+    )
 
 
 def _is_recurrent(layer: Any) -> bool:
@@ -99,72 +122,149 @@ def _in_file(path: str) -> list[KerasLayer]:
                 raise ValueError(f"{path}: expected a .keras file with config.json and model.weights.h5")
             config, metadata = (json.loads(archive.read(f"{name}.json")) for name in ("config", "metadata"))
             with h5py.File(io.BytesIO(archive.read("model.weights.h5")), "r") as file:
-                return _configured(dict(_of_groups(file)), config, str(metadata.get("keras_version", "3")))
+                return _in_groups([*_groups(file)], config, str(metadata.get("keras_version", "3")))
     if not h5py.is_hdf5(path):
         raise ValueError(f"{path}: expected a .keras file, or weights of Keras in an HDF5 file, found neither")
     with h5py.File(path, "r") as file:
-        named = file.get("model_weights", file)
+        named: Any = file.get("model_weights", file)
         if "layer_names" not in named.attrs:
-            return [KerasLayer(name, None, {}, weights, "3") for name, weights in _of_groups(file)]
-        by_name = _of_names(named)
+            groups = [*_groups(file)]
+            names = [group.name or group.path[-1] for group in groups]
+            if len({*names}) < len(names):
+                names = ["/".join(group.path) for group in groups]
+            one = len(groups) == 1
+            return [
+                KerasLayer(name, None, {}, group.weights, "3", has_place=one)
+                for name, group in zip(names, groups, strict=True)
+            ]
         version = _text(file.attrs.get("keras_version", named.attrs.get("keras_version", "2")))
         if "model_config" not in file.attrs:
-            layers = [(name, by_name.get(name, [])) for name in map(_text, named.attrs["layer_names"])]
+            layers = [(name, _of_outer(named, name)) for name in map(_text, named.attrs["layer_names"])]
             return [KerasLayer(name, None, {}, weights, version) for name, weights in layers if _count(weights)]
-        return _configured(by_name, json.loads(_text(file.attrs["model_config"])), version)
+        return [
+            KerasLayer(place.name, place.kind, place.options, _of_name(named, place), version)
+            for place in _places(json.loads(_text(file.attrs["model_config"])))
+        ]
 
 
-def _of_groups(group: Any) -> Iterator[tuple[str, list[Array]]]:
-    """The recurrent layers of a file of Keras 3 by name, and their weights."""
+class _Group(NamedTuple):
+    """A recurrent layer in a file of Keras 3: its keys from the outermost, and its name where the file says it."""
+
+    path: tuple[str, ...]
+    name: str | None
+    weights: list[Array]
+
+
+class _Place(NamedTuple):
+    """A recurrent layer in a model's configuration: the keys that its group has, and the layers around it by name."""
+
+    path: tuple[str, ...]
+    around: tuple[str, ...]
+    kind: str
+    options: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return str(self.options["name"])
+
+
+def _groups(group: Any, path: tuple[str, ...] = ()) -> Iterator[_Group]:
+    """The recurrent layers of a file of Keras 3."""
     for key, inner in group.items():
         if not hasattr(inner, "items"):
             continue
         parts = [inner] if "cell" in inner else [inner.get("forward_layer"), inner.get("backward_layer")]
+        here = path if key in _LISTS else (*path, key)
         if any(part is None or "vars" not in part.get("cell", {}) for part in parts):
-            yield from _of_groups(inner)
+            yield from _groups(inner, here)
             continue
-        name = _text(inner["vars"].attrs.get("name", key)) if "vars" in inner else key
-        yield name, [np.asarray(values) for part in parts for _, values in sorted(part["cell/vars"].items())]
+        name = inner["vars"].attrs.get("name") if "vars" in inner else None
+        weights = [np.asarray(values) for part in parts for _, values in sorted(part["cell/vars"].items())]
+        yield _Group(here, None if name is None else _text(name), weights)
 
 
-def _of_names(group: Any) -> dict[str, list[Array]]:
-    """All layers of a file of the older format by name, those of inner models too, and their weights."""
-    found: dict[str, list[Array]] = {}
-    for name in map(_text, group.attrs["layer_names"]):
-        for path in map(_text, group[name].attrs["weight_names"]):
-            # A path names the models and the layer that the weights are of.
-            for each in dict.fromkeys([name, *path.split("/")[:-1]]):
-                found.setdefault(each, []).append(np.asarray(group[name][path]))
-    return found
+def _in_groups(groups: Sequence[_Group], config: Any, version: str) -> list[KerasLayer]:
+    """The recurrent layers that a model's configuration names; one without weights in the file has none."""
+    places, by_path = [*_places(config)], {group.path: group for group in groups}
+    found = [
+        by_path.pop(p.path) if p.path in by_path and by_path[p.path].name in (None, p.name) else None for p in places
+    ]
+    lacking = [place.name for place, group in zip(places, found, strict=True) if group is None]
+    for index, place in enumerate(places):
+        if found[index] is not None:
+            continue
+        left = [group for group in by_path.values() if group.name in (None, place.name)]
+        if not left:
+            # Keras writes a layer that several models share once.
+            alike = (
+                g for p, g in zip(places, found, strict=True) if (p.kind, p.options) == (place.kind, place.options)
+            )
+            found[index] = next((group for group in alike if group is not None), None)
+        elif len(left) == 1 == lacking.count(place.name) and left[0].name is not None:
+            # Keys in a layer of the user's are its attributes: there the name decides, if only one layer has it.
+            found[index] = left[0]
+    return [
+        KerasLayer(place.name, place.kind, place.options, group.weights if group is not None else [], version)
+        for place, group in zip(places, found, strict=True)
+    ]
 
 
-def _configured(weights: Mapping[str, list[Array]], config: Any, version: str) -> list[KerasLayer]:
-    """The recurrent layers that a model's configuration names."""
-    layers, counts = [], dict[str, int]()
-    for kind, options in _configurations(config):
-        # Files of the first versions do not say names, but number layers of a class.
-        key = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind).lower()
-        counts[key] = counts.get(key, 0) + 1
-        numbered = key if counts[key] == 1 else f"{key}_{counts[key] - 1}"
-        name = options["name"]
-        found = weights.get(name, weights.get(numbered))
-        if found is not None:
-            layers.append(KerasLayer(name, kind, options, found, version))
-    return layers
-
-
-def _configurations(config: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Class and options of the recurrent layers in a model's configuration, in its order."""
+def _places(config: Any, path: tuple[str, ...] = (), around: tuple[str, ...] = ()) -> Iterator[_Place]:
+    """The recurrent layers in a model's configuration, in its order."""
     if isinstance(config, list):
+        counts = dict[str, int]()
         for each in config:
-            yield from _configurations(each)
+            kind = each.get("class_name") if isinstance(each, dict) else None
+            key = _snake_case(kind) if isinstance(kind, str) else "container"
+            number = counts[key] = counts.get(key, -1) + 1
+            yield from _places(each, (*path, f"{key}_{number}" if number else key), around)
     elif isinstance(config, dict):
         kind, options = config.get("class_name"), config.get("config")
-        if kind in (*KINDS, "Bidirectional") and isinstance(options, dict) and "name" in options:
-            yield kind, options
-            return
-        for each in config.values():
-            yield from _configurations(each)
+        if not isinstance(kind, str):
+            kind, options = None, config
+        name = options.get("name") if isinstance(options, dict) else None
+        if kind in (*KINDS, "Bidirectional") and isinstance(options, dict) and name is not None:
+            yield _Place(path, around, kind, options)
+        elif isinstance(options, dict):
+            # The model itself is in no path.
+            inside = (*around, str(name)) if kind and path and name is not None else around
+            for key, value in options.items():
+                yield from _places(value, path if key in _LISTS else (*path, key), inside)
+        elif isinstance(options, list):
+            yield from _places(options, path, around)
+
+
+def _snake_case(name: str) -> str:
+    """A class's name as Keras writes it in keys."""
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def _of_outer(group: Any, name: str) -> list[Array]:
+    """The weights of an outer layer in a file of the older format; those of several layers are nobody's."""
+    paths = [_text(path) for path in group[name].attrs["weight_names"]]
+    cells = {path.rpartition("/")[0] for path in paths}
+    if len(cells) > 1 and not any("backward" in path for path in cells):
+        return []
+    return [np.asarray(group[name][path]) for path in paths]
+
+
+def _of_name(group: Any, place: _Place) -> list[Array]:
+    """The weights of a layer in a file of the older format, in which a path names models and layer of the weights."""
+    outer = place.around[0] if place.around else place.name
+    found = dict[tuple[str, ...], list[Array]]()
+    for path in map(_text, group[outer].attrs["weight_names"] if outer in group else []):
+        parts = path.split("/")[:-1]
+        if not place.around:
+            # A layer of the model itself has all that is in its group.
+            parts = [place.name]
+        if place.name in parts:
+            last = len(parts) - 1 - parts[::-1].index(place.name)
+            found.setdefault(tuple(parts[:last]), []).append(np.asarray(group[outer][path]))
+    exact = [before for before in found if before[-len(place.around) :] == place.around]
+    if len(found) > 1 and len(exact) != 1:
+        raise ValueError(f"layer {place.name!r}: expected one layer of that name in {outer!r}, found {len(found)}")
+    return found[exact[0]] if len(exact) == 1 else next(iter(found.values()), [])
 
 
 def _count(weights: Sequence[Array]) -> int:
