@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -121,6 +122,17 @@ def test_a_prefix(tmp_path: Path) -> None:
             read(source, "torch")
         with pytest.raises(ValueError, match=r"prefix: expected the beginning of some name, got 'rnn.': there are "):
             read(source, "torch", prefix="rnn.")
+
+
+def test_a_prefix_of_no_name_in_a_file_that_numpy_cannot_read(tmp_path: Path) -> None:
+    header = json.dumps({"rnn.w": {"dtype": "BF16", "shape": [1], "data_offsets": [0, 2]}}).encode()
+    (tmp_path / "model").write_bytes(len(header).to_bytes(8, "little") + header + bytes(2))
+    with pytest.raises(
+        ValueError, match=r"prefix: expected the beginning of some name, got 'other.': there are rnn\.w"
+    ):
+        read(tmp_path / "model", "torch", prefix="other.")
+    with pytest.raises(TypeError, match="expected tensors that NumPy has a dtype for"):
+        read(tmp_path / "model", "torch", prefix="rnn.")
 
 
 def test_a_file_of_ours_says_what_it_is(tmp_path: Path) -> None:

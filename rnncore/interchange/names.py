@@ -36,7 +36,7 @@ def select(values: Any, prefix: str) -> Any:
         return values
     selected = {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
     if not selected:
-        raise ValueError(f"prefix: expected the beginning of some name, got {prefix!r}: there are {_listed(values)}")
+        raise _no_such_prefix(prefix, values)
     return selected
 
 
@@ -88,14 +88,21 @@ def _in_file(path: str, prefix: str) -> Any:
         raise FileNotFoundError(f"{path}: expected a safetensors file, found none")
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            wanted = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118 (not a mapping)
-            values = {name: file.get_tensor(name) for name in wanted or file.keys()}
+            names = list(file.keys())
+            wanted = [name for name in names if name.startswith(prefix)]
+            if not wanted and prefix:
+                raise _no_such_prefix(prefix, names)
+            values = {name: file.get_tensor(name) for name in wanted}
             described = (file.metadata() or {}).get("architecture")
     except safetensors.SafetensorError as error:
         raise ValueError(f"{path}: expected a safetensors file, got: {error}") from None
     except TypeError as error:
         raise TypeError(f"{path}: expected tensors that NumPy has a dtype for, got: {error}: convert them") from None
     return values if described is None else StateDict.described(values, described)
+
+
+def _no_such_prefix(prefix: str, names: Iterable[str]) -> ValueError:
+    return ValueError(f"prefix: expected the beginning of some name, got {prefix!r}: there are {_listed(names)}")
 
 
 def _flax(values: Mapping[str, Any]) -> Layer:
