@@ -86,7 +86,8 @@ def to_torch(rnn: Network) -> Any:
     if rnn.direction != "forward":
         raise ValueError(
             f"to_torch: direction={rnn.direction!r} has no counterpart in PyTorch: make a network with "
-            f"direction='forward' of its state_dict, and give PyTorch's module x.flip(0)"
+            f"direction='forward' of its state_dict, and give PyTorch's module x turned round along T, "
+            f"x.flip({int(rnn.batch_first)}), and each row within its own length where lengths differ"
         )
     if options.get("proj_size", 0) >= rnn.hidden_size:
         raise ValueError(

@@ -106,6 +106,14 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         "x_t: expected a network that runs forward, got direction='reverse', which needs whole sequences",
     ),
     "to PyTorch": (lambda: reverse().to_torch(), "to_torch: direction='reverse' has no counterpart in PyTorch: make"),
+    "to PyTorch, with time first": (
+        lambda: reverse().to_torch(),
+        "turned round along T, x.flip(0), and each row within",
+    ),
+    "to PyTorch, with batch first": (
+        lambda: reverse(batch_first=True).to_torch(),
+        "turned round along T, x.flip(1), and",
+    ),
 }
 
 
