@@ -205,8 +205,8 @@ class Recurrent(Exchange):
         Its weights are packed once, and later changes of the parameters do not reach it. It may be called from several
         threads at once.
         """
-        copies = {name: array.copy() for name, array in self._live.arrays.items()}
-        return Frozen(self._pack(copies, copy=False, backward=False), lambda: self._architecture.by_layer(copies))
+        arch, copies = self._architecture, {name: array.copy() for name, array in self._live.arrays.items()}
+        return Frozen(self._pack(copies, copy=False, backward=False), lambda: arch.by_layer(copies))
 
     # Training ---------------------------------------------------------------------------------------------------------
 
@@ -259,9 +259,11 @@ class Recurrent(Exchange):
         try:
             draw = self._draw if arch.dropout else None
             tapes = stack.forward(x_kept, layout.engine_states(state), layout.rows, above, last, kept, draw, begun)
-            result: Any = layout.step_out(last) if output is None else output
+            result: Any = output
             if every:
                 result = as_given(tuple(map(layout.sequence_out, stack.states(tapes, arch.num_layers - 1))))
+            elif output is None:
+                result = layout.step_out(last)
             tape = Tape(stack, layout, tapes, return_sequence, given, begun, changes)
             return result, as_given(state), tape
         except BaseException:
@@ -338,9 +340,9 @@ class Recurrent(Exchange):
         return Stack.pack(arch, self._engine, weights, copy=copy, backward=backward, program=program, top=top)
 
     def _frozen(self, arrays: Mapping[str, Array], *, copy: bool = True) -> Frozen:
-        # Not the arrays themselves: who refers to them has them, see `live`.
-        weights = lambda: self._architecture.by_layer(self._live.arrays)  # noqa: E731
-        return Frozen(self._pack(arrays, copy=copy, backward=False), weights)
+        # Not the arrays themselves: who refers to them has them, see `live`. Nor the network, which keeps the result.
+        arch, live = self._architecture, self._live
+        return Frozen(self._pack(arrays, copy=copy, backward=False), lambda: arch.by_layer(live.arrays))
 
     def _inference(self, *, copy: bool = False) -> Frozen:
         """The network with its parameters as they are; packed anew only if one may have changed since it last was.

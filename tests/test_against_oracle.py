@@ -16,13 +16,22 @@ from rnncore.states import as_given
 from rnncore.verification.results import results
 
 
-def check(call: Call, close: Close, *, lengths: list[int] | None = None, state: bool = True, layout: str = "") -> None:
+def check(
+    call: Call,
+    close: Close,
+    *,
+    lengths: list[int] | None = None,
+    state: bool = True,
+    unbatched: bool = False,
+    layout: str = "",
+) -> None:
     """Compare all results with the oracle; `layout` is how x, states and cotangents lie in memory."""
     if not state:
         for values in call.state:
             values[...] = 0
     how = partial(lay_out, layout=layout)
-    for one in results(call, call.expected(), ragged=lengths is not None, state=state, layout=how):
+    asked: dict[str, Any] = {"ragged": lengths is not None, "state": state, "unbatched": unbatched, "layout": how}
+    for one in results(call, call.expected(), **asked):
         close(one.actual, one.expected, one.quantity, call.rnn.dtype)
 
 
@@ -70,31 +79,38 @@ def calls(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-def check_any(backend: str, options: dict[str, Any], state: bool, layout: str, close: Close) -> None:
+def check_any(backend: str, options: dict[str, Any], how: dict[str, Any], close: Close) -> None:
     if backend == "ptx":
         # Each dtype is a kernel of its own, which takes seconds to compile; test_dense has both.
         options = {**options, "dtype": "float32"}
-    check(make_call(**options, backend=backend), close, lengths=options["lengths"], state=state, layout=layout)
+    unbatched = how.pop("unbatched") and options["batch"] == 1
+    check(make_call(**options, backend=backend), close, lengths=options["lengths"], unbatched=unbatched, **how)
 
 
 anything = settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
-how = {"state": st.booleans(), "layout": st.sampled_from(["", "strided", "fortran", "read-only"])}
+how = st.fixed_dictionaries(
+    {
+        "state": st.booleans(),
+        "unbatched": st.booleans(),
+        "layout": st.sampled_from(["", "strided", "fortran", "read-only"]),
+    }
+)
 
 
 @anything
-@given(options=calls(), **how)
+@given(options=calls(), how=how)
 def test_any_call(
-    backend: str, options: dict[str, Any], state: bool, layout: str, close: Close, nan_filled_empty: None
+    backend: str, options: dict[str, Any], how: dict[str, Any], close: Close, nan_filled_empty: None
 ) -> None:
-    check_any(backend, options, state, layout, close)
+    check_any(backend, options, how, close)
 
 
 @anything
-@given(options=calls(), **how)
+@given(options=calls(), how=how)
 def test_any_call_in_small_blocks(
-    backend: str, options: dict[str, Any], state: bool, layout: str, close: Close, small_blocks: None
+    backend: str, options: dict[str, Any], how: dict[str, Any], close: Close, small_blocks: None
 ) -> None:
-    check_any(backend, options, state, layout, close)
+    check_any(backend, options, how, close)
 
 
 @pytest.mark.slow

@@ -61,8 +61,10 @@ def test_layouts(backend: str) -> None:
     (_, c), _ = network(backend)(x, states="all")
     (_, first), _ = network(backend, batch_first=True)(x.swapaxes(0, 1), states="all")
     np.testing.assert_array_equal(first.swapaxes(0, 1), c)
-    (_, one), _ = network(backend)(x[:, 1], states="all")
-    np.testing.assert_allclose(one, c[:, 1], atol=1e-6)
+    rnn, alone = network(backend), np.ascontiguousarray(x[:, 1])
+    for call in (rnn, rnn.freeze(), rnn.forward):
+        (_, one), *_ = call(alone, states="all")
+        np.testing.assert_allclose(one, c[:, 1], atol=1e-6)
     every, _ = network(backend, "gru")(x, states="all")
     np.testing.assert_allclose(every, network(backend, "gru")(x)[0], atol=1e-6)
 

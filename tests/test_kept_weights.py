@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import ctypes
+import gc
 import itertools
 import pickle
 import sys
@@ -109,6 +110,26 @@ def test_copies_of_what_nobody_has_any_more_are_dropped() -> None:
     assert list(rnn._kept.copies) == ["weight_ih_l0"]  # type: ignore[union-attr]
     held[0][0, 0] += 1
     assert_current(rnn)
+
+
+def test_networks_that_were_called_are_no_garbage_in_cycles(backend: str) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        rnn = make(backend)
+        call_all(rnn)
+        rnn(X, resets=np.ones((5, 2), bool))
+        rnn.forward(X)
+        frozen, gone = rnn.freeze(), weakref.ref(rnn)
+        expected = frozen(X)[0]
+        del rnn
+        assert gone() is None
+        np.testing.assert_array_equal(frozen(X)[0], expected)
+        stack = weakref.ref(frozen._stack)
+        del frozen
+        assert stack() is None
+    finally:
+        gc.enable()
 
 
 def write_to_ctypes(values: Any) -> Callable[[], object]:

@@ -74,15 +74,15 @@ def test_a_state_in_a_deep_ragged_network(backend: str, name: str, close: Close,
 
 @st.composite
 def calls(draw: st.DrawFn) -> dict[str, Any]:
-    steps, batch = draw(st.integers(0, 5)), draw(st.integers(0, 4))
-    both = draw(st.booleans())
+    unbatched, both = draw(st.booleans()), draw(st.booleans())
+    steps, batch = draw(st.integers(0, 5)), 1 if unbatched else draw(st.integers(0, 4))
     return {
+        "unbatched": unbatched,
         "cell": VARIANTS[draw(st.sampled_from(["lstm", "lstm_projection", "gru_candidate_before", "lem"]))],
         "steps": steps,
         "batch": batch,
         "lengths": draw(st.none() | st.lists(st.integers(0, steps), min_size=batch, max_size=batch)),
         "resets": draw(st.sampled_from([None, "zeros", "given"])),
-        "states": draw(st.booleans()),
         "num_layers": draw(st.integers(1, 3)),
         "bidirectional": both,
         "direction": "forward" if both else draw(st.sampled_from(["forward", "reverse"])),
@@ -90,11 +90,14 @@ def calls(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.parametrize("states", [False, True])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(options=calls())
-def test_any_call(options: dict[str, Any], close: Close, small_blocks: None) -> None:
+def test_any_call(options: dict[str, Any], states: bool, close: Close, small_blocks: None) -> None:
     """With cotangents of all states, too; what a layer computes in one call is a few steps."""
-    check(make_call(**options, dtype="float64", backend="numpy"), close, lengths=options["lengths"])
+    unbatched = options.pop("unbatched")
+    call = make_call(**options, states=states, dtype="float64", backend="numpy")
+    check(call, close, lengths=options["lengths"], unbatched=unbatched)
 
 
 @pytest.mark.parametrize("begin", ["zeros", "given"])

@@ -51,6 +51,7 @@ def results(
     *,
     ragged: bool,
     state: bool = True,
+    unbatched: bool = False,
     layout: Callable[[Array], Array] = lambda array: array,
 ) -> Iterator[Compared]:
     """Outputs and states of inference, training and many-to-one, and all gradients.
@@ -60,12 +61,16 @@ def results(
         expected: the oracle's results.
         ragged: whether lengths are passed at all.
         state: whether an initial state is; without, the call's must be 0.
+        unbatched: whether a call of one row is made without the axis of the batch.
         layout: how x, states and cotangents lie in memory.
     """
     to_device = namespace_of(next(iter(call.rnn.parameters.values()))).asarray
 
+    def part(array: Array) -> Array:
+        return array[:, 0] if unbatched else array
+
     def given(array: Array) -> Array:
-        moved: Array = to_device(layout(array))
+        moved: Array = to_device(layout(part(array)))
         return moved
 
     x, initial = given(call.x), as_given(tuple(map(given, call.state))) if state else None
@@ -73,7 +78,7 @@ def results(
     if call.inputs:
         options["inputs"] = {name: given(values) for name, values in call.inputs.items()}
     if call.resets is not None:
-        options["resets"] = to_device(call.resets)
+        options["resets"] = to_device(part(call.resets))
     if call.reset_state:
         options["reset_state"] = as_given(tuple(map(given, call.reset_state)))
     output, final = call.rnn(x, initial, **options)
@@ -84,33 +89,34 @@ def results(
         same, _, tape = call.rnn.forward(x, initial, **options, states="all")
         for of, found in (("inference", every), ("training", same)):
             for name, values, wanted in zip(names(call.rnn.cell.states), as_tuple(found), expected.states, strict=True):
-                yield Compared(f"all {name} of {of}", "state", "state", on_host(values), wanted)
+                yield Compared(f"all {name} of {of}", "state", "state", on_host(values), part(wanted))
         grad_output = (grad_output, *map(given, call.grad_states))
     last, last_final = call.rnn(x, initial, **options, return_sequence=False)
     for of, values in (("inference", output), ("training", trained)):
-        yield Compared(f"output of {of}", "output", "output", on_host(values), expected.output)
-    yield Compared("last output", "output", "output", on_host(last), _last(expected.output, call.lengths))
+        yield Compared(f"output of {of}", "output", "output", on_host(values), part(expected.output))
+    ends = _last(expected.output, call.lengths)
+    yield Compared("last output", "output", "output", on_host(last), ends[0] if unbatched else ends)
     for of, states in (("inference", final), ("training", trained_final), ("many-to-one", last_final)):
         for name, values, wanted in zip(names(call.rnn.cell.states), as_tuple(states), expected.state, strict=True):
-            yield Compared(f"final {name} of {of}", "state", "state", on_host(values), wanted)
+            yield Compared(f"final {name} of {of}", "state", "state", on_host(values), part(wanted))
 
     grads = call.rnn.backward(tape, grad_output, as_given(tuple(map(given, call.grad_state))))
-    yield Compared("gradient of x", "grad x", "gradient", on_host(grads.x), expected.grad_x)
+    yield Compared("gradient of x", "grad x", "gradient", on_host(grads.x), part(expected.grad_x))
     for name, values, wanted in zip(
         names(call.rnn.cell.states), as_tuple(grads.state), expected.grad_state, strict=True
     ):
-        yield Compared(f"gradient of initial {name}", "grad state", "gradient", on_host(values), wanted)
+        yield Compared(f"gradient of initial {name}", "grad state", "gradient", on_host(values), part(wanted))
     for name, values, wanted in zip(
         names(call.rnn.cell.states), as_tuple(grads.reset_state), expected.grad_reset_state, strict=False
     ):
-        yield Compared(f"gradient of reset {name}", "grad reset", "gradient", on_host(values), wanted)
+        yield Compared(f"gradient of reset {name}", "grad reset", "gradient", on_host(values), part(wanted))
     if grads.parameters.keys() != expected.grad_parameters.keys():
         raise KeyError(f"gradients: expected those of {list(expected.grad_parameters)}, got {list(grads.parameters)}")
     for name, wanted in expected.grad_parameters.items():
         kind = f"grad {name.rpartition('_l')[0]}"
         yield Compared(f"gradient of {name}", kind, "gradient", on_host(grads.parameters[name]), wanted)
     for name, wanted in expected.grad_inputs.items():
-        yield Compared(f"gradient of {name}", f"grad {name}", "gradient", on_host(grads.inputs[name]), wanted)
+        yield Compared(f"gradient of {name}", f"grad {name}", "gradient", on_host(grads.inputs[name]), part(wanted))
 
 
 def streamed(call: Call, expected: oracle.Result) -> Iterator[Compared]:
