@@ -13,6 +13,7 @@ from networks import CELLS
 from rnncore import Recurrent
 from rnncore.cells import Cell, tanh
 from rnncore.definition import define
+from rnncore_kernels.cells.symbol import HIDDEN, Graph, Symbol
 
 scale = 2.0
 
@@ -63,3 +64,17 @@ def test_definitions_are_the_same_for_the_same_cell_alone(name: str) -> None:
     assert definition.program == define(copy.copy(cell)).program == pickle.loads(pickle.dumps(definition)).program
     others = [define(other).program for other, _ in CELLS.values()]
     assert sum(definition.program == other for other in others) == 1
+
+
+def test_threads_that_record_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other thread comes first where a node is made: both go on with its node."""
+    graph, made = Graph(), list[Symbol]()
+    make = Symbol.__init__
+
+    def meanwhile(self: Symbol, *arguments: Any) -> None:
+        monkeypatch.setattr(Symbol, "__init__", make)
+        made.append(graph.node("number", 0.0, width=HIDDEN))
+        make(self, *arguments)
+
+    monkeypatch.setattr(Symbol, "__init__", meanwhile)
+    assert graph.node("number", 0.0, width=HIDDEN) is made[0]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from rnncore_kernels.cpu.thread_limit import FIRST_PAUSE, LAST_PAUSE, LOOK, ThreadLimit
+from rnncore_kernels.cpu.thread_limit import FAIR, FIRST_PAUSE, GAIN, LAST_PAUSE, LOOK, ThreadLimit
 
 
 class Machine:
@@ -153,3 +154,18 @@ def test_calls_that_take_fewer_threads_than_they_may_tell_nothing_of_these() -> 
     # Eight have a rate of 2, more than one thread's, and less than four's.
     used = machine.run(8, lambda threads: 0.95 * threads if threads <= 4 else 2.0, until=60)
     assert used.count(4) / len(used) > 0.8
+
+
+def test_a_rate_that_another_thread_forgets_meanwhile() -> None:
+    class Forgetful(ThreadLimit):
+        """Its rate is there when it is looked at for the first time, and gone at the next."""
+
+        looks = 0
+
+        def __getattribute__(self, name: str) -> Any:
+            if name != "_known":
+                return super().__getattribute__(name)
+            self.looks += 1
+            return (0.0, 1.0) if self.looks == 1 else None
+
+    assert Forgetful(lambda: 0.0)._needed(2, 1.0) == pytest.approx(min(2 * FAIR, GAIN))

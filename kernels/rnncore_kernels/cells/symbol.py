@@ -216,10 +216,12 @@ class Graph:
     def node(self, operation: str, *arguments: Any, width: Width, extra: Symbol | None = None) -> Symbol:
         """The one node of an operation and its arguments."""
         key = (operation, width, id(extra), *(_key(a) for a in arguments))
-        if key not in self._nodes:
+        found = self._nodes.get(key)
+        if found is None:
             kind = Gate if operation == "gate" else Symbol
-            self._nodes[key] = kind(self, operation, arguments, width, extra)
-        return self._nodes[key]
+            # Of two threads that change a network's equations at once, both get the node of the first.
+            found = self._nodes.setdefault(key, kind(self, operation, arguments, width, extra))
+        return found
 
     def apply(self, operation: str, *arguments: Any) -> Symbol:
         """The node of an elementwise operation, whose width follows from its arguments'."""

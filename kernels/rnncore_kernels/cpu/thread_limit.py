@@ -127,7 +127,8 @@ class ThreadLimit:
 
     def _needed(self, threads: int, now: float) -> float:
         """The least rate for which so many threads are worth it."""
-        fair = FAIR * threads
-        if self._known is None or now - self._known[0] > MEMORY:
+        # Read once: another thread may forget it.
+        fair, known = FAIR * threads, self._known
+        if known is None or now - known[0] > MEMORY:
             return fair
-        return min(fair, GAIN * self._known[1])
+        return min(fair, GAIN * known[1])
