@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rnncore_kernels.cells.symbol import Width
 from rnncore_kernels.contract import Array
 
-from .architecture import Architecture
+from .architecture import Architecture, check_flag
 from .devices import as_array, check_current, is_anothers, is_on_gpu, shared
 from .errors import describe
 from .layout import Layout
@@ -123,7 +123,8 @@ def _state_axes(layout: Layout, width: Width) -> str:
 
 
 def check_states(states: Any, *, return_sequence: bool) -> None:
-    """Raise ValueError unless `states` is None, or "all" where there is a sequence to return."""
+    """Raise an error unless `states` is None, or "all" where there is a sequence to return, which is a flag."""
+    check_flag("return_sequence", return_sequence)
     if states is not None and (not isinstance(states, str) or states != "all"):
         raise ValueError(f"states: expected None or 'all', got {describe(states)}")
     if states is not None and not return_sequence:

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from rnncore_kernels.contract import Array, Inputs, LayerWeights, Prepared
-from rnncore_kernels.program.program import Program
+from rnncore_kernels.contract import Array, Engine, Inputs, Prepared
+from rnncore_kernels.program.transform import NOTHING, Changes
 
-from .architecture import check_integer
+from .architecture import Architecture, check_integer
 from .arguments import check_states, new_states, read_sequence, read_step
 from .devices import is_anothers, shared
 from .errors import describe
 from .inputs import are_none, at_steps, read_inputs
 from .layout import Layout, is_behaved
-from .resets import Beginnings, Resets, program_for, read_resets
+from .resets import Beginnings, changes_for, read_resets
 from .stack import Stack
 from .states import as_given
 
 
 class _Known(NamedTuple):
-    """The layout of a call, and a function for the next one of the same layout; None where `Stack.infer` is as fast."""
+    """The layout of a call, and a function for the next one of the same layout; None where `Stack.infer` is to do."""
 
     layout: Layout
     compute: Prepared | None
@@ -31,9 +31,11 @@ class _Known(NamedTuple):
 class Frozen:
     """An immutable network for inference, from `Recurrent.freeze`. Calls from several threads at once are safe."""
 
-    _stack: Stack
-    _weights: Callable[[], Sequence[LayerWeights]]
-    _stacks: dict[Program, Stack] = field(default_factory=dict, init=False)
+    _architecture: Architecture
+    _engine: Engine[Any, Any]
+    _weights: Callable[[], Mapping[str, Array]]
+    _copy: bool
+    _stacks: dict[Changes, Stack] = field(default_factory=dict)
     _known: dict[str, _Known] = field(default_factory=dict, init=False)
 
     def __call__(
@@ -48,23 +50,22 @@ class Frozen:
         states: str | None = None,
     ) -> tuple[Any, Any]:
         """Compute a sequence: arguments, results and errors as in `Recurrent.__call__`."""
-        known = self._known.get("sequence")
+        kind = "sequence" if resets is None and reset_state is None else "sequence with resets"
+        known = self._known.get(kind)
         if known is None or lengths is not None or not known.layout.fits(x):
-            known, x = self._read_sequence(x, lengths)
+            known, x = self._read_sequence(kind, x, lengths)
         layout, compute = known
-        if states is not None or not return_sequence:
+        if states is not None or return_sequence is not True:
             check_states(states, return_sequence=return_sequence)
             compute = None
         state = new_states(layout, state)
-        if compute is not None and resets is None and reset_state is None and are_none(inputs):
+        if compute is not None and are_none(inputs):
             output = layout.empty_output()
             compute(x, state, output)
             return output, as_given(state)
-        stack, given, begun = self._stack, read_inputs(layout, inputs)[0], None
-        arch, xp = stack.architecture, layout.xp
-        if resets is not None or reset_state is not None:
-            begun = read_resets(layout, resets, reset_state)
-            stack = self._stack_for(begun)
+        arch, xp, given = self._architecture, layout.xp, read_inputs(layout, inputs)[0]
+        begun = read_resets(layout, resets, reset_state)
+        stack = self._stack(changes_for(begun))
         run = (layout.engine_states(state), layout.rows)
         if states is not None:
             kept = xp.array(layout.time_first(x), order="C")
@@ -114,7 +115,7 @@ class Frozen:
         reset_state: Any = None,
     ) -> tuple[Array, Any]:
         """Compute a sequence from its first input: arguments, results and errors as in `Recurrent.generate`."""
-        arch, xp = self._stack.architecture, self._stack.engine.xp
+        arch, xp = self._architecture, self._engine.xp
         steps = check_integer("steps", steps, 0)
         layout, x_0 = read_step(arch, xp, x_0, "x_0")
         known, x_t = self._find("step", layout), x_0
@@ -140,23 +141,24 @@ class Frozen:
             self._compute_step(known, x_t, states, outputs[t], at_steps(given, slice(t, t + 1)))
         return outputs.swapaxes(0, 1) if arch.batch_first and outputs.ndim == 3 else outputs, as_given(states)
 
-    def _read_sequence(self, x: Any, lengths: Any) -> tuple[_Known, Array]:
+    def _read_sequence(self, kind: str, x: Any, lengths: Any) -> tuple[_Known, Array]:
         """Check x and lengths: the layout of the call, and x, which is C-contiguous where a function is prepared."""
-        layout, x = read_sequence(self._stack.architecture, self._stack.engine.xp, x, lengths)
+        layout, x = read_sequence(self._architecture, self._engine.xp, x, lengths)
         if lengths is None and is_behaved(x):
-            return self._find("sequence", layout), x
+            return self._find(kind, layout), x
         return _Known(layout, None), x
 
     def _read_step(self, x_t: Any) -> tuple[_Known, Array]:
         """The same of a step; x is always C-contiguous."""
-        layout, x = read_step(self._stack.architecture, self._stack.engine.xp, x_t)
+        layout, x = read_step(self._architecture, self._engine.xp, x_t)
         return self._find("step", layout), x if is_behaved(x) else x.copy()
 
     def _find(self, kind: str, layout: Layout) -> _Known:
         """What is known of calls of a layout."""
         known = self._known.get(kind)
         if known is None or known.layout.shape != layout.shape:
-            compute = self._stack.prepare(layout.steps, layout.batch) if layout.is_time_first else None
+            simple = layout.is_time_first and kind != "sequence with resets"
+            compute = self._stack().prepare(layout.steps, layout.batch) if simple else None
             known = self._known[kind] = _Known(layout, compute)
         return known
 
@@ -167,22 +169,21 @@ class Frozen:
             compute(x, states, output)
             return
         whole, above = (array.reshape(1, layout.batch, array.shape[-1]) for array in (x, output))
-        self._stack.infer(whole, layout.engine_states(states), layout.rows, above, None, inputs)
+        self._stack().infer(whole, layout.engine_states(states), layout.rows, above, None, inputs)
 
-    def _stack_for(self, resets: Resets | None) -> Stack:
-        """The weights for calls with such resets: packed when they are first needed, then kept."""
-        if resets is None:
-            return self._stack
-        arch, engine = self._stack.architecture, self._stack.engine
-        program = program_for(arch, resets)
-        if program not in self._stacks:
-            packed = Stack.pack(arch, engine, self._weights(), copy=True, backward=False, program=program)
-            self._stacks[program] = packed
-        return self._stacks[program]
+    def _stack(self, changes: Changes = NOTHING) -> Stack:
+        """The weights for calls with such changes: packed when they are first needed, then kept."""
+        stack = self._stacks.get(changes)
+        if stack is None:
+            arch, program = self._architecture, self._architecture.definition.changed(changes)
+            weights = arch.by_layer(self._weights())
+            stack = Stack.pack(arch, self._engine, weights, copy=self._copy, backward=False, program=program)
+            stack = self._stacks.setdefault(changes, stack)
+        return stack
 
     def _fed_back(self, value: Any) -> Any:
         """What `feedback` returned, as an array of ours where it is another library's in the same memory."""
-        xp = self._stack.engine.xp
+        xp = self._engine.xp
         if not is_anothers(value, xp):
             return value
         return shared(value, xp, f"feedback: expected to return a {xp.__name__}.ndarray, got {describe(value)}")
@@ -197,4 +198,4 @@ class Frozen:
         raise TypeError("a frozen network does not pickle: pickle the Recurrent, and freeze the copy")
 
     def __repr__(self) -> str:
-        return f"Frozen({self._stack.architecture.describe()})"
+        return f"Frozen({self._architecture.describe()})"

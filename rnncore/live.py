@@ -35,7 +35,7 @@ class Kept(NamedTuple):
     Attributes:
         frozen: the network.
         handed_out: the mark of `Live` from before it was packed.
-        copies: by name, the bytes that were packed of arrays which somebody had.
+        copies: by name, the bytes that are packed of arrays which somebody has.
     """
 
     frozen: Frozen
@@ -62,29 +62,42 @@ class Live:
         self.handed_out = object()
         return array
 
-    def keep(self, freeze: Callable[[Mapping[str, Array]], Frozen], most_bytes: int) -> Kept | None:
-        """A network that `freeze` packs from the arrays; None if others have more than `most_bytes` of them."""
+    def keep(self, freeze: Callable[[Callable[[], Mapping[str, Array]]], Frozen], most_bytes: int) -> Kept | None:
+        """A network that `freeze` makes of the arrays as they are; None if others have more than `most_bytes` of them.
+
+        It asks for the arrays whenever it packs.
+        """
         handed_out = self.handed_out
         held = [name for name in self.arrays if self._is_held(name)]
         if sum(self.arrays[name].nbytes for name in held) > most_bytes:
             return None
         copies = {name: bytearray(self.arrays[name].data) for name in held}
-        # What another thread writes meanwhile would else be packed and not in the copy, or the other way round.
-        copied = {name: np.ndarray(a.shape, a.dtype, copies[name]) for name, a in self.arrays.items() if name in copies}
-        return Kept(freeze({**self.arrays, **copied}), handed_out, copies)
+        return Kept(freeze(lambda: self._arrays_with(copies)), handed_out, copies)
 
-    def check(self, kept: Kept) -> Kept | None:
-        """What was kept, if no array has changed since; without copies of arrays that nobody has any more."""
+    def _arrays_with(self, copies: Mapping[str, bytearray]) -> dict[str, Array]:
+        """The arrays, those that somebody has as they were when they were copied.
+
+        What another thread writes meanwhile would else be packed and not in the copy, or the other way round.
+        """
+        copied = {name: _like(self.arrays[name], copy) for name, copy in list(copies.items())}
+        return {**self.arrays, **copied}
+
+    def check(self, kept: Kept) -> bool:
+        """Whether no array has changed since; drops the copies of arrays that nobody has any more."""
         if kept.handed_out is not self.handed_out:
-            return None
+            return False
         if not kept.copies:
-            return kept
+            return True
+        # At once, as another thread may drop some.
+        copies = list(kept.copies.items())
         # Before they are compared: from here on nobody writes to what nobody has.
-        held = {name: copy for name, copy in kept.copies.items() if self._is_held(name)}
+        free = [name for name, _ in copies if not self._is_held(name)]
         # By bits, as NaN has to be: a bytearray compares itself with any memory.
-        if not all(copy.__eq__(self.arrays[name]) is True for name, copy in kept.copies.items()):
-            return None
-        return kept if len(held) == len(kept.copies) else kept._replace(copies=held)
+        if not all(copy.__eq__(self.arrays[name]) is True for name, copy in copies):
+            return False
+        for name in free:
+            kept.copies.pop(name, None)
+        return True
 
     def _is_held(self, name: str) -> bool:
         """Whether somebody may write to the array without asking for it again."""
@@ -100,6 +113,10 @@ class Live:
         # An unpickled array may lie in a buffer of the pickle's.
         owned = {name: array if _owns_memory(array) else array.copy() for name, array in arrays.items()}
         self.__init__(owned)  # type: ignore[misc]
+
+
+def _like(array: Array, memory: bytearray) -> Array:
+    return np.ndarray(array.shape, array.dtype, memory)
 
 
 def _owns_memory(array: Array) -> bool:

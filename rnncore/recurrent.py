@@ -205,8 +205,9 @@ class Recurrent(Exchange):
         Its weights are packed once, and later changes of the parameters do not reach it. It may be called from several
         threads at once.
         """
-        arch, copies = self._architecture, {name: array.copy() for name, array in self._live.arrays.items()}
-        return Frozen(self._pack(copies, copy=False, backward=False), lambda: arch.by_layer(copies))
+        copies = {name: array.copy() for name, array in self._live.arrays.items()}
+        packed = {NOTHING: self._pack(copies, copy=False, backward=False)}
+        return Frozen(self._architecture, self._engine, lambda: copies, False, packed)
 
     # Training ---------------------------------------------------------------------------------------------------------
 
@@ -264,7 +265,7 @@ class Recurrent(Exchange):
                 result = as_given(tuple(map(layout.sequence_out, stack.states(tapes, arch.num_layers - 1))))
             elif output is None:
                 result = layout.step_out(last)
-            tape = Tape(stack, layout, tapes, return_sequence, given, begun, changes)
+            tape = Tape(stack, layout, tapes, return_sequence, given, changes)
             return result, as_given(state), tape
         except BaseException:
             if drawn is not None:
@@ -339,22 +340,22 @@ class Recurrent(Exchange):
             program, top = (arch.definition.changed(c) for c in (changes._replace(states=False), changes))
         return Stack.pack(arch, self._engine, weights, copy=copy, backward=backward, program=program, top=top)
 
-    def _frozen(self, arrays: Mapping[str, Array], *, copy: bool = True) -> Frozen:
-        # Not the arrays themselves: who refers to them has them, see `live`. Nor the network, which keeps the result.
-        arch, live = self._architecture, self._live
-        return Frozen(self._pack(arrays, copy=copy, backward=False), lambda: arch.by_layer(live.arrays))
+    def _frozen(self, weights: Callable[[], Mapping[str, Array]], *, copy: bool = True) -> Frozen:
+        return Frozen(self._architecture, self._engine, weights, copy)
 
     def _inference(self, *, copy: bool = False) -> Frozen:
         """The network with its parameters as they are; packed anew only if one may have changed since it last was.
 
         What it packs for one call alone stays right after that call, and whatever is written meanwhile, with `copy`.
         """
-        live, was = self._live, self._kept
-        kept = None if was is None else live.check(was)
+        live, kept = self._live, self._kept
+        if kept is not None and live.check(kept):
+            return kept.frozen
         # On a GPU, streams and captured graphs would have to know that one call uses what another packed.
-        if kept is None and self._engine.xp is np:
-            self._kept = was = None
-            kept = live.keep(self._frozen, self._engine.compared_bytes)
-        if kept is not was:
-            self._kept = kept
-        return self._frozen(live.arrays, copy=copy) if kept is None else kept.frozen
+        if self._engine.xp is np:
+            self._kept = kept = None
+            self._kept = kept = live.keep(self._frozen, self._engine.compared_bytes)
+            if kept is not None:
+                return kept.frozen
+        # Asked of `live`, and without the network, which keeps the result: who refers to an array has it.
+        return self._frozen(lambda: live.arrays, copy=copy)

@@ -8,10 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnncore_kernels.contract import Array, Inputs
-from rnncore_kernels.program.program import Program
 from rnncore_kernels.program.transform import NOTHING, Changes
 
-from .architecture import Architecture
 from .arguments import own_states, read_states
 from .devices import as_array, check_current, is_anothers, shared
 from .errors import describe
@@ -48,11 +46,6 @@ class Resets(NamedTuple):
         return Inputs((*given.rows, rows), (*given.units, *states))
 
 
-def program_for(architecture: Architecture, resets: Resets | None) -> Program:
-    """The program that computes a call."""
-    return architecture.definition.changed(changes_for(resets))
-
-
 def changes_for(resets: Resets | None, **others: bool) -> Changes:
     """The changes of the program that resets take, and others."""
     if resets is None and not any(others.values()):
@@ -86,7 +79,9 @@ class Beginnings:
 
     def __init__(self, layout: Layout, resets: Any, reset_state: Any, *, steps: bool) -> None:
         self._xp = layout.xp
-        self._flags, self._states = _read(layout, resets, reset_state, steps=steps)
+        flags, self._states = _read(layout, resets, reset_state, steps=steps)
+        # The caller's code runs between the steps of a sequence, and may write to its array.
+        self._flags = flags.copy() if steps and flags is not None else flags
 
     def set(self, states: tuple[Array, ...], step: int = 0) -> None:
         """Let rows begin anew before a step; `states` are (L*D, B, width) each."""

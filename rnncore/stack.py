@@ -89,8 +89,7 @@ class Stack:
     ) -> Stack:
         """Pack the weights of each layer and direction; `copy` and `backward` as in `Engine.pack`.
 
-        The program is the cell's unless calls have resets: then it is that of `resets.program_for`. The last layer may
-        have another, `top`.
+        Layers compute `program`, None for the cell's own; the last one `top` if that is given.
         """
         program = program or architecture.program
         programs = (*[program] * (architecture.num_layers - 1), top or program)

@@ -9,7 +9,6 @@ from rnncore_kernels.program.transform import NOTHING, Changes
 
 from .inputs import Given
 from .layout import Layout
-from .resets import Resets
 from .stack import LayerTape, Stack
 
 
@@ -25,7 +24,6 @@ class Tape:
     layers: tuple[LayerTape, ...]
     return_sequence: bool
     given: dict[str, Given]
-    resets: Resets | None = None
     changes: Changes = NOTHING
 
     def __copy__(self) -> Tape:

@@ -110,9 +110,14 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-def test_a_flow_that_is_no_flag_is_refused() -> None:
-    with pytest.raises(TypeError, match="flow: expected True or False, got str 'yes'"):
-        network("numpy").forward(x, flow="yes")  # type: ignore[arg-type]
+@pytest.mark.parametrize("name", ["flow", "return_sequence"])
+def test_what_is_no_flag_is_refused(name: str) -> None:
+    rnn = network("numpy")
+    calls: list[Any] = [rnn.forward] if name == "flow" else [rnn, rnn.forward, rnn.freeze()]
+    for call in calls:
+        with pytest.raises(TypeError, match=f"{name}: expected True or False, got str 'yes'"):
+            call(x, **{name: "yes"})
+        call(x, **{name: np.False_})
 
 
 @pytest.mark.parametrize("name", WRONG)

@@ -119,7 +119,7 @@ def test_a_call_begins_with_the_parts_of_the_last(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(plan, "divide", lambda threads, *_, **__: Division(1, threads))
     rnn = Recurrent("lstm", 8, 200, backend="numba", seed=0, num_threads=2)
     x = np.zeros((21, 3, 8), np.float32)
-    layer = rnn.freeze()._stack.packed[0].layer
+    layer = rnn.freeze()._stack().packed[0].layer
     output, _, tape = rnn.forward(x)
     rnn.backward(tape, output)
     forward = plan.forward_template(layer, 21, 3, 63, 3, 2).balance

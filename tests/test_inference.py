@@ -182,7 +182,7 @@ def test_copies_compute_steps_the_short_way(backend: str, duplicate: Any) -> Non
     frozen, x = rnn.freeze(), np.ones((5, 2, 3), np.float32)
     frozen(x)
     frozen.step(x[0])
-    if frozen._stack.engine.xp is np:
+    if frozen._engine.xp is np:
         assert frozen._known["sequence"].layout.fits(x)
         assert frozen._known["step"].layout.fits(x[0])
         assert not frozen._known["step"].layout.fits(x[0].astype(float))

@@ -172,7 +172,7 @@ def seconds(call: Callable[[], bytes]) -> float:
 
 def check_the_short_way(subject: Subject) -> None:
     """A step is computed by what is prepared for it, not like a sequence."""
-    engine: Any = subject.frozen._stack.engine
+    engine: Any = subject.frozen._engine
     engine.infer = None
     try:
         subject.frozen.step(subject.x[0, 0], tuple(s[0, :1].reshape(1, -1) for s in subject.state))

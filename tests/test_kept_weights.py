@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from rnncore import Recurrent, live
 
 X = np.random.default_rng(0).standard_normal((5, 2, 3)).astype(np.float32)
+RESETS = np.arange(10).reshape(5, 2) == 6
 
 
 def make(backend: str, **options: Any) -> Recurrent:
@@ -74,6 +75,18 @@ def test_weights_are_packed_once_until_a_parameter_is_handed_out(backend: str, o
     assert len(packs) == 2 * layers
 
 
+@pytest.mark.parametrize("kept", [False, True])
+def test_calls_with_resets_pack_for_them_alone(backend: str, kept: bool) -> None:
+    rnn = make(backend)
+    held = [] if kept else list(rnn.parameters.values())
+    cast(Any, rnn._engine).compared_bytes = 0
+    packs = count_packs(rnn)
+    for _ in range(3):
+        rnn(X, resets=RESETS)
+    assert len(packs) == (1 if kept else 3)
+    assert kept != bool(held)
+
+
 def test_a_loop_over_the_parameters_leaves_one_of_them_held(backend: str) -> None:
     rnn = make(backend)
     packs = count_packs(rnn)
@@ -118,14 +131,14 @@ def test_networks_that_were_called_are_no_garbage_in_cycles(backend: str) -> Non
     try:
         rnn = make(backend)
         call_all(rnn)
-        rnn(X, resets=np.ones((5, 2), bool))
+        rnn(X, resets=RESETS)
         rnn.forward(X)
         frozen, gone = rnn.freeze(), weakref.ref(rnn)
         expected = frozen(X)[0]
         del rnn
         assert gone() is None
         np.testing.assert_array_equal(frozen(X)[0], expected)
-        stack = weakref.ref(frozen._stack)
+        stack = weakref.ref(frozen._stack())
         del frozen
         assert stack() is None
     finally:
@@ -332,7 +345,9 @@ def at_line(number: int, call: Callable[[], object], meanwhile: Callable[[], obj
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:
         nonlocal seen
-        if not frame.f_code.co_filename.endswith(("live.py", "parameters.py", "network.py", "recurrent.py")):
+        if not frame.f_code.co_filename.endswith(
+            ("live.py", "parameters.py", "network.py", "recurrent.py", "frozen.py")
+        ):
             return None
         if event == "line":
             seen += 1
@@ -400,15 +415,18 @@ def test_between_any_two_lines(call: Meanwhile, meanwhile: Meanwhile, names: lis
         assert_current(rnn)
 
 
-def test_a_write_during_a_call_that_is_taken_back() -> None:
+@pytest.mark.parametrize("options", [{}, {"resets": RESETS}], ids=["plain", "resets"])
+def test_a_write_during_a_call_that_is_taken_back(options: dict[str, Any]) -> None:
+    expected = make("numpy")(X, **options)[0]
     for number in itertools.count(1):
         rnn = make("numpy")
         held = rnn.parameters["weight_hh_l0"]
         before = held.copy()
-        if not at_line(number, lambda: rnn(X), lambda: held.fill(1)):  # noqa: B023
+        if not at_line(number, lambda: rnn(X, **options), lambda: held.fill(1)):  # noqa: B023
             break
         held[...] = before
         assert_current(rnn)
+        np.testing.assert_array_equal(rnn(X, **options)[0], expected)
 
 
 def test_threads_that_compute_while_another_writes(backend: str) -> None:

@@ -153,6 +153,18 @@ def test_generate(backend: str) -> None:
     np.testing.assert_allclose(outputs, expected, atol=1e-6)
 
 
+def test_generate_with_feedback_that_writes_to_the_resets() -> None:
+    rnn, x_0, written = network("numpy"), x[0], resets.copy()
+
+    def feedback(y: Array) -> Array:
+        written[...] = True
+        return np.ascontiguousarray(y[:, :WIDE])
+
+    outputs, _ = rnn.generate(x_0, T, None, feedback, resets=written)
+    expected, _ = rnn.generate(x_0, T, None, lambda y: np.ascontiguousarray(y[:, :WIDE]), resets=resets)
+    np.testing.assert_array_equal(outputs, expected)
+
+
 def test_batch_first_and_a_sequence_alone(backend: str) -> None:
     output, _ = network(backend)(x, resets=resets)
     first, _ = network(backend, batch_first=True)(x.swapaxes(0, 1), resets=resets.T)
