@@ -92,8 +92,9 @@ class Recurrence(torch.autograd.Function):
         return _Once.apply(_anchor(), *result) if torch.is_grad_enabled() else result
 
 
-compute = super(torch.autograd.Function, Recurrence).apply
-"""`Recurrence.apply` without what it does for transformations of torch.func, which calls here are not part of."""
+def compute(*arguments: Any) -> Any:
+    """`Recurrence.apply` without what it does for transformations of torch.func, which calls here are not part of."""
+    return super(torch.autograd.Function, Recurrence).apply(*arguments)
 
 
 class _Once(torch.autograd.Function):
