@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,7 +18,7 @@ from own_cells import driven, irregular, partial_gates, projected
 import rnncore
 import rnncore.jax as ours
 from rnncore.cells import GRU, cell, tanh
-from rnncore.jax import network
+from rnncore.jax import ffi, network
 from rnncore.registry import make_engine
 
 T, B, I, H = 6, 4, 3, 5  # noqa: E741
@@ -157,6 +158,14 @@ def test_vmap_makes_one_call(axis: int) -> None:
         close(got, value)
         close(gradients, (of_params, jnp.moveaxis(of_x, 0, axis), of_state))
     assert count(jax.grad(many), params, moved, state, LENGTHS) == 2
+
+
+def test_vmap_over_nothing() -> None:
+    params, x, state = ours.init(jax.random.key(0), "gru", I, H), draw(0, T, B, I), draw(0, 1, B, H)
+    call: Any = lambda x, state: ours.recurrent(params, x, state, cell="gru")  # noqa: E731
+    shapes = (0, T, B, H), (0, 1, B, H)
+    assert tuple(r.shape for r in jax.vmap(call)(x, state)) == shapes
+    assert tuple(r.shape for r in jax.vmap(call, (None, 0))(draw(T, B, I), state)) == shapes
 
 
 def test_vmap_with_resets() -> None:
@@ -356,6 +365,22 @@ def test_empty(steps: int, batch: int) -> None:
     if not steps:
         close(final, state)
         close(gradients, jax.tree.map(jnp.zeros_like, params))
+
+
+@pytest.mark.parametrize(("theirs", "reported"), [((0, 1), (0, 1)), ((0, 9), ffi.VERSION), ((1, 0), ffi.VERSION)])
+def test_the_version_of_the_c_interface(
+    theirs: tuple[int, int], reported: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """XLA learns which version the handler is made for, and decides."""
+    monkeypatch.setattr(jax.ffi, "register_ffi_target", lambda *_, **__: None)
+    monkeypatch.setattr(ffi, "_handlers", [])
+    ffi.register("test", lambda *_: None)
+    metadata, api = ffi._Metadata(), ffi._Api()
+    api.version.major, api.version.minor = theirs
+    extension = ffi._MetadataExtension(type=ffi.METADATA, metadata=ctypes.pointer(metadata))
+    frame = ffi._Frame(extension=ctypes.addressof(extension), api=ctypes.pointer(api))
+    assert ffi._handlers[0](ctypes.pointer(frame)) is None
+    assert (metadata.version.major, metadata.version.minor) == reported
 
 
 # Flax ------------------------------------------------------------------------------------------------------------

@@ -26,6 +26,9 @@ DTYPES = {1: np.bool_, 4: np.int32, 5: np.int64, 6: np.uint8, 11: np.float32, 12
 INVALID_ARGUMENT, INTERNAL = 3, 13
 """XLA_FFI_Error_Code."""
 
+VERSION = 0, 3
+"""Of the C interface whose structures are below. Those of earlier minor versions begin with the same fields."""
+
 METADATA = 1
 """XLA_FFI_Extension_Type of a call that asks for the version instead of computing."""
 
@@ -96,8 +99,8 @@ def register(name: str, compute: Compute) -> None:
             if frame.extension:
                 extension = ctypes.cast(frame.extension, POINTER(_MetadataExtension)).contents
                 if extension.type == METADATA:
-                    version, own = extension.metadata.contents.version, frame.api.contents.version
-                    version.major, version.minor = own.major, own.minor
+                    version, theirs = extension.metadata.contents.version, frame.api.contents.version
+                    version.major, version.minor = min(VERSION, (theirs.major, theirs.minor))
                     return None
             span = frame.attributes.values[0].contents
             text = ctypes.string_at(span.start, span.length).decode()

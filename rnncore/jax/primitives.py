@@ -152,8 +152,8 @@ def _together(arguments: Sequence[Any], axes: Sequence[int | None], *, signature
     places = [of_rows, *of_states, *of_lengths, *rows[: len(parts.resets)], *of_begins, *rows[: len(parts.inputs)]]
     merged = [_merge(*each, count) for each in zip(arguments, axes, places, strict=False)]
     results = recurrence.bind(*merged, *parts.weights, signature=signature)
-    places = [of_rows, *of_states]
-    return [_divide(*each, count) for each in zip(results, places, strict=True)], places
+    places, sizes = [of_rows, *of_states], [size for axis, size in enumerate(arguments[0].shape) if axis != axes[0]]
+    return [_divide(*each, count, sizes[of_rows]) for each in zip(results, places, strict=True)], places
 
 
 def _merge(array: Any, axis: int | None, rows: int, count: int) -> Any:
@@ -165,8 +165,8 @@ def _merge(array: Any, axis: int | None, rows: int, count: int) -> Any:
     return array.reshape(*array.shape[:rows], count * array.shape[rows + 1], *array.shape[rows + 2 :])
 
 
-def _divide(array: Any, rows: int, count: int) -> Any:
-    return array.reshape(*array.shape[:rows], count, array.shape[rows] // count, *array.shape[rows + 1 :])
+def _divide(array: Any, rows: int, count: int, size: int) -> Any:
+    return array.reshape(*array.shape[:rows], count, size, *array.shape[rows + 1 :])
 
 
 batching.primitive_batchers[recurrence] = _together
