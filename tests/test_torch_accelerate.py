@@ -146,6 +146,30 @@ def test_a_module_of_ones_own_cell() -> None:
         np.testing.assert_allclose(parameter.grad.numpy(), grads.parameters[name], rtol=1e-12)
 
 
+@pytest.mark.parametrize("changed", ["x", "dt", "u"])
+def test_what_is_changed_before_the_backward_pass_is_refused(changed: str) -> None:
+    given = {"x": torch.randn(4, 3, 5), "dt": torch.rand(4, 3), "u": torch.randn(3, 7)}
+    output = ours.Recurrent(own, 5, 7)(given["x"], inputs={"dt": given["dt"], "u": given["u"]})[0]
+    given[changed].zero_()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        output.sum().backward()
+
+
+def test_parameters_that_are_given_with_a_call() -> None:
+    module, x = ours.Recurrent("gru", 3, 4), torch.randn(2, 5, 3)
+    given = {name: torch.randn_like(p, requires_grad=True) for name, p in module.named_parameters()}
+    torch.func.functional_call(module, given, (x,))[0].sum().backward()
+    other = ours.Recurrent("gru", 3, 4)
+    other.load_state_dict(given)
+    other(x)[0].sum().backward()
+    for name, parameter in other.named_parameters():
+        assert torch.equal(given[name].grad, parameter.grad)
+    few = {"bias_hh_l0": given["bias_hh_l0"].detach()}
+    other.load_state_dict({**module.state_dict(), **few})
+    with torch.no_grad():
+        assert torch.equal(torch.func.functional_call(module, few, (x,))[0], other(x)[0])
+
+
 @pytest.mark.parametrize("given", [False, True])
 @pytest.mark.parametrize(
     "options", [{"direction": "reverse"}, {"num_layers": 2, "bidirectional": True, "batch_first": True}]

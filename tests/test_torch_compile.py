@@ -138,6 +138,29 @@ def test_all_states_in_a_whole_graph(batch_first: bool) -> None:
         torch.testing.assert_close(second, first)
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # the tracer asks for it
+@pytest.mark.parametrize("kind", ["states", "state of resets", "weights"])
+def test_a_tensor_may_be_given_twice(kind: str) -> None:
+    torch.compiler.reset()
+    rnn: Any = ours.LSTM(4, 4) if kind == "states" else ours.Recurrent("gru", 4, 4)
+    x, h = torch.randn(5, 2, 4, requires_grad=True), torch.randn(1, 2, 4, requires_grad=True)
+    arguments: tuple[Any, ...] = (x, h, None, None, torch.rand(5, 2) < 0.4, h)
+    if kind == "states":
+        arguments = x, (h, h)
+    if kind == "weights":
+        rnn.weight_hh_l0 = rnn.weight_ih_l0
+    compiled = torch.compile(rnn, fullgraph=True, backend="aot_eager")
+    expected, got = rnn(*arguments), compiled(*arguments)
+    for first, second in zip(gradients(expected, h, rnn), gradients(got, h, rnn), strict=True):
+        torch.testing.assert_close(second, first)
+
+
+def test_a_graph_of_a_cell_that_this_process_has_not() -> None:
+    x, key = torch.randn(2, 1, 3), "mine h 0123456789abcdef|3 4 1 False True False"
+    with pytest.raises(ValueError, match=r"expected a graph of a cell .* got one of 'mine h 0.*Recurrent of that cell"):
+        torch.ops.rnncore.forward(x, None, None, [], [], [], [], [], key, False, False, False, False)
+
+
 def test_dropout_in_a_graph() -> None:
     torch.compiler.reset()
     rnn = ours.GRU(5, 7, num_layers=2, dropout=1.0)

@@ -21,6 +21,15 @@ KEPT = "_rnncore_kept"
 """Attribute of a module that holds its `Kept`."""
 
 
+def read_parameters(module: torch.nn.Module, names: Sequence[str]) -> list[Tensor]:
+    """The parameters as they are, also where something computes them: a parametrization or torch.func, say."""
+    own: Any = module._parameters
+    try:
+        return [own[name] for name in names]
+    except KeyError:
+        return [getattr(module, name) for name in names]
+
+
 class Caller(Protocol):
     """What a module tells of the network that it calls."""
 
@@ -122,10 +131,19 @@ def traced(
     if torch.is_grad_enabled():
         counts = len(states), len(begun), len(inputs), len(masks)
         how, tensors = (network, batch_first, packed, every), (*states, *begun, *inputs, *masks, *weights)
-        results: Sequence[Tensor] = Traced.apply(how, counts, x, lengths, resets, *tensors)
+        first, *others = _distinct((x, *tensors))
+        results: Sequence[Tensor] = Traced.apply(how, counts, first, lengths, resets, *others)
         return results
     arguments = list(states), list(begun), list(inputs), list(weights), list(masks)
     return torch.ops.rnncore.forward(x, lengths, resets, *arguments, network, batch_first, packed, every, False)[:-1]  # type: ignore[no-any-return]
+
+
+def _distinct(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Tensors, views of those that came before: the tracer refuses to give a function one twice."""
+    result: list[Tensor] = []
+    for tensor in tensors:
+        result.append(tensor.view_as(tensor) if any([tensor is t for t in result]) else tensor)  # noqa: C419
+    return result
 
 
 def _call(

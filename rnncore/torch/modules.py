@@ -23,7 +23,7 @@ class _Accelerated(torch.nn.modules.rnn.RNNBase):
         compiling = torch.compiler.is_compiling()
         if torch._C._get_tracing_state() is not None or (compiling and torch.compiler.is_exporting()):
             return super().forward(input, hx)
-        weights = self._weights()
+        weights = calls.read_parameters(self, self._flat_weights_names)
         packed = isinstance(input, PackedSequence)
         x = input.data if packed else input
         states = () if hx is None else (hx,) if self.mode != "LSTM" else hx
@@ -67,14 +67,6 @@ class _Accelerated(torch.nn.modules.rnn.RNNBase):
     def state_widths(self) -> list[int]:
         """The width of each state."""
         return [self.proj_size or self.hidden_size, self.hidden_size][: 2 if self.mode == "LSTM" else 1]
-
-    def _weights(self) -> list[Tensor]:
-        """The parameters as they are, also where something computes them: a parametrization, say."""
-        own = self._parameters
-        try:
-            return [own[name] for name in self._flat_weights_names]
-        except KeyError:
-            return [getattr(self, name) for name in self._flat_weights_names]
 
     def _fits(
         self, x: Any, states: Any, weights: Sequence[Tensor], *, packed: bool, batch_sizes: Tensor | None

@@ -367,7 +367,12 @@ def _write(array: Array, sequences: Sequences) -> Tensor:
 def _definition(key: str) -> Definition:
     """The definition of a key: of `cell_key`, or a mode of PyTorch's modules with its proj_size."""
     if key not in DEFINITIONS:
-        mode, projection = key.split(" ")
+        mode, _, projection = key.partition(" ")
+        if not projection.isdecimal():
+            raise ValueError(
+                f"rnncore: expected a graph of a cell that this process has, got one of {key!r}, or of other equations "
+                "under its name: make a rnncore.torch.Recurrent of that cell before the graph runs"
+            )
         cells: dict[str, Cell] = {"LSTM": LSTM(projection=int(projection) or None), "GRU": GRU(update="carry")}
         cells |= {"RNN_TANH": Elman("tanh"), "RNN_RELU": Elman("relu")}
         DEFINITIONS[key] = define(cells[mode])

@@ -72,14 +72,15 @@ class Recurrence(torch.autograd.Function):
         inputs, states = tensors[end - network.inputs : end], tensors[:count] if count else None
         results, tape = network.forward(x, states, inputs, weights, sequences, masks, resets, every)
         ctx.call = network, count, network.outputs(every)
-        ctx.save_for_backward(x, make_token(tape))
+        # The tape refers to x and inputs: PyTorch refuses the backward pass if one was changed in place.
+        ctx.save_for_backward(x, *inputs, make_token(tape))
         ctx.set_materialize_grads(False)
         return tuple(results)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> Any:
         """Back-propagation through time; its results, where they have a graph, refuse to be differentiated."""
-        tape = find_tape(ctx.saved_tensors[1])
+        tape = find_tape(ctx.saved_tensors[-1])
         if tape is None:
             raise RuntimeError(COPIED)
         network, count, outputs = ctx.call

@@ -132,9 +132,7 @@ class Recurrent(torch.nn.Module):
         Raises:
             ValueError, TypeError: an argument is wrong; the message says what was expected.
         """
-        weights = [
-            self.get_parameter(name) if name in self._parameters else getattr(self, name) for name in self._names
-        ]
+        weights = calls.read_parameters(self, self._names)
         dtype = weights[0].dtype
         if isinstance(x, PackedSequence):
             if any(each is not None for each in (lengths, inputs, resets, reset_state, states)):
