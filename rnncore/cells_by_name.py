@@ -7,6 +7,7 @@ The spelling of a cell is the name of one of the library's, or `module:name` of 
 from __future__ import annotations
 
 import ast
+import difflib
 import importlib
 import os
 import sys
@@ -17,6 +18,10 @@ from rnncore_kernels.cells import CELLS, Cell
 
 from .definition import define
 from .errors import describe
+from .interchange.cells import ActivatedElman, ActivatedGRU, ActivatedLSTM
+
+KNOWN = {**CELLS, **{kind.name: kind for kind in (ActivatedElman, ActivatedGRU, ActivatedLSTM)}}
+"""The library's cells by name, those too that it makes of other libraries' layers alone."""
 
 
 def describe_cell(cell: Cell) -> dict[str, Any]:
@@ -38,11 +43,11 @@ def find_cell(where: str, described: dict[str, Any], given: Cell | None) -> Cell
         return given
     if own:
         raise ValueError(f"{where}: holds a network of the cell {name!r}, which is not the library's: pass it as cell=")
-    if name not in CELLS:
+    if name not in KNOWN:
         raise ValueError(
             f"{where}: holds a network of the cell {name!r}, which this version does not have: update rnncore"
         )
-    return CELLS[name](**options)
+    return KNOWN[name](**options)
 
 
 def split_spellings(text: str) -> list[str]:
@@ -83,7 +88,7 @@ def parse_cell(text: str) -> Cell:
     if not is_spelling(text):
         raise UnknownCellError(
             f"expected one of {', '.join(CELLS)}, with options as in gru:update=carry, or package.module:name of a "
-            f"cell of your own, got {text!r}"
+            f"cell of your own, got {text!r}{_hint(text)}"
         )
     found: Any = CELLS[name] if "=" in own else _attribute(text, name, own)
     options = dict(_option(text, part) for part in (rest if "=" in own else rest[1:]))
@@ -97,6 +102,15 @@ def parse_cell(text: str) -> Cell:
         return define(found).cell
     except (TypeError, ValueError) as error:
         raise UnknownCellError(f"{text}: {error}") from error
+
+
+def _hint(text: str) -> str:
+    """What a spelling was meant to be, to end a message."""
+    module, _, name = text.partition(":")
+    if close := difflib.get_close_matches(module.lower(), CELLS, n=1):
+        return f": did you mean {':'.join([close[0], *text.split(':')[1:]])!r}?"
+    module, _, attribute = module.rpartition(".")
+    return f": did you mean '{module}:{attribute}'?" if module and not name else ""
 
 
 def _made(kind: type[Cell], options: dict[str, Any]) -> Cell:
@@ -118,6 +132,8 @@ def _attribute(text: str, module: str, name: str) -> Any:
         if module in CELLS and isinstance(error, ModuleNotFoundError):
             raise UnknownCellError(f"{text}: expected options of {module} as name=value, got {name!r}") from None
         what = f"{type(error).__name__}: {error}"
+        if module.endswith(".py"):
+            what += f": did you mean {text.replace('.py:', ':', 1)!r}?"
         raise UnknownCellError(f"{text}: expected the cell {name!r} in a module {module!r}, got {what}") from error
 
 
@@ -138,4 +154,4 @@ def _completed(cell: Cell, options: dict[str, Any]) -> dict[str, Any]:
 
 def _is_own(cell: Cell) -> bool:
     """Whether the cell is the user's, whatever it calls itself."""
-    return type(cell) is not CELLS.get(cell.name)
+    return type(cell) is not KNOWN.get(cell.name)

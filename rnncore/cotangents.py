@@ -32,6 +32,13 @@ class Cotangents(NamedTuple):
 def read_cotangents(tape: Tape, grad_output: Any, grad_state: Any, grad_last: Any) -> Cotangents:
     """Check the cotangents."""
     layout, every = tape.layout, list[list[Array]]()
+    given = [*(grad_output if isinstance(grad_output, (tuple, list)) else [grad_output]), grad_last, grad_state]
+    if all(cotangent is None for cotangent in given):
+        first = "grad_output" if tape.return_sequence else "grad_last"
+        raise ValueError(
+            f"{first}: expected a cotangent, got none, nor any other, so that all gradients would be 0: pass that of "
+            f"the first result of forward as {first}, or that of the final state as grad_state"
+        )
     if tape.changes.states:
         grad_output, *others = read_grad_states(layout, grad_output)
         outputs = tape.stack.parts(grad_output)

@@ -15,6 +15,13 @@ from rnncore_kernels.quiet import quiet
 from .errors import describe
 
 
+class Named(dict[str, Array]):
+    """Arrays by name, whose names an error lists."""
+
+    def __missing__(self, name: object) -> Array:
+        raise KeyError(f"no parameter {name!r}; there are {', '.join(self)}")
+
+
 @dataclass(frozen=True, eq=False)
 class Gradients:
     """Cotangents of everything that went into `forward`, each in the shape of what it belongs to.

@@ -16,7 +16,7 @@ from .cotangents import read_cotangents
 from .errors import describe
 from .exchange import Exchange
 from .frozen import Frozen
-from .gradients import Gradients
+from .gradients import Gradients, Named
 from .inputs import gradients_as_given, read_inputs
 from .observed import named
 from .resets import changes_for, read_resets
@@ -276,7 +276,7 @@ class Recurrent(Exchange):
     def backward(
         self, tape: Tape, grad_output: Any = None, grad_state: Any = None, grad_last: Array | None = None
     ) -> Gradients:
-        """Back-propagation through time. The cotangents add up where several are given.
+        """Back-propagation through time. One cotangent is needed at least; several add up.
 
         Args:
             tape: from `forward` of this network.
@@ -318,7 +318,7 @@ class Recurrent(Exchange):
         return Gradients(
             layout.sequence_out(grad_x),
             as_given(states),
-            arch.by_name(layers),
+            Named(arch.by_name(layers)),
             gradients_as_given(layout, of_inputs, tape.given),
             None if begun is None else as_given(begun),
             None if flow is None else as_given(flow),

@@ -82,6 +82,10 @@ def test_cells(folder: Path) -> None:
 REFUSED = {
     "lstn": "expected one of rnn, elman, lstm, gru, mgu, ",
     "lstn:x=1": "with options as in gru:update=carry, or package.module:name of a cell of your own, got 'lstn:x=1'",
+    "lsmt": "of a cell of your own, got 'lsmt': did you mean 'lstm'?",
+    "my_cells.leaky": "of a cell of your own, got 'my_cells.leaky': did you mean 'my_cells:leaky'?",
+    "my_cells.py:leaky": "in a module 'my_cells.py', got ModuleNotFoundError: ",
+    "my_cells.py:Narrow": "did you mean 'my_cells:Narrow'?",
     "gru:carry": "gru:carry: expected options of gru as name=value, got 'carry'",
     "gru:update=carry:x": "gru:update=carry:x: expected options name=value, got 'x'",
     "gru:updat=carry": "gru:updat=carry: expected options among update, reset, got 'updat'",

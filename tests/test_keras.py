@@ -224,7 +224,7 @@ def test_files(layout: str, tmp_path: Path, request: pytest.FixtureRequest, clos
     two = Recurrent.from_keras(str(path), "it", backend="numpy")
     directions = expected("LSTM", X, both[:3]), expected("LSTM", X, both[3:], go_backwards=True)
     close(two(X)[0], np.concatenate(directions, axis=2), "output")
-    kinds = ("weights", "weights") if layout.startswith("weights") else ("GRU", "Bidirectional")
+    kinds = ("GRU", "Bidirectional LSTM" if layout.startswith("weights") else "Bidirectional")
     for wanted in (None, "dense", 2, True):
         with pytest.raises(ValueError, match=r"layer: expected the name or index of .*: there are ") as caught:
             Recurrent.from_keras(path, wanted)
@@ -339,7 +339,7 @@ def test_each_layer_of_the_older_format_has_its_own_weights(tmp_path: Path, requ
         rnn = Recurrent.from_keras(tmp_path / "model.h5", index, backend="numpy")
         assert np.array_equal(rnn.parameters["weight_ih_l0"].T, weights_of("LSTM", 10 + 10 * index)[0])
     # A model's weights are not those of a Bidirectional layer.
-    with pytest.raises(ValueError, match=r"got 'a': there are 0: weights 'last'$"):
+    with pytest.raises(ValueError, match=r"got 'a': there are 0: LSTM 'last'$"):
         Recurrent.from_keras(tmp_path / "alone.h5", "a")
 
 
@@ -430,6 +430,24 @@ def test_options_of_the_user_stand_before_the_layers() -> None:
     both = bidirectional("GRU", weights_of("GRU") * 2, merge_mode="sum", activation="gelu")
     rnn = Recurrent.from_keras(both, config={"merge_mode": "concat", "activation": "tanh"}, backend="numpy")
     assert rnn.cell == GRU("carry")
+    known = {
+        "GRU": "activation, recurrent_activation, reset_after, merge_mode",
+        "LSTM": "activation, recurrent_activation, go_backwards",
+        "SimpleRNN": "activation, go_backwards",
+    }
+    for source, config in (
+        (both, {"merge_mode": "concat", "activation": "tanh", "activaton": "relu"}),
+        (layer("LSTM", {"name": "it"}, weights_of("LSTM")), {"reset_after": True}),
+        (layer("SimpleRNN", {"name": "it"}, weights_of("SimpleRNN")), {"recurrent_activation": "relu"}),
+    ):
+        with pytest.raises(ValueError, match=r"config: expected options of a ") as caught:
+            Recurrent.from_keras(source, config=config, backend="numpy")
+        kind = str(caught.value).split()[5]
+        assert str(caught.value).endswith(f" ({known[kind]}), got {list(config)[-1]!r}")
+    unbuilt = layer("LSTM", {"name": "it"}, [])
+    unbuilt.built = False
+    with pytest.raises(ValueError, match="layer 'it': expected weights, got a layer that is not built: call it once"):
+        Recurrent.from_keras(unbuilt)
 
 
 def test_layers_of_keras(tmp_path: Path, request: pytest.FixtureRequest, close: Close) -> None:

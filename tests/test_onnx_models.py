@@ -396,5 +396,5 @@ def test_options_of_cells(make: Callable[[], Any], message: str) -> None:
 def test_a_network_of_other_activations_is_saved_with_its_cell(tmp_path: Path) -> None:
     rnn = Recurrent(ActivatedGRU(candidate="selu"), WIDTH, H, backend="numpy", seed=0)
     rnn.save(tmp_path / "rnn")
-    loaded = Recurrent.load(tmp_path / "rnn", cell=rnn.cell, backend="numpy")
+    loaded = Recurrent.load(tmp_path / "rnn", backend="numpy")
     np.testing.assert_array_equal(loaded(some(T, B, WIDTH))[0], rnn(some(T, B, WIDTH))[0])

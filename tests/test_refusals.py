@@ -194,6 +194,20 @@ def test_calls(
         np.testing.assert_array_equal(values, before[name])
 
 
+@pytest.mark.parametrize(
+    ("arguments", "got"),
+    [
+        ({"x": None}, "NoneType None"),
+        ({"x": (x, x)}, "a tuple of 2 arrays"),
+        ({"x": x, "state": (1.0, pair[1])}, "float 1.0"),
+        ({"x": x, "resets": True}, "bool True"),
+    ],
+)
+def test_what_is_no_array_is_not_to_be_converted(arguments: dict[str, Any], got: str) -> None:
+    with pytest.raises(TypeError, match=f", got {re.escape(got)}$"):
+        lstm()(**arguments)
+
+
 def test_step_and_generate(backend: str) -> None:
     rnn = lstm(backend=backend)
     cases: list[tuple[Callable[[], Any], type[Exception], str]] = [
@@ -244,10 +258,20 @@ def test_backward(backend: str) -> None:
     batch_first = lstm(backend=backend, batch_first=True)
     _, _, other = batch_first.forward(x)
     _, _, one = rnn.forward(x[:, 0])
+    _, _, every = rnn.forward(x, states="all")
+    _, _, last = rnn.forward(x, return_sequence=False)
+    grads = rnn.backward(last, grad_last=output[-1])
     _, _, twin = lstm(backend=backend).forward(x)
     nothing: Any = None
     wrong: Any = [1.0]
     cases: list[tuple[Callable[[], Any], type[Exception], str]] = [
+        (
+            lambda: rnn.backward(tape),
+            ValueError,
+            "grad_output: expected a cotangent, got none, nor any other, so that all gradients would be 0",
+        ),
+        (lambda: rnn.backward(every, (None, None)), ValueError, "grad_output: expected a cotangent, got none"),
+        (lambda: rnn.backward(last), ValueError, "grad_last: expected a cotangent, got none"),
         (
             lambda: rnn.backward(nothing, output),
             TypeError,
@@ -258,6 +282,7 @@ def test_backward(backend: str) -> None:
             ValueError,
             "tape: expected one of this network, got one of Recurrent(LSTM(",
         ),
+        (lambda: grads.parameters["weight_ih"], KeyError, "no parameter 'weight_ih'; there are weight_ih_l0, weight_"),
         (lambda: rnn.backward(twin, output), ValueError, "tape: expected one of this network"),
         (
             lambda: rnn.backward(tape, zeros(5, 2, 8)),

@@ -1,7 +1,4 @@
-"""Elman's cell, the LSTM and the GRU with the options that ONNX and Keras have beyond those of the library's.
-
-A file that holds a network of one is read with the cell: `Recurrent.load(path, cell=rnn.cell)`.
-"""
+"""Elman's cell, the LSTM and the GRU with the options that ONNX and Keras have beyond those of the library's."""
 
 from __future__ import annotations
 

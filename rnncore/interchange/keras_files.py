@@ -65,13 +65,18 @@ def recurrent_layers(source: Any) -> list[KerasLayer]:
     package = sys.modules.get(type(source).__module__.split(".")[0])
     version = str(getattr(package, "__version__", "3"))
     weights = [np.asarray(values) for values in source.get_weights()]
+    if not weights and not getattr(source, "built", True):
+        raise ValueError(
+            f"layer {getattr(source, 'name', kind)!r}: expected weights, got a layer that is not built: call it once, "
+            f"or layer.build((None, None, I))"
+        )
     return [KerasLayer(str(getattr(source, "name", kind)), kind, source.get_config(), weights, version)]
 
 
 def find_layers(layers: Sequence[KerasLayer], wanted: Any) -> list[KerasLayer]:
     """The layers of a name or index, or a list of these; of None the only one there is."""
     known = "; ".join(
-        f"{f'{index}: ' if layer.has_place else ''}{layer.kind or 'weights'} {layer.name!r}"
+        f"{f'{index}: ' if layer.has_place else ''}{layer.kind or _guessed(layer.weights)} {layer.name!r}"
         for index, layer in enumerate(layers)
     )
     there_are = f"there are {known}" if layers else "there is none"
@@ -113,7 +118,7 @@ def _in_file(path: str) -> list[KerasLayer]:
     try:
         import h5py  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        raise ImportError(f"from_keras: expected h5py for a file: pip install 'rnncore[keras]' ({error})") from error
+        raise ImportError(f"from_keras: expected h5py for a file: pip install '.[keras]' ({error})") from error
     if not os.path.isfile(path):
         raise FileNotFoundError(f"{path}: expected a file of Keras', found none")
     if zipfile.is_zipfile(path):
@@ -274,6 +279,12 @@ def _count(weights: Sequence[Array]) -> int:
     units, columns = weights[1].shape
     count = columns // max(units, 1)
     return count if count in (1, 3, 4) and columns == count * units == weights[0].shape[1] else 0
+
+
+def _guessed(weights: Sequence[Array]) -> str:
+    """The class of a layer by the shapes of its weights."""
+    kind = {1: "SimpleRNN", 3: "GRU", 4: "LSTM"}.get(_count(weights), "weights")
+    return f"Bidirectional {kind}" if len(weights) in (4, 6) else kind
 
 
 def _text(value: Any) -> str:

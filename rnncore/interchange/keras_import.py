@@ -42,6 +42,9 @@ ELMANS = ("tanh", "relu", "sigmoid", "identity")
 OPTIONS = ("units", "activation", "recurrent_activation", "use_bias", "reset_after")
 """Options of layers on which results depend."""
 
+OF_USER = {"SimpleRNN": (), "GRU": ("recurrent_activation", "reset_after"), "LSTM": ("recurrent_activation",)}
+"""Options that a user may give beside the activation, by the class of the layer."""
+
 HARD_SIGMOID_BEFORE = spell("hard_sigmoid", 0.2, 0.5)
 """The hard sigmoid before Keras 3."""
 
@@ -88,7 +91,7 @@ def _with_kind(layer: KerasLayer, config: Mapping[str, Any]) -> KerasLayer:
 
 def read_layer(layer: KerasLayer, config: Mapping[str, Any]) -> Layer:
     """The layer as one of a network, with the user's options before its own."""
-    layer, direction = _with_kind(layer, config), "forward"
+    given, layer, direction = config, _with_kind(layer, config), "forward"
     kind, config = layer.kind, layer.config
     if kind == "Bidirectional":
         direction = "bidirectional"
@@ -102,6 +105,10 @@ def read_layer(layer: KerasLayer, config: Mapping[str, Any]) -> Layer:
         direction = "reverse"
     if kind not in KINDS:
         raise ValueError(f"{layer.where}: expected a SimpleRNN, LSTM, GRU or Bidirectional layer, got {kind}")
+    known = ("activation", *OF_USER[kind], "merge_mode" if direction == "bidirectional" else "go_backwards")
+    for option in given:
+        if option not in known:
+            raise ValueError(f"config: expected options of a {kind} ({', '.join(known)}), got {option!r}")
     cell = _cell(layer, kind, config)
     parts = np.array_split(np.arange(len(layer.weights)), 2 if direction == "bidirectional" else 1)
     of_directions = [[as_float(layer.weights[place]) for place in part] for part in parts]
