@@ -22,4 +22,6 @@ def describe(value: Any) -> str:
     kind = type(value)
     if not isinstance(value, type) and hasattr(value, "shape") and hasattr(value, "dtype"):
         return f"{kind.__module__.split('.')[0]}.{kind.__name__} {tuple(value.shape)} of {value.dtype}"
+    if isinstance(value, (tuple, list)) and any(hasattr(each, "shape") for each in value):
+        return f"a {kind.__name__} of {len(value)} array{'s' * (len(value) > 1)}"
     return f"{kind.__name__} {value!r:.60}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
+import zipfile
 from pathlib import Path
 
 
@@ -19,6 +21,8 @@ def replace(path: Path, data: bytes) -> None:
         OSError: it cannot be written; nothing has changed, unless it is a device.
     """
     target = path.resolve()
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"{path}: expected a file in a folder that exists, found no {target.parent}")
     if is_device(target):
         target.write_bytes(data)
         return
@@ -28,5 +32,19 @@ def replace(path: Path, data: bytes) -> None:
         if target.exists():
             shutil.copymode(target, partial)
         partial.replace(target)
+    except OSError as error:
+        # Nobody knows the other name.
+        if error.filename is not None:
+            error.filename = str(path)
+        raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+def of_torch(path: str | os.PathLike[str]) -> str:
+    """What to do about a file that torch.save wrote, to end a message; empty for others."""
+    with open(path, "rb") as file:
+        is_pickle = file.read(1) == b"\x80"
+    if not is_pickle and not zipfile.is_zipfile(path):
+        return ""
+    return ": it looks like one of torch.save, whose mapping torch.load(path, weights_only=True) gives"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Self, TypeVar
+from functools import wraps
+from typing import Any, ParamSpec, Self, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -19,15 +20,40 @@ from .layout import Layout
 from .live import Kept, Live
 from .parameters import Parameters, initial_values
 from .registry import make_engine, resolve
-from .state_dict import StateDict, from_state_dict, read_initial_states, read_state_dict
+from .state_dict import StateDict, from_state_dict, prefix_hint, read_initial_states, read_state_dict
 from .states import as_given
 
 SomeNetwork = TypeVar("SomeNetwork", bound="Network")
 
 
+INSTEAD = {
+    "proj_size": "the cell LSTM(projection={value!r})",
+    "nonlinearity": "the cell Elman({value!r})",
+    "activation": "the cell Elman({value!r})",
+    "device": "backend='cuda' or backend='numba'",
+}
+"""What stands here for options of PyTorch's modules."""
+
+P = ParamSpec("P")
+
+
+def _answering(init: Callable[P, None]) -> Callable[P, None]:
+    """`__init__` that answers options of PyTorch's modules with what to write."""
+
+    @wraps(init)
+    def answering(*arguments: P.args, **options: P.kwargs) -> None:
+        for name in options.keys() & INSTEAD.keys():
+            instead = INSTEAD[name].format(value=options[name])
+            raise TypeError(f"{name}: expected options of Recurrent, got {name}={options[name]!r}: write {instead}")
+        init(*arguments, **options)
+
+    return answering
+
+
 class Network:
     """An architecture, the engine that computes it, and its parameters; see `Recurrent`."""
 
+    @_answering
     def __init__(
         self,
         cell: str | Cell,
@@ -114,7 +140,7 @@ class Network:
         missing = [name for name in self._parameters if name not in values]
         unknown = [name for name in values if name not in self._parameters]
         if missing or unknown:
-            raise KeyError(f"state_dict: missing {missing}, unknown {unknown}")
+            raise KeyError(f"state_dict: missing {missing}, unknown {unknown}{prefix_hint(unknown)}")
         self._parameters.update(values)
 
     @classmethod
@@ -173,7 +199,7 @@ class Network:
         cls,
         path: str | os.PathLike[str],
         backend: str = "auto",
-        cell: Cell | None = None,
+        cell: str | Cell | None = None,
         num_threads: int | None = None,
         seed: int | None = None,
     ) -> Self:

@@ -31,6 +31,10 @@ CONVENTIONS = ("rnncore", "torch")
 """Whose cell the rows of weights are for: they differ in the GRU's update gate, which is the other way round."""
 
 
+GATES = {1: ", as an Elman cell has", 3: ", as a GRU has", 4: ", as an LSTM has"}
+"""Cells of these numbers of gates, for messages."""
+
+
 class StateDict(dict[str, Array]):
     """Parameters by name that say whose they are, from `Recurrent.state_dict`; what `dict` makes of it does not.
 
@@ -90,6 +94,18 @@ def read_state_dict(
     return from_pytorch(architecture, xp, arrays) if convention == "torch" else arrays
 
 
+def prefix_hint(names: Sequence[str]) -> str:
+    """What to do about unknown names that begin with those of a module, to end a message."""
+    prefixes = sorted({str(name).removesuffix("weight_ih_l0") for name in names if str(name).endswith("weight_ih_l0")})
+    if not prefixes:
+        return ""
+    first = prefixes[0]
+    return (
+        f": leave out what names begin with, {{n.removeprefix({first!r}): v for n, v in values.items() if "
+        f"n.startswith({first!r})}}, or make the network with from_state_dict(values, prefix={first!r})"
+    )
+
+
 def _on_host(name: str, value: Any) -> Any:
     """Arrays of other libraries in the host's memory as NumPy's; anything else as it is."""
     if is_tensor(value):
@@ -120,7 +136,7 @@ def from_state_dict(
         raise TypeError(f"prefix: expected a string, as here names have the numbers of layers, got {describe(prefix)}")
     values = select(values, prefix)
     lacking = isinstance(values, Mapping) and "weight_ih_l0" not in values and "weight_hh_l0" not in values
-    if lacking and (hint := guess(values)):
+    if lacking and (hint := guess(values, prefix)):
         raise ValueError(f"state_dict: expected weight_ih_l0 and others of its kind, got {', '.join(values)}: {hint}")
     origin = _origin(values, convention)
     if direction is None:
@@ -130,6 +146,7 @@ def from_state_dict(
         values, states = apart(values)
     shapes = {name: tuple(getattr(value, "shape", ())) for name, value in values.items()}
     definition = define(_cell_of(origin, convention, shapes) if cell is None else cell)
+    _check_gates(definition, shapes)
     options |= read_options("state_dict", definition, shapes)
     first = next(name for name in values if name.endswith("_l0"))
     dtype = str(getattr(values[first], "dtype", "")).removeprefix("torch.")
@@ -204,6 +221,20 @@ def read_options(who: str, cell: Definition, shapes: Mapping[str, tuple[int, ...
     }
 
 
+def _check_gates(cell: Definition, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Refuse weights with the rows of another number of gates than the cell's."""
+    rows, columns = shapes.get("weight_hh_l0", (0,) * 3)[:2] if len(shapes.get("weight_hh_l0", ())) == 2 else (0, 0)
+    expected = len(cell.program.h_gates)
+    # With a projection, columns are its width.
+    if not columns or cell.projections or "weight_hr_l0" in shapes or rows == expected * columns or rows % columns:
+        return
+    gates = rows // columns
+    raise ValueError(
+        f"weight_hh_l0: expected ({expected}*hidden_size, hidden_size) for the cell {cell.cell!r}, got "
+        f"{(rows, columns)}, of {gates} gate{'s' * (gates > 1)}{GATES.get(gates, '')}"
+    )
+
+
 def _cell_of(origin: dict[str, Any] | None, convention: str | None, shapes: Mapping[str, tuple[int, ...]]) -> Cell:
     if origin is not None:
         return find_cell("state_dict", origin, None)
@@ -220,6 +251,11 @@ def _cell_of(origin: dict[str, Any] | None, convention: str | None, shapes: Mapp
     if convention == "torch" and gates == 3:
         return CARRY
     expected = "cell: expected the name of a cell or an instance of Cell, got None, and the values do not say it"
+    if convention == "torch" and gates == 1:
+        raise ValueError(
+            f"{expected}: one gate is an Elman cell, whose activation they do not tell: write cell='rnn' for tanh, or "
+            f"cell=Elman('relu')"
+        )
     if convention == "rnncore":
         raise ValueError(f"{expected}: name the cell of the network that they are of")
     raise ValueError(

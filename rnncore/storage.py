@@ -15,9 +15,9 @@ from rnncore_kernels.cells import Cell
 
 from .architecture import OPTIONS, check_seed, check_threads
 from .cells_by_name import describe_cell, find_cell
+from .definition import define
 from .devices import on_host
-from .errors import describe
-from .files import replace
+from .files import of_torch, replace
 from .registry import resolve
 from .state_dict import INITIAL_STATE, apart
 
@@ -42,9 +42,6 @@ def save(rnn: Network, path: str | os.PathLike[str]) -> None:
     # safetensors writes the buffer of a non-contiguous array as if it were contiguous, without an error.
     tensors = {name: np.array(on_host(array), order="C") for name, array in rnn.parameters.items()}
     tensors |= {f"{INITIAL_STATE}{name}": array for name, array in rnn.parameters.initial_states.items()}
-    folder = Path(path).resolve().parent
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{os.fspath(path)}: expected a file in a folder that exists, found no {folder}")
     replace(Path(path), safetensors.numpy.save(tensors, metadata))
 
 
@@ -53,7 +50,7 @@ def load(
     path: str | os.PathLike[str],
     *,
     backend: str,
-    cell: Cell | None,
+    cell: str | Cell | None,
     num_threads: int | None,
     seed: int | None,
 ) -> SomeNetwork:
@@ -63,8 +60,7 @@ def load(
     check_threads(num_threads)
     check_seed(seed)
     backend = resolve(backend)
-    if cell is not None and not isinstance(cell, Cell):
-        raise TypeError(f"cell: expected an instance of Cell, got {describe(cell)}")
+    given = None if cell is None else define(cell).cell
     if not Path(path).is_file():
         raise FileNotFoundError(f"{where}: expected a file written by Recurrent.save, found none")
     try:
@@ -72,7 +68,9 @@ def load(
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except safetensors.SafetensorError as error:
-        raise ValueError(f"{where}: expected a safetensors file written by Recurrent.save, got: {error}") from None
+        raise ValueError(
+            f"{where}: expected a safetensors file written by Recurrent.save, got: {error}{of_torch(path)}"
+        ) from None
     if metadata.get("format") != "rnncore":
         raise ValueError(
             f"{where}: expected a file written by Recurrent.save, got safetensors without its metadata: make the "
@@ -84,9 +82,9 @@ def load(
     try:
         # Of a file from before a network had all its options, those are as they were.
         architecture = {**OPTIONS, **json.loads(metadata["architecture"])}
-        cell = find_cell(where, architecture.pop("cell"), cell)
+        found = find_cell(where, architecture.pop("cell"), given)
         options = {name: architecture[name] for name in (*_ARGUMENTS, "dtype")}
-        rnn = kind(cell, **options, backend=backend, seed=seed, num_threads=num_threads)
+        rnn = kind(found, **options, backend=backend, seed=seed, num_threads=num_threads)
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{where}: the file is damaged: {error}") from error
     try:

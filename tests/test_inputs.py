@@ -174,7 +174,7 @@ REFUSED: list[tuple[Any, type[Exception], str]] = [
      "...} with an array (T=5, B=2) or (B=2,)"),
     ({"dt": dt}, ValueError, "got none for 'gain': write inputs={'gain': ...} with an array (T=5, B=2, hidden_size=4) or (B=2, "),
     ({**good, "dz": dt}, ValueError, "inputs: expected 'dt', 'gain', got the unknown 'dz'"),
-    ([dt], TypeError, "inputs: expected a mapping from names to arrays, got list"),
+    ([dt], TypeError, "inputs: expected a mapping from names to arrays, got a list of 1 array"),
     ({**good, "dt": dt[:4]}, ValueError, "inputs['dt']: expected (T=5, B=2) or (B=2,), got (4, 2): its time axis has 4 steps instead of 5"),
     ({**good, "dt": dt.T}, ValueError, "got (2, 5): time and batch look swapped; batch_first=False here"),
     ({**good, "dt": dt[:, 0]}, ValueError, "inputs['dt']: expected (T=5, B=2) or (B=2,), got (5,)"),

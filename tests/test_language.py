@@ -273,6 +273,8 @@ def test_classes_that_are_refused() -> None:
         (Listed, "Listed.limits: expected an option to be a string, a number or None, got (0, 1)"),
     ):
         assert message in refusal(kind())
+    with pytest.raises(TypeError, match=r"cell: expected names, as in @cell\(states='h', gates='a'\), got <function"):
+        cell(nothing)  # type: ignore[arg-type, call-arg]
     with pytest.raises(TypeError, match="cell: expected a function to decorate, got int"):
         cell(states="h")(3)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="cell: expected a function to decorate, got type: a class derives from Cell"):

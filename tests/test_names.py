@@ -122,6 +122,8 @@ def test_a_prefix(tmp_path: Path) -> None:
             read(source, "torch")
         with pytest.raises(ValueError, match=r"prefix: expected the beginning of some name, got 'rnn.': there are "):
             read(source, "torch", prefix="rnn.")
+        with pytest.raises(ValueError, match=r"write prefix='decoder.'$"):
+            read(source, "torch", prefix="decoder")
 
 
 def test_a_prefix_of_no_name_in_a_file_that_numpy_cannot_read(tmp_path: Path) -> None:
@@ -178,6 +180,12 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], type[Exception], str]] = {
         ValueError,
         "state_dict: expected kernels of a cell of Flax",
     ),
+    "weights of Keras without names": (
+        lambda folder: read([X, X], "keras"),
+        TypeError,
+        "expected a mapping from names to arrays, got a list of 2 arrays: get_weights() has no names, write from_keras",
+    ),
+    "weights of Flax without names": (lambda folder: read(X, "flax"), TypeError, "state_dict: expected a mapping from"),
     "other names than Keras'": (
         lambda folder: read({"kernel": X, "weight": X}, "keras"),
         ValueError,

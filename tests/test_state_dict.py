@@ -215,7 +215,18 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         "state_dict: missing ['weight_ih_l2'",
     ),
     "make: nothing said": (lambda: make(GRUS), ValueError, "cell: expected the name of a cell or an instance"),
-    "make: one gate": (lambda: make(ONE_GATE, "torch"), ValueError, "cell: expected the name of a cell or an instan"),
+    "make: one gate": (lambda: make(ONE_GATE, "torch"), ValueError, "one gate is an Elman cell, whose activation they"),
+    "make: another number of gates": (
+        lambda: make(dict(network("lstm").state_dict()), "torch", cell="gru"),
+        ValueError,
+        "weight_hh_l0: expected (3*hidden_size, hidden_size) for the cell GRU(update='candidate', reset='after'), got "
+        "(16, 4), of 4 gates, as an LSTM has",
+    ),
+    "names that begin with a module's": (
+        lambda: network("lstm").load_state_dict({f"rnn.{n}": v for n, v in network("lstm").state_dict().items()}),
+        KeyError,
+        "n.startswith('rnn.')}, or make the network with from_state_dict(values, prefix='rnn.')",
+    ),
     "make: whose GRU": (lambda: make(GRUS, cell="gru"), ValueError, "parameters that say whose GRU they are for"),
     "make: another GRU": (
         lambda: make(network("gru").state_dict(), cell=GRU("carry")),

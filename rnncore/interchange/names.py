@@ -14,6 +14,8 @@ from rnncore_kernels.cells import GRU, LSTM, Cell, Elman
 from rnncore_kernels.contract import Array
 
 from ..definition import define
+from ..errors import describe
+from ..files import of_torch
 from .keras_files import KerasLayer
 from .keras_import import read_layer
 from .layers import Layer, as_float, make_network
@@ -49,6 +51,10 @@ def from_names(
     **options: Any,
 ) -> SomeNetwork:
     """The network of layers whose weights have the names of "flax" or "keras"."""
+    for values in layers:
+        if not isinstance(values, Mapping):
+            hint = ": get_weights() has no names, write from_keras(layer)" if convention == "keras" else ""
+            raise TypeError(f"state_dict: expected a mapping from names to arrays, got {describe(values)}{hint}")
     read = [_flax(values) if convention == "flax" else _keras(values) for values in layers]
     for number, layer in enumerate(read):
         chosen = layer.cell if cell is None else define(cell).cell
@@ -62,9 +68,12 @@ def from_names(
     return make_network(kind, read, **options)
 
 
-def guess(names: Iterable[str]) -> str:
-    """What to write for names that are not those of a network; empty where they look like nobody's."""
-    names = list(names)
+def guess(names: Iterable[str], prefix: str = "") -> str:
+    """What to write for names that are not those of a network; empty where they look like nobody's.
+
+    `prefix` is what has been left out of them.
+    """
+    names = [f"{prefix}{name}" for name in names]
     prefixes = {name.removesuffix("weight_ih_l0") for name in names if name.endswith("weight_ih_l0")}
     if prefixes:
         written = " or ".join(f"prefix={prefix!r}" for prefix in sorted(prefixes)[:5])
@@ -95,7 +104,7 @@ def _in_file(path: str, prefix: str) -> Any:
             values = {name: file.get_tensor(name) for name in wanted}
             described = (file.metadata() or {}).get("architecture")
     except safetensors.SafetensorError as error:
-        raise ValueError(f"{path}: expected a safetensors file, got: {error}") from None
+        raise ValueError(f"{path}: expected a safetensors file, got: {error}{of_torch(path)}") from None
     except TypeError as error:
         raise TypeError(f"{path}: expected tensors that NumPy has a dtype for, got: {error}: convert them") from None
     return values if described is None else StateDict.described(values, described)

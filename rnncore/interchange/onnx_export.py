@@ -39,7 +39,7 @@ def to_onnx(rnn: Network, path: str | os.PathLike[str] | None, *, state: bool, l
     try:
         import onnx
     except ImportError as error:
-        raise ImportError(f"to_onnx: expected the package onnx: pip install 'rnncore[onnx]' ({error})") from error
+        raise ImportError(f"to_onnx: expected the package onnx: pip install '.[onnx]' ({error})") from error
     model = onnx.helper.make_model(
         _Graph(rnn, operator, attributes, state=state, lengths=lengths).build(),
         producer_name="rnncore",

@@ -109,7 +109,7 @@ def load_model(model: Any) -> Any:
     try:
         import onnx
     except ImportError as error:
-        raise ImportError(f"from_onnx: expected the package onnx: pip install 'rnncore[onnx]' ({error})") from error
+        raise ImportError(f"from_onnx: expected the package onnx: pip install '.[onnx]' ({error})") from error
     if isinstance(model, onnx.ModelProto):
         return model
     if not isinstance(model, (str, os.PathLike)):

@@ -25,7 +25,7 @@ from functools import partial, wraps
 from numbers import Integral
 from pickle import PicklingError
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 Names = str | tuple[str, ...]
 """Names in a tuple, or in a string with spaces between them."""
@@ -122,6 +122,26 @@ class FunctionCell(Cell):
         return self.name
 
 
+P = ParamSpec("P")
+Made = TypeVar("Made")
+
+
+def _with_names(decorator: Callable[P, Made]) -> Callable[P, Made]:
+    """A decorator that says what to write where its parentheses were forgotten."""
+
+    @wraps(decorator)
+    def checked(*function: P.args, **declared: P.kwargs) -> Made:
+        if function:
+            raise TypeError(
+                f"cell: expected names, as in @cell(states='h', gates='a'), got {function[0]!r:.60}: write the names "
+                f"of the step's parameters in parentheses"
+            )
+        return decorator(*function, **declared)
+
+    return checked
+
+
+@_with_names
 def cell(
     *,
     states: Names,
