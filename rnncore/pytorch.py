@@ -60,7 +60,7 @@ def from_torch(
         "GRU": CARRY,
     }
     if mode not in cells or not hasattr(module, "state_dict"):
-        raise TypeError(f"module: expected a torch.nn.RNN, LSTM or GRU, got {describe(module)}")
+        raise TypeError(f"module: expected a torch.nn.RNN, LSTM or GRU, got {describe(module)}{_instead(module)}")
     values = {name: to_numpy(name, value) for name, value in module.state_dict().items()}
     if "weight_ih_l0" not in values or "weight_hh_l0" not in values:
         raise ValueError(f"module: expected parameters weight_ih_l0, weight_hh_l0, ..., got {', '.join(values)}")
@@ -76,6 +76,16 @@ def from_torch(
     )
     rnn.load_state_dict(values, convention="torch")
     return rnn
+
+
+def _instead(module: Any) -> str:
+    """What to do with a module that is none of PyTorch's recurrent ones."""
+    if type(module).__module__.startswith("rnncore.torch"):
+        return ": read it with Recurrent.from_state_dict(module.state_dict())"
+    named = getattr(module, "named_modules", None)
+    inner = [(name, each) for name, each in (named() if named else ()) if hasattr(each, "mode")]
+    found = ", ".join(f"{type(each).__name__} {name!r}" for name, each in inner)
+    return f": it holds {found}: pass model.get_submodule({inner[0][0]!r})" if inner else ""
 
 
 def to_torch(rnn: Network) -> Any:

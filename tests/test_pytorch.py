@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import sys
 from typing import Any
@@ -196,6 +197,16 @@ def test_refusals(torch: Any) -> None:
             lambda: Recurrent(Elman("sigmoid"), 3, 5).to_torch(),
             ValueError,
             "has no counterpart in PyTorch, which has RNN",
+        ),
+        (
+            lambda: Recurrent.from_torch(torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.LSTM(3, 5))),
+            TypeError,
+            "it holds LSTM '1': pass model.get_submodule('1')",
+        ),
+        (
+            lambda: Recurrent.from_torch(importlib.import_module("rnncore.torch").Recurrent("lstm", 3, 5)),
+            TypeError,
+            "read it with Recurrent.from_state_dict(module.state_dict())",
         ),
         (
             lambda: Recurrent.from_torch(torch.nn.Linear(3, 5)),

@@ -112,6 +112,16 @@ def test_a_model_that_is_recurrent_and_the_with_form() -> None:
     assert str(ours.accelerate(model)) == "the model: rnncore.torch.GRU(3, 4)"
 
 
+def test_the_report_says_what_was_so_before() -> None:
+    model = torch.nn.Sequential(torch.nn.LSTM(8, 16), ours.Recurrent("mgu", 3, 4))
+    ours.accelerate(model)
+    again = ours.accelerate(model)
+    assert again.already["0"] == "rnncore.torch.LSTM(8, 16)"
+    assert str(again).startswith("0: rnncore.torch.LSTM(8, 16) already\n1: rnncore.torch.Recurrent(MGU(")
+    ours.accelerate(model, undo=True)
+    assert str(ours.accelerate(model, undo=True)).endswith("0: torch.nn.LSTM(8, 16) already")
+
+
 def test_something_else_than_a_module() -> None:
     with pytest.raises(TypeError, match=r"model: expected a torch\.nn\.Module, got dict"):
         ours.accelerate({})

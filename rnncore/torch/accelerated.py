@@ -11,6 +11,7 @@ import torch
 from .calls import KEPT
 from .modules import GRU, LSTM, RNN
 from .network import DTYPES
+from .recurrent import Recurrent
 
 CLASSES: dict[type, type] = {torch.nn.LSTM: LSTM, torch.nn.GRU: GRU, torch.nn.RNN: RNN}
 """rnncore's class for each of PyTorch's."""
@@ -27,15 +28,18 @@ class Report:
         model: the model.
         replaced: the modules that changed, by name ("" is the model itself), as they describe themselves.
         left: why others that are recurrent did not change, by name.
+        already: those that were as asked for, as they describe themselves, by name.
     """
 
     model: torch.nn.Module
     replaced: dict[str, str] = field(default_factory=dict)
     left: dict[str, str] = field(default_factory=dict)
+    already: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         lines = [f"{_spoken(name)}: {what}" for name, what in self.replaced.items()]
         lines += [f"{_spoken(name)}: left as it is: {why}" for name, why in self.left.items()]
+        lines += [f"{_spoken(name)}: {what} already" for name, what in self.already.items()]
         return "\n".join(lines) or "no recurrent modules"
 
     def __enter__(self) -> torch.nn.Module:
@@ -73,6 +77,12 @@ def accelerate(model: torch.nn.Module, *, undo: bool = False) -> Report:
             if type(module) in CLASSES.values():
                 _restore(module)
                 report.replaced[name] = repr(module)
+            elif type(module) in CLASSES:
+                report.already[name] = f"torch.nn.{module!r}"
+            elif isinstance(module, Recurrent):
+                report.left[name] = "rnncore.torch.Recurrent has no class of PyTorch's to go back to"
+        elif type(module) in CLASSES.values() or isinstance(module, Recurrent):
+            report.already[name] = f"rnncore.torch.{module!r}"
         elif reason := _reason_against(module):
             report.left[name] = reason
         elif type(module) in CLASSES:
@@ -86,7 +96,7 @@ def _reason_against(module: Any) -> str:
     kind: Any = type(module)
     if kind in CELLS:
         return f"{kind.__name__} computes one step a call, for which rnncore would pack the weights: PyTorch is faster"
-    if kind in CLASSES.values() or not isinstance(module, KINDS):
+    if not isinstance(module, KINDS):
         return ""
     if kind not in CLASSES:
         return f"{kind.__name__} is a subclass, which may compute something else"
