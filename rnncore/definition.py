@@ -24,6 +24,7 @@ class Definition:
         cell: the cell that the user gave, or one of the library's.
         program: the equations, forward and backward.
         states, gates, units, scalars, row_inputs, unit_inputs: the declared names.
+        inputs: names of all that a call is given beside x.
         projections: names of the matrices of `project`.
         initial: the number that a unit parameter or scalar begins with, by name.
         recorded: the equations.
@@ -37,6 +38,7 @@ class Definition:
     scalars: tuple[str, ...]
     row_inputs: tuple[str, ...]
     unit_inputs: tuple[str, ...]
+    inputs: tuple[str, ...]
     projections: tuple[str, ...]
     initial: dict[str, float]
     recorded: Recorded
@@ -49,11 +51,6 @@ class Definition:
         if changes not in self._changed:
             self._changed[changes] = derive(changed(self.recorded, changes))
         return self._changed[changes]
-
-    @functools.cached_property
-    def inputs(self) -> tuple[str, ...]:
-        """Names of all that a call is given beside x."""
-        return self.row_inputs + self.unit_inputs
 
 
 def define(cell: str | Cell | Definition) -> Definition:
@@ -94,6 +91,7 @@ def _define(cell: Cell, recorded: Recorded) -> Definition:
         cell=cell,
         program=derive(recorded),
         projections=projections,
+        inputs=recorded.names["row_inputs"] + recorded.names["unit_inputs"],
         initial=recorded.initial,
         recorded=recorded,
         **recorded.names,

@@ -34,6 +34,9 @@ CONVENTIONS = ("rnncore", "torch")
 GATES = {1: ", as an Elman cell has", 3: ", as a GRU has", 4: ", as an LSTM has"}
 """Cells of these numbers of gates, for messages."""
 
+MARK = "rnncore"
+"""Key in the metadata of a state_dict of `rnncore.torch.Recurrent`, whose value is as `Recurrent.save` writes it."""
+
 
 class StateDict(dict[str, Array]):
     """Parameters by name that say whose they are, from `Recurrent.state_dict`; what `dict` makes of it does not.
@@ -73,10 +76,10 @@ def read_state_dict(
     architecture: Architecture, xp: ModuleType, values: Any, convention: str | None
 ) -> Mapping[str, Array]:
     """The values as a network of this architecture has them; see `Recurrent.load_state_dict` for the errors."""
+    values = _marked(values, values)
     cell, origin = architecture.cell, _origin(values, convention)
     if origin is not None:
-        own = describe_cell(cell)
-        if origin != own and (isinstance(cell, GRU) or origin["name"] == GRU.name):
+        if is_another(cell, origin):
             raise ValueError(
                 f"state_dict: expected the parameters of {cell!r}, got those of the cell {origin['name']!r} with "
                 f"{origin['options']}: make the network with that cell, or write "
@@ -104,6 +107,18 @@ def prefix_hint(names: Sequence[str]) -> str:
         f": leave out what names begin with, {{n.removeprefix({first!r}): v for n, v in values.items() if "
         f"n.startswith({first!r})}}, or make the network with from_state_dict(values, prefix={first!r})"
     )
+
+
+def is_another(cell: Cell, origin: dict[str, Any]) -> bool:
+    """Whether parameters of a cell, as `describe_cell` has it, mean something else for `cell`: the GRU's do."""
+    return origin != describe_cell(cell) and (isinstance(cell, GRU) or origin["name"] == GRU.name)
+
+
+def _marked(values: Any, whole: Any, prefix: str = "") -> Any:
+    """Values that say whose they are, where the state_dict of PyTorch's that they are from says it."""
+    metadata = getattr(whole, "_metadata", None)
+    module = metadata.get(prefix.removesuffix("."), {}) if isinstance(metadata, Mapping) else {}
+    return StateDict.described(values, module[MARK]) if MARK in module else values
 
 
 def _on_host(name: str, value: Any) -> Any:
@@ -134,7 +149,7 @@ def from_state_dict(
         raise ValueError(f"convention: expected None, {known} or 'keras', got {convention!r}")
     if not isinstance(prefix, str):
         raise TypeError(f"prefix: expected a string, as here names have the numbers of layers, got {describe(prefix)}")
-    values = select(values, prefix)
+    values = _marked(select(values, prefix), values, prefix)
     lacking = isinstance(values, Mapping) and "weight_ih_l0" not in values and "weight_hh_l0" not in values
     if lacking and (hint := guess(values, prefix)):
         raise ValueError(f"state_dict: expected weight_ih_l0 and others of its kind, got {', '.join(values)}: {hint}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import pickle
 import re
 import socket
@@ -125,6 +126,12 @@ def test_the_report_says_what_was_so_before() -> None:
 def test_something_else_than_a_module() -> None:
     with pytest.raises(TypeError, match=r"model: expected a torch\.nn\.Module, got dict"):
         ours.accelerate({})
+
+
+@cell(states="h", gates="a", row_inputs="dt")
+def decaying(h: Any, a: Any, dt: Any) -> Any:
+    """A cell with a row input."""
+    return exp(-dt) * h + tanh(a)
 
 
 @cell(states="h c", gates="i f g o", units="p", row_inputs="dt", unit_inputs="u", initial={"p": 0.5})
@@ -303,6 +310,79 @@ def test_layouts_of_a_module_of_any_cell(batch_first: bool) -> None:
 def test_refusals(arguments: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ours.Recurrent("gru", 5, 7)(*arguments())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named", "message"),
+    [
+        (lambda x: (x.numpy(),), {}, r"x: expected a torch\.Tensor .* got numpy\.ndarray .*torch\.as_tensor\(x\)"),
+        (lambda x: (None,), {}, r"x: expected a torch\.Tensor .* got NoneType None$"),
+        (lambda x: (x.double(),), {}, r"x: expected torch\.float32, which .* got torch\.float64: convert it"),
+        (lambda x: (x, torch.zeros(1, 2, 4).double()), {}, r"state: expected torch\.float32, .* got torch\.float64"),
+        (lambda x: (x, (torch.zeros(1, 2, 4),)), {}, r"state: expected a torch\.Tensor \(1, 2, 4\), got a tuple of 1"),
+        (lambda x: (x, torch.zeros(1, 5, 4)), {}, r"state: .* got \(1, 5, 4\): time and batch look swapped"),
+        (lambda x: (x,), {"resets": torch.zeros(2, 5, dtype=torch.bool)}, "resets: .*: time and batch look swapped"),
+        (lambda x: (x,), {"inputs": {"dt": torch.zeros(2, 5)}}, r"inputs\['dt'\]: .*: time and batch look swapped"),
+        (lambda x: (x,), {"inputs": {"dt": torch.ones(2).double()}}, r"inputs\['dt'\]: expected torch\.float32"),
+        (lambda x: (x,), {"inputs": {"dt": np.ones(2)}}, r"inputs\['dt'\]: expected a torch\.Tensor .* or a number"),
+    ],
+)
+def test_refusals_name_the_argument(arguments: Any, named: dict[str, Any], message: str) -> None:
+    module = ours.Recurrent(decaying, 3, 4)
+    with pytest.raises((TypeError, ValueError), match=message):
+        module(*arguments(torch.randn(5, 2, 3)), **{"inputs": {"dt": 0.5}, **named})
+
+
+def test_a_tuple_of_states_names_the_one_and_half_precision_its_remedy() -> None:
+    states = torch.zeros(1, 2, 4), torch.zeros(1, 2, 4).double()
+    with pytest.raises(TypeError, match=r"reset_state\[1\]: expected torch\.float32"):
+        ours.Recurrent("lstm", 3, 4)(torch.randn(5, 2, 3), resets=torch.ones(5, 2).bool(), reset_state=states)
+    with pytest.raises(TypeError, match=r"weight_ih_l0: .* got torch\.float16: convert the module with \.float\(\)"):
+        ours.Recurrent("lstm", 3, 4).half()(torch.randn(5, 2, 3).half())
+
+
+def test_a_number_for_an_input() -> None:
+    module, x = ours.Recurrent(decaying, 3, 4, batch_first=True), torch.randn(2, 5, 3)
+    expected = module(x, inputs={"dt": torch.full((2, 5), 0.5)})[0]
+    for value in (0.5, np.float32(0.5), torch.tensor(0.5)):
+        assert torch.equal(module(x, inputs={"dt": value})[0], expected)
+    torch.testing.assert_close(module(x[0], inputs={"dt": 0.5})[0], expected[0])
+
+
+def test_a_trace_is_refused() -> None:
+    with torch.no_grad(), pytest.raises(TypeError, match=r"torch\.jit\.trace: .*torch\.export\.export"):
+        torch.jit.trace(ours.Recurrent("gru", 3, 4).eval(), (torch.randn(5, 2, 3),))
+
+
+def test_a_state_dict_says_whose_gru_it_is() -> None:
+    """Also within a model, and read from a file."""
+    carry = rnncore.GRU(update="carry")
+    model = torch.nn.Sequential(ours.Recurrent("gru", 3, 4, direction="reverse"))
+    buffer = io.BytesIO()
+    torch.save(model.state_dict(), buffer)
+    buffer.seek(0)
+    values = torch.load(buffer, weights_only=True)
+    theirs = torch.nn.Sequential(torch.nn.GRU(3, 4)).state_dict()
+    for module, refused in (
+        (ours.GRU(3, 4), values),
+        (ours.Recurrent(carry, 3, 4), values),
+        (ours.Recurrent("gru", 3, 4), theirs),
+        (ours.Recurrent("gru", 3, 4), torch.nn.Sequential(ours.Recurrent(carry, 3, 4)).state_dict()),
+    ):
+        before = module.weight_hh_l0.clone()
+        with pytest.raises(RuntimeError, match=r"0\.: expected the parameters of GRU\(update="):
+            torch.nn.Sequential(module).load_state_dict(refused)
+        assert torch.equal(module.weight_hh_l0, before)
+        torch.nn.Sequential(module).load_state_dict(dict(refused))
+    torch.nn.Sequential(ours.Recurrent("gru", 3, 4)).load_state_dict(values)
+    torch.nn.Sequential(ours.Recurrent(carry, 3, 4)).load_state_dict(theirs)
+    torch.nn.Sequential(ours.GRU(3, 4)).load_state_dict(torch.nn.Sequential(ours.Recurrent(carry, 3, 4)).state_dict())
+
+    rnn = rnncore.Recurrent.from_state_dict(values, prefix="0.")
+    assert (rnn.cell, rnn.direction) == (model[0].cell, "reverse")
+    rnn.load_state_dict(model[0].state_dict())
+    with pytest.raises(ValueError, match="state_dict: expected the parameters of GRU"):
+        rnncore.Recurrent(carry, 3, 4).load_state_dict(model[0].state_dict())
 
 
 def test_refused_dtypes_and_devices() -> None:

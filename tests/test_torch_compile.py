@@ -12,6 +12,7 @@ pytest.importorskip("torch")
 import torch
 
 import rnncore.torch as ours
+from rnncore.cells import cell, exp, tanh
 
 
 class Model(torch.nn.Module):
@@ -222,3 +223,38 @@ def test_operators_of_rows_that_end_are_well_formed(packed: bool) -> None:
     output, final, token = torch.ops.rnncore.forward(*arguments, True)
     gradients = [torch.ones_like(output)], [torch.ones_like(final)]
     torch.library.opcheck(torch.ops.rnncore.backward.default, (token, *gradients, *arguments))
+
+
+def test_a_whole_graph_is_the_first_call() -> None:
+    """Of a definition that nothing has asked for anything yet; a number stands for an input."""
+    torch.compiler.reset()
+
+    @cell(states="h", gates="a", row_inputs="dt")
+    def decaying(h: Any, a: Any, dt: Any) -> Any:
+        return exp(-dt) * h + tanh(a)
+
+    rnn, x = ours.Recurrent(decaying, 3, 4), torch.randn(5, 2, 3)
+    compiled = torch.compile(rnn, fullgraph=True, backend="eager")
+    first = compiled(x, inputs={"dt": 0.5})[0]
+    torch.testing.assert_close(first, rnn(x, inputs={"dt": torch.full((5, 2), 0.5)})[0])
+
+
+def test_other_dtypes_are_refused_in_graphs_too() -> None:
+    """An engine would read the memory of one as that of another."""
+    rnn, x = ours.Recurrent("gru", 3, 4), torch.randn(5, 2, 3)
+    for arguments in ((x.double(),), (x, torch.zeros(1, 2, 4, dtype=torch.float64))):
+        torch.compiler.reset()
+        compiled = torch.compile(rnn, backend="eager")
+        with pytest.raises(TypeError, match=r"expected torch\.float32, which weight_ih_l0 has, got torch\.float64"):
+            compiled(*arguments)
+        # Then `forward` is computed eagerly, and none of the engine's code is traced.
+        torch._dynamo.utils.counters.clear()
+        with torch.no_grad():
+            assert torch.equal(compiled(x)[0], rnn(x)[0])
+        assert not torch._dynamo.utils.counters["graph_break"]
+    weights = [p.detach() for p in rnn.parameters()]
+    for given in (x.double(), x.half()):
+        with pytest.raises(TypeError, match=r"x: expected tensors of torch\.float32 or of torch\.float64, got"):
+            torch.ops.rnncore.forward(
+                given, None, None, [], [], [], weights, [], "GRU 0|3 4 1 False True", *[False] * 4
+            )

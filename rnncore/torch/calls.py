@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import PackedSequence
 from rnncore_kernels.contract import Rows
 
 from ..rows import DENSE
+from .dynamo import leave
 from .kept import Kept
 from .network import Sequences, make_resets, packed_sequences
 from .operators import Traced
@@ -183,3 +184,7 @@ def _masks(module: Caller, rows: tuple[int, ...], x: Tensor) -> list[Tensor]:
         return []
     shape = (*rows, module.output_size)
     return [x.new_empty(shape).bernoulli_(1 - module.dropout).bool() for _ in range(module.num_layers - 1)]
+
+
+leave(padded)
+leave(packed)

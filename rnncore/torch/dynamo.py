@@ -16,6 +16,8 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+import torch
+
 BUILDER = "torch._dynamo.variables.builder"
 
 
@@ -78,3 +80,14 @@ class _Loader(Loader):
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)
+
+
+def leave(function: Any) -> None:
+    """Let the tracer leave a function, and all that it calls, as they are.
+
+    A module's `forward` is computed eagerly once a call of it was refused: the engine's code would be traced then.
+    """
+    frames: Any = torch._C._dynamo.eval_frame
+    if hasattr(frames, "set_code_exec_strategy"):  # else another version's tracer
+        skip = frames._FrameAction.SKIP
+        frames.set_code_exec_strategy(function.__code__, frames._FrameExecStrategy(skip, skip))

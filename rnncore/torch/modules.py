@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
+from ..pytorch import CARRY
 from . import calls
 from .dynamo import allow
 from .fallback import fall_back, reason_against
+from .marks import reason_to_refuse
 from .network import DTYPES
 
 
@@ -95,6 +97,21 @@ class _Accelerated(torch.nn.modules.rnn.RNNBase):
             if batch_sizes is not None and state.shape[1] != int(batch_sizes[0]):
                 return False
         return True
+
+    def _load_from_state_dict(
+        self,
+        state_dict: Any,
+        prefix: str,
+        local_metadata: Any,
+        strict: bool,
+        missing: Any,
+        unexpected: Any,
+        errors: Any,
+    ) -> None:
+        if self.mode == "GRU" and (reason := reason_to_refuse(CARRY, local_metadata, prefix)):
+            errors.append(reason)
+            return
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing, unexpected, errors)
 
     def __getstate__(self) -> Any:
         state = super().__getstate__()

@@ -16,7 +16,7 @@ from torch import Tensor
 from rnncore_kernels.contract import LayerWeights
 
 from ..rows import arrange
-from .network import Network, Sequences, find_network, make_resets, packed_sequences, read_lengths
+from .network import DTYPES, Network, Sequences, find_network, make_resets, packed_sequences, read_lengths
 from .recurrence import find_tape, make_token
 
 _library = torch.library.Library("rnncore", "DEF")
@@ -46,7 +46,8 @@ def _forward(
     keep: bool,
 ) -> list[Tensor]:
     """The output, the final states and the token of the tape, which is empty without `keep`."""
-    found, sequences = find_network(network, x.dtype), _sequences(x, lengths, states, batch_first, packed)
+    found = _network(network, x, *states, *begun, *inputs, *weights)
+    sequences = _sequences(x, lengths, states, batch_first, packed)
     again = None if resets is None else make_resets(resets, begun, found.architecture.dtype)
     results, tape = found.forward(x, states or None, inputs, _layers(found, weights), sequences, masks, again, every)
     if every:
@@ -74,6 +75,16 @@ def _batch(x: Tensor, states: Sequence[Tensor], batch_first: bool, packed: bool)
     return batch
 
 
+def _network(network: str, x: Tensor, *others: Tensor) -> Network:
+    """The network of a graph. Engines read all memory as x's dtype says."""
+    for tensor in others:
+        if tensor.dtype is not x.dtype or x.dtype not in DTYPES:
+            raise TypeError(
+                f"x: expected tensors of torch.float32 or of torch.float64, got {x.dtype} and {tensor.dtype}"
+            )
+    return find_network(network, x.dtype)
+
+
 def _layers(network: Network, weights: Sequence[Tensor]) -> list[LayerWeights]:
     return network.split([w.detach().numpy() for w in weights])
 
@@ -94,7 +105,7 @@ def _fake_forward(
     every: bool,
     keep: bool,
 ) -> list[Tensor]:
-    architecture = find_network(network, x.dtype).architecture
+    architecture = _network(network, x, *states, *begun, *inputs, *weights).architecture
     shapes = architecture.state_shapes(_batch(x, states, batch_first, packed))
     widths = [shape[2] for shape in shapes] if every else [architecture.output_width]
     outputs = [x.new_empty((*x.shape[:-1], architecture.num_directions * width)) for width in widths]

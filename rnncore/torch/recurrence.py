@@ -17,8 +17,8 @@ from .network import Forward, Network, Sequences
 
 NO_SECOND_DERIVATIVE = (
     "rnncore: expected the gradient of a network to be differentiated once, got a second time (create_graph=True): its "
-    "backward pass has no derivative. PyTorch's own modules have one on the CPU: take torch.nn's class here, or undo "
-    "with rnncore.torch.accelerate(model, undo=True)"
+    "backward pass has no derivative. PyTorch's own LSTM, GRU and RNN have one on the CPU: take torch.nn's class, to "
+    "which rnncore.torch.accelerate(model, undo=True) goes back; write the steps of another cell in PyTorch"
 )
 
 COPIED = (

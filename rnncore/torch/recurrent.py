@@ -17,8 +17,16 @@ from ..arguments import check_states
 from ..definition import Definition, cell_key
 from ..rows import DENSE, arrange
 from . import calls
+from .arguments import Layout, check_x, read_inputs, read_resets, read_states, refuse
+from .dynamo import leave
 from .fallback import reason_against
+from .marks import mark, reason_to_refuse
 from .network import DTYPES, read_lengths
+
+TRACED = (
+    "torch.jit.trace: expected operations of PyTorch's to record, got rnncore.torch.Recurrent, of which a trace would "
+    "have the numbers alone: write torch.export.export(model, (x,))"
+)
 
 
 class Recurrent(torch.nn.Module):
@@ -119,7 +127,7 @@ class Recurrent(torch.nn.Module):
                 has several; None is zeros.
             lengths: (B,) integers from 0 to T, in any order: the steps of each row. None: every row has T steps.
             inputs: what the cell takes beside x, by name: row inputs (T, B) or (B,), unit inputs (T, B, H) or (B, H);
-                (B, T) and (B, T, H) with batch_first. Differentiable.
+                (B, T) and (B, T, H) with batch_first; a number for a row input. Differentiable.
             resets: (T, B), (B, T) with batch_first, or (T,) of bool: where a row begins anew. Its state becomes
                 `reset_state` before that step, in the reverse direction behind it. None for nowhere.
             reset_state: the state that rows begin anew with, shaped like `state`; None is zeros. Differentiable.
@@ -132,6 +140,8 @@ class Recurrent(torch.nn.Module):
         Raises:
             ValueError, TypeError: an argument is wrong; the message says what was expected.
         """
+        if torch._C._get_tracing_state() is not None:
+            raise TypeError(TRACED)
         weights = calls.read_parameters(self, self._names)
         dtype = weights[0].dtype
         if isinstance(x, PackedSequence):
@@ -139,25 +149,23 @@ class Recurrent(torch.nn.Module):
                 raise ValueError("x: expected a padded batch where there is more than a state, got a PackedSequence")
             return self._packed(x, state, weights)
         compiling = torch.compiler.is_compiling()
-        if x.dim() not in (2, 3) or x.shape[-1] != self.input_size:
-            axes = "(B, T, input_size)" if self.batch_first else "(T, B, input_size)"
-            raise ValueError(
-                f"x: expected {axes} or (T, input_size) with input_size={self.input_size}, got {(*x.shape,)}"
-            )
+        check_x(x, self.input_size, batch_first=self.batch_first)
         unbatched = x.dim() == 2
         batch_first = self.batch_first and not unbatched
         x = x.unsqueeze(1) if unbatched else x
         steps, batch = (x.shape[1], x.shape[0]) if batch_first else (x.shape[0], x.shape[1])
-        initial = self._states(state, batch, unbatched=unbatched)
-        given = self._inputs(inputs, steps, batch, unbatched=unbatched, batch_first=batch_first)
-        begun = self._states(reset_state, batch, unbatched=unbatched, name="reset_state")
-        again = self._resets(resets, steps, batch, unbatched=unbatched, batch_first=batch_first)
+        layout = Layout(steps, batch, unbatched, batch_first)
+        initial = self._states(state, layout)
+        given = read_inputs(self._definition, inputs, self.hidden_size, layout, weights[0])
+        begun = self._states(reset_state, layout, "reset_state")
+        again = read_resets(resets, layout)
         if again is None and begun:
             raise ValueError("reset_state: expected None without resets, which say which rows begin with it")
         check_states(states, return_sequence=True)
         if torch.is_autocast_enabled("cpu"):
             x = x.to(dtype)
             initial, begun, given = ([t.to(dtype) for t in each] for each in (initial, begun, given))
+        self._check(weights, x, initial, begun, given)
         how: dict[str, Any] = {"batch_first": batch_first, "begun": begun, "every": states == "all"}
         if compiling:
             if lengths is not None:
@@ -165,9 +173,6 @@ class Recurrent(torch.nn.Module):
                 x, again = _cleared(x, again, lengths, steps, batch_first=batch_first)
             results = calls.traced(self, x, initial, given, weights, lengths=lengths, resets=again, **how)
         else:
-            reason = reason_against([*weights, x, *initial, *begun, *given])
-            if reason is not None:
-                raise TypeError(f"x: expected dense {dtype} tensors of the processor, got {reason}")
             rows = DENSE
             if lengths is not None:
                 values = torch.as_tensor(lengths, device="cpu")
@@ -181,66 +186,58 @@ class Recurrent(torch.nn.Module):
         return _as_given(results[:-count]), _as_given(results[-count:])
 
     def _packed(self, x: PackedSequence, state: Any, weights: Sequence[Tensor]) -> tuple[Any, Any]:
-        compiling, given = torch.compiler.is_compiling(), state[0] if isinstance(state, (tuple, list)) else state
+        compiling, given = torch.compiler.is_compiling(), state
+        if isinstance(state, (tuple, list)) and state:
+            given = state[0]
         # In a graph of torch.compile a state says how many rows it is for, and the operator compares.
         batch = given.shape[-2] if compiling and isinstance(given, Tensor) else calls.count_rows(x)
-        states = self._states(state, batch, unbatched=False)
-        reason = None if compiling else reason_against([*weights, x.data, *states])
-        if reason is not None:
-            raise TypeError(f"x: expected dense {weights[0].dtype} tensors of the processor, got {reason}")
+        states = self._states(state, Layout(-1, batch, unbatched=False, batch_first=False))
+        self._check(weights, x.data, states)
         packed, finals = calls.packed(self, x, x.data, states, weights)
         return packed, _as_given(finals)
 
-    def _resets(
-        self, resets: Tensor | None, steps: int, batch: int, *, unbatched: bool, batch_first: bool
-    ) -> Tensor | None:
-        """Where rows begin anew, (T, B) of bool."""
-        if resets is None:
-            return None
-        shape = (steps,) if unbatched else (batch, steps) if batch_first else (steps, batch)
-        if not isinstance(resets, Tensor) or resets.shape != shape or resets.dtype not in (torch.bool, torch.uint8):
-            got = f"{resets.dtype} {(*resets.shape,)}" if isinstance(resets, Tensor) else type(resets).__name__
-            raise ValueError(f"resets: expected a tensor {shape} of torch.bool, got {got}")
-        flags = resets.bool()
-        return flags[:, None] if unbatched else flags.T if batch_first else flags
-
-    def _states(self, state: Any, batch: int, *, unbatched: bool, name: str = "state") -> list[Tensor]:
-        """Initial states (L*D, B, width), or those of resets; none for zeros."""
-        if state is None:
-            return []
-        names = self._definition.states
-        states = [state] if isinstance(state, Tensor) else list(state)
+    def _states(self, state: Any, layout: Layout, name: str = "state") -> list[Tensor]:
         depth = self.num_layers * (2 if self.bidirectional else 1)
-        shapes = [(depth, width) if unbatched else (depth, batch, width) for width in self.state_widths]
-        if len(states) != len(names) or [(*s.shape,) for s in states] != shapes:
-            got = ", ".join(str((*s.shape,)) for s in states)
-            raise ValueError(
-                f"{name}: expected ({', '.join(names)}) of shapes {', '.join(map(str, shapes))}, got {got}"
-            )
-        return [s.unsqueeze(1) for s in states] if unbatched else states
+        return read_states(self._definition, state, depth, self.state_widths, layout, name)
 
-    def _inputs(
-        self, inputs: Mapping[str, Tensor] | None, steps: int, batch: int, *, unbatched: bool, batch_first: bool
-    ) -> list[Tensor]:
-        """Inputs (T, B) and (T, B, H), in the order of the cell."""
-        cell, named = self._definition, {} if inputs is None else inputs
-        if {*named} != {*cell.inputs}:
-            wanted = ", ".join(map(repr, cell.inputs)) or "none"
-            raise ValueError(f"inputs: expected {wanted}, got {', '.join(map(repr, named)) or 'none'}")
-        result = []
-        for name in cell.inputs:
-            tail = (self.hidden_size,) if name in cell.unit_inputs else ()
-            value, time = named[name], (batch, steps) if batch_first else (steps, batch)
-            if unbatched:
-                value, time = value.unsqueeze(-1 - len(tail)), (steps, 1)
-            if value.shape == (*time, *tail):
-                value = value.transpose(0, 1) if batch_first else value
-            elif value.shape != (batch, *tail):
-                raise ValueError(
-                    f"inputs[{name!r}]: expected {(*time, *tail)} or {(batch, *tail)}, got {(*value.shape,)}"
-                )
-            result.append(value.expand(steps, batch, *tail))
-        return result
+    def _check(
+        self,
+        weights: Sequence[Tensor],
+        x: Tensor,
+        states: Sequence[Tensor],
+        begun: Sequence[Tensor] = (),
+        inputs: Sequence[Tensor] = (),
+    ) -> None:
+        tensors, dtype = [*weights, x, *states, *begun, *inputs], weights[0].dtype
+        if torch.compiler.is_compiling():
+            fits = dtype in DTYPES and all([tensor.dtype == dtype for tensor in tensors])  # noqa: C419
+            reason = None if fits else "others"
+        else:
+            reason = reason_against(tensors)
+        if reason is not None:
+            cell = self._definition
+            labels = [*self._names, "x", *_labels("state", len(states)), *_labels("reset_state", len(begun))]
+            labels += [f"inputs[{name!r}]" for name in cell.inputs]
+            refuse(reason, list(zip(labels, tensors, strict=False)))  # a PackedSequence has no inputs
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        mark(destination, prefix, self._architecture)
+
+    def _load_from_state_dict(
+        self,
+        state_dict: Any,
+        prefix: str,
+        local_metadata: Any,
+        strict: bool,
+        missing: Any,
+        unexpected: Any,
+        errors: Any,
+    ) -> None:
+        if reason := reason_to_refuse(self.cell, local_metadata, prefix):
+            errors.append(reason)
+            return
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing, unexpected, errors)
 
     @property
     def _names(self) -> tuple[str, ...]:
@@ -261,6 +258,13 @@ class Recurrent(torch.nn.Module):
     def __setstate__(self, state: Any) -> None:
         super().__setstate__(state)
         self._cell_key = cell_key(self._definition)
+
+
+leave(Recurrent._check)
+
+
+def _labels(name: str, count: int) -> list[str]:
+    return [name] if count == 1 else [f"{name}[{k}]" for k in range(count)]
 
 
 def _as_given(tensors: Sequence[Tensor]) -> Any:
