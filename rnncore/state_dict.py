@@ -87,7 +87,7 @@ def read_state_dict(
             )
     elif convention is None and isinstance(cell, GRU) and cell != CARRY:
         raise ValueError(
-            f"state_dict: expected parameters that say whose GRU they are for, as {cell!r} is not PyTorch's, got a "
+            f"state_dict: expected parameters that say whose GRU they are for, as {cell!r} is not PyTorch's, got "
             f"{type(values).__name__} without a word: write convention='torch' for PyTorch's, convention='rnncore' for "
             f"those of this cell, from a copy of a state_dict or a file"
         )
