@@ -7,7 +7,7 @@ The spelling of a cell is the name of one of the library's, or `module:name` of 
 from __future__ import annotations
 
 import ast
-import difflib
+import functools
 import importlib
 import os
 import sys
@@ -18,10 +18,14 @@ from rnncore_kernels.cells import CELLS, Cell
 
 from .definition import define
 from .errors import describe
-from .interchange.cells import ActivatedElman, ActivatedGRU, ActivatedLSTM
 
-KNOWN = {**CELLS, **{kind.name: kind for kind in (ActivatedElman, ActivatedGRU, ActivatedLSTM)}}
-"""The library's cells by name, those too that it makes of other libraries' layers alone."""
+
+@functools.cache
+def _known() -> dict[str, type[Cell]]:
+    """The library's cells by name, those too that it makes of other libraries' layers alone."""
+    from .interchange.cells import ActivatedElman, ActivatedGRU, ActivatedLSTM
+
+    return CELLS | {kind.name: kind for kind in (ActivatedElman, ActivatedGRU, ActivatedLSTM)}
 
 
 def describe_cell(cell: Cell) -> dict[str, Any]:
@@ -43,11 +47,11 @@ def find_cell(where: str, described: dict[str, Any], given: Cell | None) -> Cell
         return given
     if own:
         raise ValueError(f"{where}: holds a network of the cell {name!r}, which is not the library's: pass it as cell=")
-    if name not in KNOWN:
+    if name not in _known():
         raise ValueError(
             f"{where}: holds a network of the cell {name!r}, which this version does not have: update rnncore"
         )
-    return KNOWN[name](**options)
+    return _known()[name](**options)
 
 
 def split_spellings(text: str) -> list[str]:
@@ -106,6 +110,8 @@ def parse_cell(text: str) -> Cell:
 
 def _hint(text: str) -> str:
     """What a spelling was meant to be, to end a message."""
+    import difflib
+
     module, _, name = text.partition(":")
     if close := difflib.get_close_matches(module.lower(), CELLS, n=1):
         return f": did you mean {':'.join([close[0], *text.split(':')[1:]])!r}?"
@@ -154,4 +160,4 @@ def _completed(cell: Cell, options: dict[str, Any]) -> dict[str, Any]:
 
 def _is_own(cell: Cell) -> bool:
     """Whether the cell is the user's, whatever it calls itself."""
-    return type(cell) is not KNOWN.get(cell.name)
+    return type(cell) is not _known().get(cell.name)

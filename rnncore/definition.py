@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
-import hashlib
 from dataclasses import dataclass, field
 
 from rnncore_kernels.cells import CELLS, Cell, CellError
-from rnncore_kernels.program.derive import derive
 from rnncore_kernels.program.program import Program
 from rnncore_kernels.program.record import Recorded, record
 from rnncore_kernels.program.transform import NOTHING, Changes, changed
@@ -49,7 +46,7 @@ class Definition:
         if changes == NOTHING:
             return self.program
         if changes not in self._changed:
-            self._changed[changes] = derive(changed(self.recorded, changes))
+            self._changed[changes] = _derive(changed(self.recorded, changes))
         return self._changed[changes]
 
 
@@ -64,6 +61,8 @@ def define(cell: str | Cell | Definition) -> Definition:
         return cell
     if isinstance(cell, str):
         if cell not in CELLS:
+            import difflib
+
             known = ", ".join(map(repr, CELLS))
             close = difflib.get_close_matches(cell.lower(), CELLS, n=1)
             hint = f": did you mean {close[0]!r}?" if close else ""
@@ -78,6 +77,13 @@ def _library(cell: Cell) -> Definition:
     return _define(cell, record(cell))
 
 
+def _derive(recorded: Recorded) -> Program:
+    # What a network needs, and `import rnncore` does not, is imported when a network is made.
+    from rnncore_kernels.program.derive import derive
+
+    return derive(recorded)
+
+
 def _define(cell: Cell, recorded: Recorded) -> Definition:
     projections = tuple(recorded.graph.projections)
     learnable = recorded.names["units"] + recorded.names["scalars"]
@@ -89,7 +95,7 @@ def _define(cell: Cell, recorded: Recorded) -> Definition:
             )
     return Definition(
         cell=cell,
-        program=derive(recorded),
+        program=_derive(recorded),
         projections=projections,
         inputs=recorded.names["row_inputs"] + recorded.names["unit_inputs"],
         initial=recorded.initial,
@@ -104,6 +110,8 @@ DEFINITIONS: dict[str, Definition] = {}
 
 def cell_key(definition: Definition) -> str:
     """The key of a definition in `DEFINITIONS`, where it is put."""
+    import hashlib
+
     digest = hashlib.sha256(definition.program.text.encode()).hexdigest()[:16]
     key = f"{definition.cell!r} {' '.join(definition.states)} {digest}"
     DEFINITIONS.setdefault(key, definition)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any
@@ -60,6 +59,8 @@ class StateDict(dict[str, Array]):
     @staticmethod
     def described(values: Mapping[str, Array], architecture: str) -> StateDict:
         """Those of a file that `Recurrent.save` wrote, by its metadata."""
+        import json
+
         read = json.loads(architecture)
         parameters, states = apart(values)
         return StateDict(parameters, read["cell"], read.get("direction", "forward"), states)
