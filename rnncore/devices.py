@@ -84,7 +84,8 @@ def as_array(value: Any, xp: ModuleType, expected: str) -> Array:
         )
     if any(base.__name__ == "Tracer" and base.__module__.startswith("jax") for base in type(value).__mro__):
         raise TypeError(f"{expected}, which JAX traces: inside its jit, grad and vmap call rnncore.jax.recurrent")
-    is_array = isinstance(value, list) or (hasattr(value, "shape") and not isinstance(value, type))
+    shaped = hasattr(value, "shape") or hasattr(value, "__dlpack__")
+    is_array = isinstance(value, list) or (shaped and not isinstance(value, type))
     raise TypeError(f"{expected}: convert it with {convert}" if is_array else expected)
 
 

@@ -127,10 +127,15 @@ def test_a_prefix(tmp_path: Path) -> None:
 
 
 def test_a_prefix_of_no_name_in_a_file_that_numpy_cannot_read(tmp_path: Path) -> None:
-    header = json.dumps({"rnn.w": {"dtype": "BF16", "shape": [1], "data_offsets": [0, 2]}}).encode()
-    (tmp_path / "model").write_bytes(len(header).to_bytes(8, "little") + header + bytes(2))
+    names = "weight_ih_l0", "weight_hh_l0"
+    tensors = {
+        f"rnn.{name}": {"dtype": "BF16", "shape": [3, 1], "data_offsets": [6 * number, 6 * number + 6]}
+        for number, name in enumerate(names)
+    }
+    header = json.dumps(tensors).encode()
+    (tmp_path / "model").write_bytes(len(header).to_bytes(8, "little") + header + bytes(12))
     with pytest.raises(
-        ValueError, match=r"prefix: expected the beginning of some name, got 'other.': there are rnn\.w"
+        ValueError, match=r"prefix: expected the beginning of some name, got 'other.': there are rnn\.weight_hh_l0"
     ):
         read(tmp_path / "model", "torch", prefix="other.")
     with pytest.raises(TypeError, match="expected tensors that NumPy has a dtype for"):
