@@ -15,13 +15,6 @@ from rnncore_kernels.quiet import quiet
 from .errors import describe
 
 
-class Named(dict[str, Array]):
-    """Arrays by name, whose names an error lists."""
-
-    def __missing__(self, name: object) -> Array:
-        raise KeyError(f"no parameter {name!r}; there are {', '.join(self)}")
-
-
 @dataclass(frozen=True, eq=False)
 class Gradients:
     """Cotangents of everything that went into `forward`, each in the shape of what it belongs to.
@@ -29,7 +22,7 @@ class Gradients:
     Attributes:
         x: of the input.
         state: of the initial state; an array, or a tuple where the cell has several states.
-        parameters: of each parameter, by name.
+        parameters: of each parameter, by name; a plain dict, which JAX's trees take for one.
         inputs: of each input of the cell, by name; empty where it takes none.
         reset_state: of the state that rows began anew with, as `state`; None where that was zeros, as it is without a
             `reset_state` unless the network has an `initial_state`, or there were no resets.

@@ -16,7 +16,7 @@ from .cotangents import read_cotangents
 from .errors import describe
 from .exchange import Exchange
 from .frozen import Frozen
-from .gradients import Gradients, Named
+from .gradients import Gradients
 from .inputs import gradients_as_given, read_inputs
 from .observed import named
 from .resets import changes_for, read_resets
@@ -318,7 +318,7 @@ class Recurrent(Exchange):
         return Gradients(
             layout.sequence_out(grad_x),
             as_given(states),
-            Named(arch.by_name(layers)),
+            arch.by_name(layers),
             gradients_as_given(layout, of_inputs, tape.given),
             None if begun is None else as_given(begun),
             None if flow is None else as_given(flow),
