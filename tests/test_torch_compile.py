@@ -226,7 +226,7 @@ def test_operators_of_rows_that_end_are_well_formed(packed: bool) -> None:
 
 
 def test_a_whole_graph_is_the_first_call() -> None:
-    """Of a definition that nothing has asked for anything yet; a number stands for an input."""
+    """A definition that nothing has asked for anything yet will do; a number stands for an input."""
     torch.compiler.reset()
 
     @cell(states="h", gates="a", row_inputs="dt")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from rnncore_kernels.cells import LSTM
 from rnncore_kernels.cells.cell import Cell, check_flag, check_number, check_option, without_sizes
 
 from .activations import activate, parse
@@ -80,20 +81,12 @@ class ActivatedLSTM(Cell):
     output: str = "tanh"
     clip: float | None = None
     states = "h c"
+    gates, units = LSTM.gates, LSTM.units  # pyright: ignore[reportAssignmentType] (properties, as the LSTM has)
 
     def __post_init__(self) -> None:
         check_flag("ActivatedLSTM", "peephole", self.peephole)
         check_flag("ActivatedLSTM", "coupled", self.coupled)
         _check(self, "gate", "candidate", "output")
-
-    @property
-    def gates(self) -> str:  # type: ignore[override]
-        return "i g o" if self.coupled else "i f g o"
-
-    @property
-    def units(self) -> str:  # type: ignore[override]
-        seeing = (gate for gate in self.gates if gate != "g" and self.peephole)
-        return " ".join(f"peephole_{gate}" for gate in seeing)
 
     def step(
         self, c: Any, i: Any, g: Any, o: Any, f: Any = 0, peephole_i: Any = 0, peephole_f: Any = 0, peephole_o: Any = 0

@@ -27,7 +27,8 @@ INVALID_ARGUMENT, INTERNAL = 3, 13
 """XLA_FFI_Error_Code."""
 
 VERSION = 0, 3
-"""Of the C interface whose structures are below. Those of earlier minor versions begin with the same fields."""
+"""Major and minor version of the C interface whose structures are below. Earlier minor versions begin with the same
+fields."""
 
 METADATA = 1
 """XLA_FFI_Extension_Type of a call that asks for the version instead of computing."""

@@ -49,7 +49,7 @@ ffi.register(TARGET, compute)
 
 
 def _result_shapes(*arguments: Any, signature: Signature, **_: Any) -> list[Any]:
-    """Of the output and the final states."""
+    """The shapes of the output and the final states."""
     network, shape = find_network(signature), arguments[0].shape
     architecture = network.architecture
     shapes = [(*shape[:2], architecture.output_size), *architecture.state_shapes(network.size(shape)[1])]
