@@ -14,7 +14,7 @@ def is_device(path: Path) -> bool:
     return path.exists() and not path.is_file()
 
 
-def replace(path: Path, data: bytes) -> None:
+def atomic_write(path: Path, data: bytes) -> None:
     """Write a file: what was there before stays until all is written. A link stays one, and a file keeps its mode.
 
     Raises:

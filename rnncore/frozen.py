@@ -17,7 +17,7 @@ from .inputs import are_none, at_steps, read_inputs
 from .layout import Layout, is_behaved
 from .resets import Beginnings, changes_for, read_resets
 from .stack import Stack
-from .states import as_given
+from .states import unwrap_state
 
 
 class _Known(NamedTuple):
@@ -62,7 +62,7 @@ class Frozen:
         if compute is not None and are_none(inputs):
             output = layout.empty_output()
             compute(x, state, output)
-            return output, as_given(state)
+            return output, unwrap_state(state)
         arch, xp, given = self._architecture, layout.xp, read_inputs(layout, inputs)[0]
         begun = read_resets(layout, resets, reset_state)
         stack = self._stack(changes_for(begun))
@@ -71,15 +71,17 @@ class Frozen:
             kept = xp.array(layout.time_first(x), order="C")
             layout.clear_padding(kept)
             tapes = stack.forward(kept, *run, None, None, given, None, begun)
-            return as_given(tuple(map(layout.sequence_out, stack.states(tapes, arch.num_layers - 1)))), as_given(state)
+            return unwrap_state(
+                tuple(map(layout.sequence_out, stack.states(tapes, arch.num_layers - 1)))
+            ), unwrap_state(state)
         x = layout.sequence_in(x)
         if return_sequence:
             output = layout.empty_output()
             stack.infer(x, *run, layout.time_first(output), None, given, begun)
-            return output, as_given(state)
+            return output, unwrap_state(state)
         last = xp.zeros((layout.batch, arch.output_size), layout.dtype)
         stack.infer(x, *run, None, last, given, begun)
-        return layout.step_out(last), as_given(state)
+        return layout.step_out(last), unwrap_state(state)
 
     def step(
         self,
@@ -102,7 +104,7 @@ class Frozen:
             compute(x_t, states, output)
         else:
             self._compute_step(known, x_t, states, output, read_inputs(layout, inputs, steps=False)[0])
-        return output, as_given(states)
+        return output, unwrap_state(states)
 
     def generate(
         self,
@@ -139,7 +141,7 @@ class Frozen:
             x_t = x_t if is_behaved(x_t) else x_t.copy()
             begins.set(layout.engine_states(states), t)
             self._compute_step(known, x_t, states, outputs[t], at_steps(given, slice(t, t + 1)))
-        return outputs.swapaxes(0, 1) if arch.batch_first and outputs.ndim == 3 else outputs, as_given(states)
+        return outputs.swapaxes(0, 1) if arch.batch_first and outputs.ndim == 3 else outputs, unwrap_state(states)
 
     def _read_sequence(self, kind: str, x: Any, lengths: Any) -> tuple[_Known, Array]:
         """Check x and lengths: the layout of the call, and x, which is C-contiguous where a function is prepared."""

@@ -21,7 +21,7 @@ from .live import Kept, Live
 from .parameters import Parameters, initial_values
 from .registry import make_engine, resolve
 from .state_dict import StateDict, from_state_dict, prefix_hint, read_initial_states, read_state_dict
-from .states import as_given
+from .states import unwrap_state
 
 SomeNetwork = TypeVar("SomeNetwork", bound="Network")
 
@@ -229,7 +229,7 @@ class Network:
         `reset_state` begin with it, too. Its gradients are `Gradients.state` and `Gradients.reset_state`.
         """
         own = self._architecture.initial_state
-        return None if own is None else as_given(tuple([array.copy() for array in own]))
+        return None if own is None else unwrap_state(tuple([array.copy() for array in own]))
 
     def _begin_with(self, states: Mapping[str, Array]) -> None:
         """Let calls without a state begin with these, by the names of the cell's states, before there has been one."""

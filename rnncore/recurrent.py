@@ -21,7 +21,7 @@ from .inputs import gradients_as_given, read_inputs
 from .observed import named
 from .resets import changes_for, read_resets
 from .stack import Stack
-from .states import as_given
+from .states import unwrap_state
 from .tape import Tape
 
 
@@ -262,11 +262,11 @@ class Recurrent(Exchange):
             tapes = stack.forward(x_kept, layout.engine_states(state), layout.rows, above, last, kept, draw, begun)
             result: Any = output
             if every:
-                result = as_given(tuple(map(layout.sequence_out, stack.states(tapes, arch.num_layers - 1))))
+                result = unwrap_state(tuple(map(layout.sequence_out, stack.states(tapes, arch.num_layers - 1))))
             elif output is None:
                 result = layout.step_out(last)
             tape = Tape(stack, layout, tapes, return_sequence, given, changes)
-            return result, as_given(state), tape
+            return result, unwrap_state(state), tape
         except BaseException:
             if drawn is not None:
                 # Tried again, after an interruption or with more memory, it drops the same elements.
@@ -317,11 +317,11 @@ class Recurrent(Exchange):
         )
         return Gradients(
             layout.sequence_out(grad_x),
-            as_given(states),
+            unwrap_state(states),
             arch.by_name(layers),
             gradients_as_given(layout, of_inputs, tape.given),
-            None if begun is None else as_given(begun),
-            None if flow is None else as_given(flow),
+            None if begun is None else unwrap_state(begun),
+            None if flow is None else unwrap_state(flow),
         )
 
     # Weights ----------------------------------------------------------------------------------------------------------

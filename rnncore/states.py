@@ -7,7 +7,7 @@ from typing import Any
 from rnncore_kernels.contract import Array
 
 
-def as_given(arrays: tuple[Array, ...]) -> Any:
+def unwrap_state(arrays: tuple[Array, ...]) -> Any:
     """The arrays as the user has them."""
     return arrays if len(arrays) != 1 else arrays[0]
 

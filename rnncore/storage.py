@@ -17,7 +17,7 @@ from .architecture import OPTIONS, check_seed, check_threads
 from .cells_by_name import describe_cell, find_cell
 from .definition import define
 from .devices import on_host
-from .files import of_torch, replace
+from .files import atomic_write, of_torch
 from .registry import resolve
 from .state_dict import INITIAL_STATE, apart
 
@@ -42,7 +42,7 @@ def save(rnn: Network, path: str | os.PathLike[str]) -> None:
     # safetensors writes the buffer of a non-contiguous array as if it were contiguous, without an error.
     tensors = {name: np.array(on_host(array), order="C") for name, array in rnn.parameters.items()}
     tensors |= {f"{INITIAL_STATE}{name}": array for name, array in rnn.parameters.initial_states.items()}
-    replace(Path(path), safetensors.numpy.save(tensors, metadata))
+    atomic_write(Path(path), safetensors.numpy.save(tensors, metadata))
 
 
 def load(

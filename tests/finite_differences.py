@@ -9,7 +9,7 @@ import numpy as np
 
 from rnncore import Recurrent
 from rnncore.cells import Cell
-from rnncore.states import as_given, as_tuple
+from rnncore.states import as_tuple, unwrap_state
 from rnncore_kernels.cells.cell import names
 
 STEP = 1e-6
@@ -41,12 +41,12 @@ def check_gradients(
     given = {name: np.asarray(rng.uniform(0.5, 1.5, shape)) for name, shape in (inputs or {}).items()}
     shapes = [s.shape for s in as_tuple(rnn(x, inputs=given)[1])]
     state, grad_state = (tuple(rng.standard_normal(shape) for shape in shapes) for _ in range(2))
-    output, _, tape = rnn.forward(x, as_given(state), inputs=given)
+    output, _, tape = rnn.forward(x, unwrap_state(state), inputs=given)
     grad_output = rng.standard_normal(output.shape)
-    grads = rnn.backward(tape, grad_output, as_given(grad_state))
+    grads = rnn.backward(tape, grad_output, unwrap_state(grad_state))
 
     def loss() -> float:
-        values, final = rnn(x, as_given(state), inputs=given)
+        values, final = rnn(x, unwrap_state(state), inputs=given)
         terms = zip((values, *as_tuple(final)), (grad_output, *grad_state), strict=True)
         return float(sum((value * grad).sum() for value, grad in terms))
 

@@ -19,7 +19,7 @@ from ptxengine import CAPABILITIES, PtxDevice, as_words
 from ptxmutants import with_counts, with_mutants
 
 from rnncore.registry import MODULES
-from rnncore.states import as_given
+from rnncore.states import unwrap_state
 from rnncore.verification.tolerances import TOLERANCES
 from rnncore_kernels.contract import Array
 from rnncore_kernels.cuda import compiler
@@ -129,14 +129,14 @@ def record(name: str, case: Case) -> list[Launch]:
             hidden_size=case.hidden, bidirectional=case.bidirectional, backend="ptx",
         )  # fmt: skip
         expected = call.expected()
-        state = as_given(call.state)
+        state = unwrap_state(call.state)
         if not case.training:
             _, last = call.rnn(call.x, state, lengths=lengths, return_sequence=False)
             _check(last[0] if isinstance(last, tuple) else last, expected.state[0], "state")
             return launches
         output, _, tape = call.rnn.forward(call.x, state, lengths=lengths)
         _check(output, expected.output, "output")
-        grads = call.rnn.backward(tape, call.grad_output, as_given(call.grad_state))
+        grads = call.rnn.backward(tape, call.grad_output, unwrap_state(call.grad_state))
         _check(grads.x, expected.grad_x, "gradient")
     return launches
 

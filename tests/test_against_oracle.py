@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from networks import CELLS, Call, make_call
 
-from rnncore.states import as_given
+from rnncore.states import unwrap_state
 from rnncore.verification.results import results
 
 
@@ -127,7 +127,7 @@ def test_more_rows_than_a_tile(backend: str, name: str, batch: int, close: Close
     grad_output = np.zeros_like(large.grad_output)
     chosen = [5, batch - 1]
     grad_output[:, chosen] = large.grad_output[:, chosen]
-    _, _, tape = large.rnn.forward(large.x, as_given(large.state), lengths=lengths)
+    _, _, tape = large.rnn.forward(large.x, unwrap_state(large.state), lengths=lengths)
     grads = large.rnn.backward(tape, grad_output)
 
     def part(array: Array) -> Array:
@@ -143,7 +143,7 @@ def test_more_rows_than_a_tile(backend: str, name: str, batch: int, close: Close
         tuple(np.zeros_like(part(s)) for s in large.grad_state),
     )
     expected = few.expected()
-    output, _ = large.rnn(large.x, as_given(large.state), lengths=lengths)
+    output, _ = large.rnn(large.x, unwrap_state(large.state), lengths=lengths)
     close(part(output), expected.output, "output")
     close(part(grads.x), expected.grad_x, "gradient")
     assert not np.delete(grads.x, chosen, axis=1).any()

@@ -15,7 +15,7 @@ from networks import CELLS, make_call
 
 from rnncore import GRU, Recurrent, clip_grad_norm
 from rnncore.devices import on_host
-from rnncore.states import as_given, as_tuple
+from rnncore.states import as_tuple, unwrap_state
 
 pytestmark = pytest.mark.gpu
 
@@ -52,9 +52,9 @@ def compare(
     x, grad = (rng.standard_normal((steps, batch, size)).astype(rnn.dtype) for size in (inputs, width))
     state = tuple(rng.standard_normal((depth, batch, hidden)).astype(rnn.dtype) for _ in rnn.cell.states)
     lengths = rng.integers(0, steps + 1, batch) if ragged else None
-    on_gpu = cupy.asarray(x), as_given(tuple(map(cupy.asarray, state))), lengths, cupy.asarray(grad)
+    on_gpu = cupy.asarray(x), unwrap_state(tuple(map(cupy.asarray, state))), lengths, cupy.asarray(grad)
     actual = everything(rnn, *on_gpu)
-    doubles = (x.astype(float), as_given(tuple(s.astype(float) for s in state)), lengths, grad.astype(float))
+    doubles = (x.astype(float), unwrap_state(tuple(s.astype(float) for s in state)), lengths, grad.astype(float))
     for value, expected in zip(actual, everything(reference, *doubles), strict=True):
         assert type(value) is cupy.ndarray
         close(value.get(), expected, "gradient", rnn.dtype)

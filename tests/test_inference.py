@@ -14,7 +14,7 @@ from conftest import Close
 from networks import CELLS, make_call
 
 from rnncore import Recurrent
-from rnncore.states import as_given, as_tuple
+from rnncore.states import as_tuple, unwrap_state
 from rnncore_kernels.numpy import NumpyEngine
 
 
@@ -63,8 +63,8 @@ def test_last_output_alone(
     backend: str, name: str, bidirectional: bool, lengths: list[int] | None, close: Close, nan_filled_empty: None
 ) -> None:
     call = make_call(name, 5, 4, num_layers=2, bidirectional=bidirectional, backend=backend)
-    output, state = call.rnn(call.x, as_given(call.state), lengths)
-    last, last_state = call.rnn(call.x, as_given(call.state), lengths, return_sequence=False)
+    output, state = call.rnn(call.x, unwrap_state(call.state), lengths)
+    last, last_state = call.rnn(call.x, unwrap_state(call.state), lengths, return_sequence=False)
     ends = [5] * 4 if lengths is None else lengths
     expected = [output[end - 1, row] if end else np.zeros_like(output[0, row]) for row, end in enumerate(ends)]
     close(last, np.array(expected), "output")
@@ -113,8 +113,8 @@ def test_subclasses_and_misaligned_arrays(backend: str) -> None:
 @pytest.mark.parametrize("name", CELLS)
 def test_steps_are_the_sequence(backend: str, name: str, close: Close) -> None:
     call = make_call(name, 6, 3, num_layers=2, backend=backend)
-    expected, expected_state = call.rnn(call.x, as_given(call.state))
-    state = as_given(call.state)
+    expected, expected_state = call.rnn(call.x, unwrap_state(call.state))
+    state = unwrap_state(call.state)
     for t in range(6):
         y, state = call.rnn.step(call.x[t], state)
         close(y, expected[t], "output")

@@ -14,7 +14,7 @@ from conftest import Array, Close
 from networks import Call, make_call
 
 from rnncore import Gradients, Recurrent
-from rnncore.states import as_given, as_tuple
+from rnncore.states import as_tuple, unwrap_state
 
 LENGTHS = [2, 5, 0, 1]
 
@@ -51,7 +51,10 @@ def test_against_the_oracle(
     backend: str, name: str, bidirectional: bool, lengths: list[int] | None, close: Close, nan_filled_empty: None
 ) -> None:
     call = make_call(name, 5, 4, num_layers=2, bidirectional=bidirectional, lengths=lengths, backend=backend)
-    state, (last, _) = as_given(call.state), call.rnn(call.x, as_given(call.state), lengths, return_sequence=False)
+    state, (last, _) = (
+        unwrap_state(call.state),
+        call.rnn(call.x, unwrap_state(call.state), lengths, return_sequence=False),
+    )
     grad_last = some(*last.shape)
     trained, final, tape = call.rnn.forward(call.x, state, lengths, return_sequence=False)
     np.testing.assert_array_equal(trained, last)
@@ -61,7 +64,7 @@ def test_against_the_oracle(
     if lengths is not None:
         grad_last[lengths.index(0)] = np.nan
     trained[...] = 0
-    grads = call.rnn.backward(tape, grad_state=as_given(call.grad_state), grad_last=grad_last)
+    grads = call.rnn.backward(tape, grad_state=unwrap_state(call.grad_state), grad_last=grad_last)
     close(grads.x, expected.grad_x, "gradient")
     for value, wanted in zip(as_tuple(grads.state), expected.grad_state, strict=True):
         close(value, wanted, "gradient")

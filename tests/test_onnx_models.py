@@ -15,7 +15,7 @@ from conftest import Array, Close, require_peer
 from rnncore import GRU, LSTM, Elman, Recurrent
 from rnncore.cells import MGU
 from rnncore.interchange.cells import ActivatedElman, ActivatedGRU, ActivatedLSTM
-from rnncore.states import as_given, as_tuple
+from rnncore.states import as_tuple, unwrap_state
 
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 T, B, WIDTH, H = 6, 3, 2, 4
@@ -111,7 +111,7 @@ def test_a_node_computes_as_onnx_runtime_does(
     x, state, lengths = some(T, B, WIDTH), tuple(some(1, B, H, seed=i) for i in range(len(states))), [6, 2, 3]
     feeds = {"X": x, "sequence_lens": np.array(lengths, np.int32), **dict(zip(states, state, strict=True))}
     y, *finals = run(model, feeds, request)
-    output, final = rnn(x, as_given(state), lengths)
+    output, final = rnn(x, unwrap_state(state), lengths)
     for actual, expected in zip((output, *as_tuple(final)), (y[:, 0], *finals), strict=True):
         close(actual, expected, "output")
 
@@ -343,14 +343,14 @@ def test_a_model_computes_as_the_network_does(
     x = x[:2] if rnn.batch_first else x[:, :2]
     feeds = {"x": x, "lengths": np.array(lengths, np.int32)}
     feeds |= {f"{name}_0": values for name, values in zip(rnn.cell.states, state, strict=True)}
-    output, final = rnn(x, as_given(state), lengths)
+    output, final = rnn(x, unwrap_state(state), lengths)
     for actual, expected in zip(run(model, feeds, request), (output, *as_tuple(final)), strict=True):
         close(actual, expected, "output")
     back = Recurrent.from_onnx(model, [*range(rnn.num_layers)], batch_first=rnn.batch_first, backend="numpy")
     assert (back.bidirectional, back.bias, back.direction) == (rnn.bidirectional, rnn.bias, rnn.direction)
     if rnn.cell != GRU():
         assert back.cell == rnn.cell
-    close(back(x, as_given(state), lengths)[0], output, "output")
+    close(back(x, unwrap_state(state), lengths)[0], output, "output")
 
 
 def test_float64_is_checked(onnx: Any) -> None:

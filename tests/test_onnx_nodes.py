@@ -10,7 +10,7 @@ from conftest import Close, require_peer
 from numpy.typing import NDArray
 
 from rnncore import Recurrent
-from rnncore.states import as_given, as_tuple
+from rnncore.states import as_tuple, unwrap_state
 
 Array = NDArray[Any]
 
@@ -71,7 +71,7 @@ def computed(model: Any, inputs: dict[str, Array], backend: str) -> dict[str, Ar
         for name in ("initial_h", "initial_c")
         if name in inputs
     )
-    output, state = rnn(inputs["X"], as_given(states) if states else None, inputs.get("sequence_lens"))
+    output, state = rnn(inputs["X"], unwrap_state(states) if states else None, inputs.get("sequence_lens"))
     y = output.reshape(*output.shape[:2], -1, rnn.hidden_size)
     finals = [s.swapaxes(0, 1) if rnn.batch_first else s for s in as_tuple(state)]
     return {"Y": y if rnn.batch_first else y.swapaxes(1, 2), **dict(zip(("Y_h", "Y_c"), finals, strict=False))}

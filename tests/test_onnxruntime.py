@@ -10,7 +10,7 @@ from conftest import Close, require_peer
 from networks import CELLS, Call, make_call
 from numpy.typing import NDArray
 
-from rnncore.states import as_given, as_tuple
+from rnncore.states import as_tuple, unwrap_state
 
 Array = NDArray[Any]
 
@@ -45,7 +45,7 @@ def test_agrees(
         name, 6, 5, lengths=lengths, bidirectional=bidirectional, hidden_size=17, input_size=9, backend=backend
     )
     expected, *expected_states = by_onnxruntime(call, request)
-    output, state = call.rnn(call.x, as_given(call.state), lengths)
+    output, state = call.rnn(call.x, unwrap_state(call.state), lengths)
     close(output, expected, "output")
     for value, value_expected in zip(as_tuple(state), expected_states, strict=True):
         close(value, value_expected, "state")

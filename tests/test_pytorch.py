@@ -13,7 +13,7 @@ from conftest import Close, require_peer
 
 from rnncore import GRU, LSTM, Elman, Recurrent
 from rnncore.cells import Cell
-from rnncore.states import as_given, as_tuple
+from rnncore.states import as_tuple, unwrap_state
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_agrees(backend: str, torch: Any, seed: int, close: Close) -> None:
     lengths = rng.integers(1, steps + 1, batch) if ragged else None
 
     tensors = [torch.tensor(value, requires_grad=True) for value in (x, *state)]
-    packed_state = as_given(tuple(tensors[1:]))
+    packed_state = unwrap_state(tuple(tensors[1:]))
     if ragged:
         utilities = torch.nn.utils.rnn
         given = utilities.pack_padded_sequence(tensors[0], lengths, rnn.batch_first, enforce_sorted=False)
@@ -74,9 +74,9 @@ def test_agrees(backend: str, torch: Any, seed: int, close: Close) -> None:
     finals: tuple[Any, ...] = as_tuple(final)
     torch.autograd.backward([expected, *finals], [torch.tensor(g) for g in (grad_output, *grad_state)])
 
-    output, last, tape = rnn.forward(x, as_given(state), lengths)
-    grads = rnn.backward(tape, grad_output, as_given(grad_state))
-    inferred, inferred_last = rnn(x, as_given(state), lengths)
+    output, last, tape = rnn.forward(x, unwrap_state(state), lengths)
+    grads = rnn.backward(tape, grad_output, unwrap_state(grad_state))
+    inferred, inferred_last = rnn(x, unwrap_state(state), lengths)
     for ours in (output, inferred):
         close(ours, expected.detach().numpy(), "output")
     for ours_state in (last, inferred_last):

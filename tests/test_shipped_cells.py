@@ -15,7 +15,7 @@ from test_cells_on_engines import RICH
 
 from rnncore import Recurrent
 from rnncore.cells import CELLS, GRU, LSTM, Cell
-from rnncore.states import as_given, as_tuple
+from rnncore.states import as_tuple, unwrap_state
 from rnncore.verification.networks import VARIANTS, Call, make_call, step_of
 from rnncore_kernels.cells import SHIPPED
 
@@ -39,7 +39,7 @@ def test_step_by_step(backend: str, name: str, close: Close) -> None:
         options: dict[str, Any] = {}
         if call.inputs:
             options["inputs"] = {key: values[t : t + 1] for key, values in call.inputs.items()}
-        output, state = call.rnn(x_t[None], as_given(state), **options)
+        output, state = call.rnn(x_t[None], unwrap_state(state), **options)
         close(output[0], expected.output[t], "output")
         state = as_tuple(state)
     for value, wanted in zip(state, expected.state, strict=True):

@@ -13,14 +13,14 @@ from conftest import Close
 from networks import make_call
 
 from rnncore import Elman, Recurrent, clip_grad_norm
-from rnncore.states import as_given, as_tuple
+from rnncore.states import as_tuple, unwrap_state
 from rnncore_kernels.numpy import NumpyEngine
 
 
 def test_forward_is_the_call(backend: str) -> None:
     call = make_call("lstm", 5, 3, num_layers=2, bidirectional=True, dropout=0.0, backend=backend)
-    output, state = call.rnn(call.x, as_given(call.state))
-    trained, trained_state, _ = call.rnn.forward(call.x, as_given(call.state))
+    output, state = call.rnn(call.x, unwrap_state(call.state))
+    trained, trained_state, _ = call.rnn.forward(call.x, unwrap_state(call.state))
     np.testing.assert_array_equal(trained, output)
     for value, expected in zip(trained_state, state, strict=True):
         np.testing.assert_array_equal(value, expected)
@@ -28,7 +28,7 @@ def test_forward_is_the_call(backend: str) -> None:
 
 def test_cotangents_of_none_are_zero(backend: str, close: Close) -> None:
     call = make_call("gru_candidate_after", 5, 3, backend=backend)
-    _, _, tape = call.rnn.forward(call.x, as_given(call.state))
+    _, _, tape = call.rnn.forward(call.x, unwrap_state(call.state))
     zero_output, zero_state = np.zeros_like(call.grad_output), np.zeros_like(call.grad_state[0])
     for given, full in (
         ((call.grad_output, None), (call.grad_output, zero_state)),
@@ -44,14 +44,14 @@ def test_cotangents_of_none_are_zero(backend: str, close: Close) -> None:
 @pytest.mark.parametrize("name", ["lstm", "gru_carry_after", "gru_carry_before"])
 def test_a_tape_outlives_changes_to_all_it_saw(backend: str, name: str) -> None:
     call = make_call(name, 5, 3, num_layers=2, bidirectional=True, lengths=[5, 2, 4], backend=backend)
-    output, _, tape = call.rnn.forward(call.x, as_given(call.state), call.lengths)
-    first = call.rnn.backward(tape, call.grad_output, as_given(call.grad_state))
-    again = call.rnn.backward(tape, call.grad_output, as_given(call.grad_state))
+    output, _, tape = call.rnn.forward(call.x, unwrap_state(call.state), call.lengths)
+    first = call.rnn.backward(tape, call.grad_output, unwrap_state(call.grad_state))
+    again = call.rnn.backward(tape, call.grad_output, unwrap_state(call.grad_state))
     output[...] = 0
     call.x[...] = 0
     for values in (*call.rnn.parameters.values(), *call.state):
         values[...] = 0
-    later = call.rnn.backward(tape, call.grad_output, as_given(call.grad_state))
+    later = call.rnn.backward(tape, call.grad_output, unwrap_state(call.grad_state))
     for other in (again, later):
         np.testing.assert_array_equal(other.x, first.x)
         for name, value in other.parameters.items():
@@ -72,11 +72,11 @@ def test_cotangents_are_not_written(backend: str) -> None:
 def test_windows_with_the_state_passed_on_are_the_whole(backend: str, name: str, close: Close) -> None:
     """The chain rule over two windows: back-propagating the state's cotangent makes truncation exact."""
     call = make_call(name, 6, 3, num_layers=2, dtype="float64", backend=backend)
-    _, _, tape = call.rnn.forward(call.x, as_given(call.state))
-    whole = call.rnn.backward(tape, call.grad_output, as_given(call.grad_state))
-    _, middle, early = call.rnn.forward(call.x[:4], as_given(call.state))
+    _, _, tape = call.rnn.forward(call.x, unwrap_state(call.state))
+    whole = call.rnn.backward(tape, call.grad_output, unwrap_state(call.grad_state))
+    _, middle, early = call.rnn.forward(call.x[:4], unwrap_state(call.state))
     _, _, late = call.rnn.forward(call.x[4:], middle)
-    grads_late = call.rnn.backward(late, call.grad_output[4:], as_given(call.grad_state))
+    grads_late = call.rnn.backward(late, call.grad_output[4:], unwrap_state(call.grad_state))
     grads_early = call.rnn.backward(early, call.grad_output[:4], grads_late.state)
     close(np.concatenate([grads_early.x, grads_late.x]), whole.x, "gradient")
     for value, expected in zip(as_tuple(grads_early.state), as_tuple(whole.state), strict=True):
@@ -90,14 +90,14 @@ def test_dropout_uses_one_mask_forward_and_backward(backend: str, bidirectional:
     call = make_call(
         "lstm", 5, 3, num_layers=3, bidirectional=bidirectional, dropout=0.4, dtype="float64", backend=backend
     )
-    output, _, tape = call.rnn.forward(call.x, as_given(call.state))
+    output, _, tape = call.rnn.forward(call.x, unwrap_state(call.state))
     masks = [layer.mask / 0.6 for layer in tape.layers[1:] if layer.mask is not None]
     assert len(masks) == 2
     assert tape.layers[0].mask is None
     assert not np.array_equal(masks[0], masks[1])
     expected = call.expected(masks)
     close(output, expected.output, "output")
-    grads = call.rnn.backward(tape, call.grad_output, as_given(call.grad_state))
+    grads = call.rnn.backward(tape, call.grad_output, unwrap_state(call.grad_state))
     close(grads.x, expected.grad_x, "gradient")
     for name, value in grads.parameters.items():
         close(value, expected.grad_parameters[name], "gradient")
@@ -335,15 +335,15 @@ def test_overflow_is_silent(backend: str) -> None:
 def test_an_inactive_unit_passes_no_cotangent_on(backend: str, cotangent: float) -> None:
     """A piecewise function selects: 0 times an infinite cotangent would be NaN."""
     call = make_call("elman_relu", 3, 2, num_layers=2, backend=backend)
-    output, state, tape = call.rnn.forward(call.x, as_given(call.state))
+    output, state, tape = call.rnn.forward(call.x, unwrap_state(call.state))
     inactive = (output == 0, state == 0)
     call.grad_output[inactive[0]] = cotangent
     call.grad_state[0][inactive[1]] = cotangent
     assert all(values.any() for values in inactive)
-    grads = call.rnn.backward(tape, call.grad_output, as_given(call.grad_state))
+    grads = call.rnn.backward(tape, call.grad_output, unwrap_state(call.grad_state))
     call.grad_output[inactive[0]] = 0
     call.grad_state[0][inactive[1]] = 0
-    expected = call.rnn.backward(tape, call.grad_output, as_given(call.grad_state))
+    expected = call.rnn.backward(tape, call.grad_output, unwrap_state(call.grad_state))
     for name, value in {**grads.parameters, "x": grads.x, "state": grads.state}.items():
         np.testing.assert_array_equal(value, {**expected.parameters, "x": expected.x, "state": expected.state}[name])
 
@@ -371,12 +371,12 @@ def test_dropout_of_ragged_rows(backend: str, close: Close) -> None:
     call = make_call(
         "gru_carry_after", 5, 4, lengths=lengths, num_layers=2, dropout=0.4, dtype="float64", backend=backend
     )
-    output, _, tape = call.rnn.forward(call.x, as_given(call.state), lengths)
+    output, _, tape = call.rnn.forward(call.x, unwrap_state(call.state), lengths)
     mask = tape.layers[1].mask
     assert mask is not None
     expected = call.expected([mask / 0.6])
     close(output, expected.output, "output")
-    grads = call.rnn.backward(tape, call.grad_output, as_given(call.grad_state))
+    grads = call.rnn.backward(tape, call.grad_output, unwrap_state(call.grad_state))
     close(grads.x, expected.grad_x, "gradient")
     for name, value in grads.parameters.items():
         close(value, expected.grad_parameters[name], "gradient")

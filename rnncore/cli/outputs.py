@@ -14,7 +14,7 @@ from typing import NamedTuple
 from ..bench.record import Record
 from ..bench.render import FORMATS, to_json_line, to_json_text
 from ..bench.result import Result
-from ..files import is_device, replace
+from ..files import atomic_write, is_device
 from .status import UsageError
 from .terminal import show
 
@@ -98,7 +98,7 @@ class Outputs:
                 if output.format == LINES and output.path in self._kept and is_device(output.path):
                     continue  # a device has all lines already
                 text = FORMATS[output.format](record)
-                replace(output.path, text.encode())
+                atomic_write(output.path, text.encode())
             except Exception as error:
                 # Whatever went wrong, with the disk or with a library that draws, the rows are kept.
                 yield f"{output.path}: {getattr(error, 'strerror', None) or error}; {_rescue(record)}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..bench import plots
 from ..bench.record import RecordError, load
-from ..files import replace
+from ..files import atomic_write
 from .outputs import require_writable
 from .status import FAILED, OK, UsageError
 from .values import choices
@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
     for kind, panels in drawn.items():
         for path in targets[kind]:
             try:
-                replace(path, _picture(panels, path.suffix, arguments.theme))
+                atomic_write(path, _picture(panels, path.suffix, arguments.theme))
             except OSError as error:
                 print(f"rnncore: {path}: {error.strerror}", file=sys.stderr)
                 return FAILED

@@ -11,7 +11,7 @@ from rnncore_kernels.cells.cell import names
 
 from ..devices import on_host
 from ..recurrent import Recurrent
-from ..states import as_given, as_tuple
+from ..states import as_tuple, unwrap_state
 from .oracle import Array, Result
 
 if TYPE_CHECKING:
@@ -78,13 +78,13 @@ class _Reference:
         self.reset_state = tuple(a.astype(np.float64) for a in call.reset_state)
         self.options: dict[str, Any] = {"lengths": call.lengths, "inputs": self.inputs or None, "resets": call.resets}
         if self.reset_state:
-            self.options["reset_state"] = as_given(self.reset_state)
+            self.options["reset_state"] = unwrap_state(self.reset_state)
 
     def result(self) -> Result:
         """Outputs, states and gradients."""
-        states, final, tape = self.rnn.forward(self.x, as_given(self.state), **self.options, states="all")
+        states, final, tape = self.rnn.forward(self.x, unwrap_state(self.state), **self.options, states="all")
         cotangents: tuple[Any, ...] = (*self.grad_output, *[None] * (len(self.state) - len(self.grad_output)))
-        grads = self.rnn.backward(tape, as_given(cotangents), as_given(self.grad_state))
+        grads = self.rnn.backward(tape, unwrap_state(cotangents), unwrap_state(self.grad_state))
         return Result(
             as_tuple(states)[0],
             as_tuple(final),
@@ -98,7 +98,7 @@ class _Reference:
 
     def loss(self) -> float:
         """The sum of outputs and final states times their cotangents."""
-        states, final = self.rnn(self.x, as_given(self.state), **self.options, states="all")
+        states, final = self.rnn(self.x, unwrap_state(self.state), **self.options, states="all")
         terms: list[tuple[Array, Array]] = list(zip(as_tuple(states), self.grad_output, strict=False))
         terms += zip(as_tuple(final), self.grad_state, strict=True)
         return float(sum((value * cotangent).sum() for value, cotangent in terms))

@@ -11,7 +11,7 @@ from rnncore_kernels.cells.cell import names
 from rnncore_kernels.contract import Array
 
 from ..devices import namespace_of, on_host
-from ..states import as_given, as_tuple
+from ..states import as_tuple, unwrap_state
 from . import oracle
 from .networks import Call
 from .tolerances import TOLERANCES, relative_error
@@ -73,14 +73,14 @@ def results(
         moved: Array = to_device(layout(part(array)))
         return moved
 
-    x, initial = given(call.x), as_given(tuple(map(given, call.state))) if state else None
+    x, initial = given(call.x), unwrap_state(tuple(map(given, call.state))) if state else None
     options: dict[str, Any] = {"lengths": call.lengths if ragged else None}
     if call.inputs:
         options["inputs"] = {name: given(values) for name, values in call.inputs.items()}
     if call.resets is not None:
         options["resets"] = to_device(part(call.resets))
     if call.reset_state:
-        options["reset_state"] = as_given(tuple(map(given, call.reset_state)))
+        options["reset_state"] = unwrap_state(tuple(map(given, call.reset_state)))
     output, final = call.rnn(x, initial, **options)
     trained, trained_final, tape = call.rnn.forward(x, initial, **options)
     grad_output: Any = given(call.grad_output)
@@ -100,7 +100,7 @@ def results(
         for name, values, wanted in zip(names(call.rnn.cell.states), as_tuple(states), expected.state, strict=True):
             yield Compared(f"final {name} of {of}", "state", "state", on_host(values), part(wanted))
 
-    grads = call.rnn.backward(tape, grad_output, as_given(tuple(map(given, call.grad_state))))
+    grads = call.rnn.backward(tape, grad_output, unwrap_state(tuple(map(given, call.grad_state))))
     yield Compared("gradient of x", "grad x", "gradient", on_host(grads.x), part(expected.grad_x))
     for name, values, wanted in zip(
         names(call.rnn.cell.states), as_tuple(grads.state), expected.grad_state, strict=True
@@ -122,14 +122,14 @@ def results(
 def streamed(call: Call, expected: oracle.Result) -> Iterator[Compared]:
     """Outputs and final states of a call in one direction that is computed step by step."""
     to_device = namespace_of(next(iter(call.rnn.parameters.values()))).asarray
-    outputs, state = [], as_given(tuple(map(to_device, call.state)))
+    outputs, state = [], unwrap_state(tuple(map(to_device, call.state)))
     for t, x_t in enumerate(call.x):
         inputs = {name: to_device(values[t]) for name, values in call.inputs.items()}
         options: dict[str, Any] = {"inputs": inputs} if inputs else {}
         if call.resets is not None:
             options["resets"] = to_device(call.resets[t])
         if call.reset_state:
-            options["reset_state"] = as_given(tuple(map(to_device, call.reset_state)))
+            options["reset_state"] = unwrap_state(tuple(map(to_device, call.reset_state)))
         y_t, state = call.rnn.step(to_device(x_t), state, **options)
         outputs.append(on_host(y_t))
     yield Compared("output of steps", "output", "output", np.stack(outputs), expected.output)
