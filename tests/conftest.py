@@ -20,7 +20,7 @@ from rnncore.bench import children, measure, roofs
 from rnncore.registry import MODULES
 from rnncore.verification.tolerances import TOLERANCES, relative_error
 from rnncore_kernels import cuda
-from rnncore_kernels.cpu import recycling
+from rnncore_kernels.cpu import buffer_pool
 from rnncore_kernels.numpy import NumpyEngine, engine
 
 Array = NDArray[Any]
@@ -235,19 +235,19 @@ def nan_filled_empty(monkeypatch: pytest.MonkeyPatch) -> None:
         return array
 
     monkeypatch.setattr(np, "empty", empty)
-    monkeypatch.setattr(recycling, "_listed", {})
+    monkeypatch.setattr(buffer_pool, "_listed", {})
 
 
 @pytest.fixture
-def fresh_templates() -> Iterator[None]:
+def fresh_plans() -> Iterator[None]:
     """What the Numba engine remembers of sizes does not outlive a change of how they are divided."""
     from rnncore_kernels.cpu import plan
 
-    for template in (plan.forward_template, plan.backward_template):
-        template.cache_clear()
+    for cached in (plan.forward_plan, plan.backward_plan):
+        cached.cache_clear()
     yield
-    for template in (plan.forward_template, plan.backward_template):
-        template.cache_clear()
+    for cached in (plan.forward_plan, plan.backward_plan):
+        cached.cache_clear()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from numba_networks import everything
 
 from rnncore import Recurrent
-from rnncore_kernels.cpu import jobs, kernels, plan, toolchain
+from rnncore_kernels.cpu import division, jobs, kernels, plan, toolchain
 from rnncore_kernels.cpu.code.balance import bound, edge
 from rnncore_kernels.cpu.code.emitted import DEFINITIONS, compiled
 from rnncore_kernels.cpu.code.ir import Definition
@@ -21,7 +21,7 @@ from rnncore_kernels.cpu.division import Division
 from rnncore_kernels.cpu.fields.balance import BUSY, COUNT, PART_WORDS, WHOLE, WIDTH, even_parts
 from rnncore_kernels.cpu.memory import make_words, words_address
 
-pytestmark = pytest.mark.usefixtures("fresh_templates", "all_threads")
+pytestmark = pytest.mark.usefixtures("fresh_plans", "all_threads")
 
 
 @functools.cache
@@ -92,11 +92,11 @@ def test_same_bits_however_uneven_the_parts(
     cell: str, grid: tuple[int, int], separate: bool, monkeypatch: pytest.MonkeyPatch, nan_filled_empty: None
 ) -> None:
     sizes = (13, 13, 5, 150)
-    monkeypatch.setattr(plan, "is_separate", lambda *_: separate)
+    monkeypatch.setattr(division, "is_separate", lambda *_: separate)
     monkeypatch.setattr(plan, "PROJECTION_ROWS", 40)
     monkeypatch.setattr(plan, "CHUNK_LEAST", 30)
     monkeypatch.setattr(plan, "CHUNK_BYTES", 1)
-    monkeypatch.setattr(plan, "divide", lambda *_, **__: Division(1, 1))
+    monkeypatch.setattr(division, "divide", lambda *_, **__: Division(1, 1))
     expected = everything("numba", cell, sizes, num_threads=1)
 
     def uneven(number: int) -> list[int]:
@@ -106,32 +106,34 @@ def test_same_bits_however_uneven_the_parts(
             parts[k * PART_WORDS + BUSY] = 1000 * (k + 1) if k % 2 else 1000 // (k + 1)
         return parts
 
-    plan.forward_template.cache_clear()
-    plan.backward_template.cache_clear()
+    plan.forward_plan.cache_clear()
+    plan.backward_plan.cache_clear()
     monkeypatch.setattr(plan, "even_parts", uneven)
-    monkeypatch.setattr(plan, "divide", lambda threads, *_, **__: Division(*grid) if threads > 1 else Division(1, 1))
+    monkeypatch.setattr(
+        division, "divide", lambda threads, *_, **__: Division(*grid) if threads > 1 else Division(1, 1)
+    )
     for _ in range(2):
         for value, reference in zip(everything("numba", cell, sizes, num_threads=20), expected, strict=True):
             np.testing.assert_array_equal(value, reference)
 
 
 def test_a_call_begins_with_the_parts_of_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "divide", lambda threads, *_, **__: Division(1, threads))
+    monkeypatch.setattr(division, "divide", lambda threads, *_, **__: Division(1, threads))
     rnn = Recurrent("lstm", 8, 200, backend="numba", seed=0, num_threads=2)
     x = np.zeros((21, 3, 8), np.float32)
     layer = rnn.freeze()._stack().packed[0].layer
     output, _, tape = rnn.forward(x)
     rnn.backward(tape, output)
-    forward = plan.forward_template(layer, 21, 3, 63, 3, 2).balance
-    backward = plan.backward_template(layer, 21, 3, 63, 3, 2).balance
+    forward = plan.forward_plan(layer, 21, 3, 63, 3, 2).balance
+    backward = plan.backward_plan(layer, 21, 3, 63, 3, 2).balance
     units = slice(0, 2 * PART_WORDS)
     for balance in (forward[units], backward[units], backward[2 * PART_WORDS :]):
         assert [balance[k + BUSY] > 1 for k in (0, PART_WORDS)] == [True, True]
         assert balance[WIDTH] + balance[PART_WORDS + WIDTH] == WHOLE
     assert forward[2 * PART_WORDS :].tolist() == even_parts(2)
-    template = plan.forward_template(layer, 21, 3, 63, 3, 2)
-    _, memory = jobs._begin(template)
-    assert memory[template.parts :].view(np.int64)[: len(forward)].tolist() == forward.tolist()
+    made = plan.forward_plan(layer, 21, 3, 63, 3, 2)
+    _, memory = jobs._begin(made)
+    assert memory[made.parts :].view(np.int64)[: len(forward)].tolist() == forward.tolist()
 
 
 def test_words_that_make_no_sense_divide_all_the_same() -> None:

@@ -13,13 +13,13 @@ from numba_networks import CELLS, everything, extra_inputs, make_cell
 
 from rnncore import Recurrent
 from rnncore.states import as_tuple
-from rnncore_kernels.cpu import kernels, peak, plan
+from rnncore_kernels.cpu import division, kernels, peak, plan
 from rnncore_kernels.cpu.division import Division, divide, is_separate
 from rnncore_kernels.cpu.layer import layer_sizes
 from rnncore_kernels.cpu.tables import forward_table
 from rnncore_kernels.program.derive import make_program
 
-pytestmark = pytest.mark.usefixtures("fresh_templates")
+pytestmark = pytest.mark.usefixtures("fresh_plans")
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -29,12 +29,14 @@ def test_same_bits_however_threads_divide_the_work(
     cell: str, separate: bool, grid: tuple[int, int], monkeypatch: pytest.MonkeyPatch, nan_filled_empty: None
 ) -> None:
     sizes = (9, 7, 5, 83)
-    monkeypatch.setattr(plan, "divide", lambda *_, **__: Division(1, 1))
+    monkeypatch.setattr(division, "divide", lambda *_, **__: Division(1, 1))
     expected = everything("numba", cell, sizes, num_threads=1)
-    plan.forward_template.cache_clear()
-    plan.backward_template.cache_clear()
-    monkeypatch.setattr(plan, "divide", lambda threads, *_, **__: Division(*grid) if threads > 1 else Division(1, 1))
-    monkeypatch.setattr(plan, "is_separate", lambda *_: separate)
+    plan.forward_plan.cache_clear()
+    plan.backward_plan.cache_clear()
+    monkeypatch.setattr(
+        division, "divide", lambda threads, *_, **__: Division(*grid) if threads > 1 else Division(1, 1)
+    )
+    monkeypatch.setattr(division, "is_separate", lambda *_: separate)
     monkeypatch.setattr(plan, "PROJECTION_ROWS", 11)
     monkeypatch.setattr(plan, "CHUNK_LEAST", 4)
     monkeypatch.setattr(plan, "CHUNK_BYTES", 1)

@@ -26,7 +26,7 @@ from test_compiled_code import load
 from rnncore import Elman, Frozen, Recurrent
 from rnncore.states import as_tuple
 from rnncore_kernels import cores
-from rnncore_kernels.cpu import engine, openmp, plan, threads
+from rnncore_kernels.cpu import division, engine, openmp, plan, threads
 from rnncore_kernels.cpu.division import Division
 from rnncore_kernels.cpu.target import host_target
 
@@ -39,15 +39,15 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has 
 def divided(monkeypatch: pytest.MonkeyPatch, all_threads: None) -> Iterator[None]:
     """All threads take part in a call, however small it is, and they are the engine's own."""
     monkeypatch.setattr(openmp, "team", lambda: None)
-    monkeypatch.setattr(plan, "divide", lambda threads, *_, **__: Division(1, threads))
-    forget_templates()
+    monkeypatch.setattr(division, "divide", lambda threads, *_, **__: Division(1, threads))
+    forget_plans()
     yield
-    forget_templates()
+    forget_plans()
 
 
-def forget_templates() -> None:
-    for template in (plan.forward_template, plan.backward_template):
-        template.cache_clear()
+def forget_plans() -> None:
+    for cached in (plan.forward_plan, plan.backward_plan):
+        cached.cache_clear()
 
 
 @pytest.fixture
@@ -179,7 +179,7 @@ def test_forks_while_another_thread_compiles(tmp_path: Path, monkeypatch: pytest
 def infer_in_worker(seed: int) -> bytes:
     """What a worker of a data loader does."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "divide", lambda threads, *_, **__: Division(1, threads))
+        patch.setattr(division, "divide", lambda threads, *_, **__: Division(1, threads))
         return infer(make_network(seed))
 
 
@@ -259,8 +259,10 @@ def test_an_interruption_of_the_first_call(pool: threads.Pool, ctrl_c: None, mon
 def test_more_threads_than_cores(grid: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     alone = make_network(num_threads=1)
     expected = infer(alone), train(alone)
-    monkeypatch.setattr(plan, "divide", lambda threads, *_, **__: Division(*grid) if threads > 1 else Division(1, 1))
-    forget_templates()
+    monkeypatch.setattr(
+        division, "divide", lambda threads, *_, **__: Division(*grid) if threads > 1 else Division(1, 1)
+    )
+    forget_plans()
     crowded = make_network(num_threads=16)
     assert (infer(crowded), train(crowded)) == expected
     assert workers() >= 7
@@ -285,9 +287,9 @@ import hashlib, os, signal, sys
 from concurrent.futures import ThreadPoolExecutor
 import numba
 import numpy as np
-from test_numba_threads import Division, make_network, plan, run_in_child, train
+from test_numba_threads import Division, division, make_network, run_in_child, train
 
-plan.divide = lambda threads, *_, **__: Division(1, threads)
+division.divide = lambda threads, *_, **__: Division(1, threads)
 values = np.arange(1000.0)
 rnn = make_network()
 

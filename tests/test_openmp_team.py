@@ -16,7 +16,7 @@ from interruption import interrupted
 
 from rnncore import Recurrent
 from rnncore.states import as_tuple
-from rnncore_kernels.cpu import engine, openmp, plan, threads, toolchain
+from rnncore_kernels.cpu import division, engine, openmp, plan, threads, toolchain
 from rnncore_kernels.cpu.division import Division
 
 X = np.random.default_rng(0).standard_normal((12, 9, 40)).astype(np.float32)
@@ -35,13 +35,13 @@ def torch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
     monkeypatch.setattr(engine.NumbaEngine, "_most_threads", lambda _: openmp.most_threads() or 1)
     # However busy the machine is.
     monkeypatch.setattr(engine.LIMIT, "threads", lambda most: most)
-    monkeypatch.setattr(plan, "divide", lambda threads, *_, **__: Division(1, threads))
-    for template in (plan.forward_template, plan.backward_template):
-        template.cache_clear()
+    monkeypatch.setattr(division, "divide", lambda threads, *_, **__: Division(1, threads))
+    for cached in (plan.forward_plan, plan.backward_plan):
+        cached.cache_clear()
     yield torch
     torch.set_num_threads(before)
-    for template in (plan.forward_template, plan.backward_template):
-        template.cache_clear()
+    for cached in (plan.forward_plan, plan.backward_plan):
+        cached.cache_clear()
 
 
 def everything(cell: str, num_threads: int | None = None) -> list[bytes]:

@@ -17,7 +17,7 @@ from tile_emulation import can_emulate, emulated
 
 from rnncore import Recurrent
 from rnncore.states import as_tuple
-from rnncore_kernels.cpu import kernels, plan, toolchain
+from rnncore_kernels.cpu import division, kernels, toolchain
 from rnncore_kernels.cpu.code.bf16x3 import make_bf16_columns
 from rnncore_kernels.cpu.code.emitted import DEFINITIONS, compiled
 from rnncore_kernels.cpu.code.ir import Definition
@@ -152,7 +152,7 @@ def test_a_step_with_little_to_do_stays_on_vector_registers() -> None:
     assert impl["lstm"].startswith("AMX")
 
 
-def test_layers_of_one_call_are_each_computed_their_own_way(fresh_templates: None) -> None:
+def test_layers_of_one_call_are_each_computed_their_own_way(fresh_plans: None) -> None:
     x = np.random.default_rng(0).standard_normal((64, 64, 1)).astype(np.float32)
     numba, numpy = (Recurrent("lstm", 1, 64, 2, backend=backend, seed=1) for backend in ("numba", "numpy"))
     below, above = (numba._architecture.sizes(layer) for layer in (0, 1))
@@ -163,10 +163,10 @@ def test_layers_of_one_call_are_each_computed_their_own_way(fresh_templates: Non
 
 
 @pytest.fixture
-def always(monkeypatch: pytest.MonkeyPatch, fresh_templates: None, all_threads: None) -> None:
+def always(monkeypatch: pytest.MonkeyPatch, fresh_plans: None, all_threads: None) -> None:
     """Tile registers for all sizes, also those that they are too large for."""
-    monkeypatch.setattr(plan, "LEAST_FILLED", 0.0)
-    monkeypatch.setattr(plan, "LEAST_TILED_FLOPS", 0)
+    monkeypatch.setattr(division, "LEAST_FILLED", 0.0)
+    monkeypatch.setattr(division, "LEAST_TILED_FLOPS", 0)
 
 
 @pytest.mark.parametrize("cell", CELLS)

@@ -1,6 +1,6 @@
-"""How many threads a run gets, and how they divide its rows and hidden units.
+"""How many threads a run gets, how they divide its rows and hidden units, and which registers multiply.
 
-Whatever is decided here changes no bit of any result. The limits were measured on two cores with AVX-512.
+The threads change no bit of any result. The limits were measured on two cores with AVX-512.
 """
 
 from __future__ import annotations
@@ -8,6 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .fields.balance import piece_count
+from .fields.bf16x3 import ROWS as TILE_ROWS
+from .fields.bf16x3 import filled
+from .layer import LayerSizes
 
 ROWS_BYTES = 3 << 19
 """Most weights for which threads divide rows, each reading all weights, before they divide units and meet."""
@@ -27,6 +30,12 @@ MIN_FLOPS = 1_500_000
 MIN_THREAD_FLOPS, MIN_KEPT_FLOPS = 20_000, 55_000
 """Least work of each of several threads in a step at which they meet; and the same of a step that is kept for the
 backward pass, which may be one thread's and then reads what others wrote."""
+
+LEAST_FILLED = 0.7
+"""Least share of the tile registers that rows and sums fill if products are computed there."""
+
+LEAST_TILED_FLOPS = 3_600_000
+"""Least operations of all products of a step for which it pays to convert its rows, on two cores."""
 
 
 @dataclass(frozen=True)
@@ -100,3 +109,48 @@ def is_separate(division: Division, steps: int, batch: int, weight_bytes: int) -
     """Whether the input projection is a product of its own, over several steps at a time."""
     fused = division.unit_threads > 1 and batch >= FUSED_ROWS and weight_bytes // division.unit_threads <= FUSED_BYTES
     return steps > 1 and not fused
+
+
+def uses_tile_registers(layer: LayerSizes, batch: int) -> bool:
+    """Whether products are computed on tile registers: the same for any number of threads, as bits depend on it."""
+    if not layer.shape.matrix or 2 * batch * layer.weights < LEAST_TILED_FLOPS:
+        return False
+    return filled(batch, (layer.inputs, layer.hidden)) >= LEAST_FILLED
+
+
+def forward_division(
+    layer: LayerSizes, steps: int, batch: int, threads: int, *, keep: bool = False
+) -> tuple[Division, bool]:
+    """How threads divide a run, which keeps what the backward pass needs or not, and whether the input projection is
+    separate.
+    """
+    step_flops, weight_bytes = 2 * batch * layer.weights, layer.weights * layer.shape.itemsize
+    tiled = uses_tile_registers(layer, batch)
+    division = divide(
+        threads, batch, layer.units, layer.groups, steps, step_flops, weight_bytes, row_tile=_row_tile(tiled),
+        min_flops=MIN_KEPT_FLOPS if keep else MIN_THREAD_FLOPS, whole_groups=tiled,
+    )  # fmt: skip
+    separate = is_separate(division, steps, batch, weight_bytes)
+    return division, separate or tiled
+
+
+def backward_division(layer: LayerSizes, steps: int, batch: int, threads: int) -> Division:
+    """How threads divide the steps of the backward pass."""
+    step_flops = 2 * batch * layer.recurrent_weights
+    return divide(
+        threads, batch, layer.units, layer.back_groups, steps, step_flops, layer.recurrent_bytes,
+        row_tile=_row_tile(uses_tile_registers(layer, batch)), whole_groups=True,
+    )  # fmt: skip
+
+
+def _row_tile(tiled: bool) -> int:
+    """Rows that take as long as one: two tiles of rows are multiplied at once."""
+    return 2 * TILE_ROWS if tiled else 1
+
+
+def impl(layer: LayerSizes, steps: int, batch: int, threads: int, *, training: bool) -> str:
+    """Width of vectors or AMX, threads by rows x by units, whether one pass computes both products; so for backward."""
+    division, separate = forward_division(layer, steps, batch, threads, keep=training)
+    unit = "AMX" if uses_tile_registers(layer, batch) else f"{8 * layer.shape.vector_bytes}-bit"
+    words = f"{unit} {division}{'' if separate else ' fused'}"
+    return f"{words}, back {backward_division(layer, steps, batch, threads)}" if training else words

@@ -17,12 +17,12 @@ from ..contract import Array, BackwardRun, Engine, LayerGradients, LayerWeights,
 from ..cores import usable_cores
 from ..program.program import Program
 from . import openmp
-from .division import MIN_FLOPS, ROWS_BYTES
+from .division import MIN_FLOPS, ROWS_BYTES, forward_division, impl
 from .history import states
 from .jobs import Job, PreparedRun, Residuals, backward_job, forward_job, recalled
 from .layer import layer_sizes
 from .packed import CpuPacked, pack
-from .plan import forward_division, impl, tape_bytes
+from .plan import tape_bytes
 from .thread_limit import ThreadLimit
 from .threads import POOL, Times, asked_threads
 

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 from ..contract import Array, BackwardRun, Inputs, Rows, Run
 from .arguments import ForwardArguments, RunArguments, SomeArguments
+from .buffer_pool import take
 from .fields.balance import AWAKE, PART_WORDS
 from .memory import Words, address, make_words, words_address
 from .packed import CpuPacked, weights_in_parts
-from .plan import Template, backward_template, forward_template
-from .recycling import take
+from .plan import Plan, backward_plan, forward_plan
 from .tables import Table
 from .targets import Targets, input_table
 from .toolchain import Kernel
@@ -45,7 +45,7 @@ class Job(NamedTuple):
     Attributes:
         call: what the kernel is called with.
         kernel: its address, and a function that calls it; runs of one call may have different ones.
-        template: what it was made from.
+        plan: what it was made from.
         memory: of the call's own.
         others: what else its arguments refer to.
         finish: makes what the caller gets of it, when the kernel has run.
@@ -53,7 +53,7 @@ class Job(NamedTuple):
 
     call: RunArguments
     kernel: tuple[int, Kernel]
-    template: Template[Any]
+    plan: Plan[Any]
     memory: Array
     others: Any
     finish: Any
@@ -61,11 +61,11 @@ class Job(NamedTuple):
     @property
     def threads(self) -> int:
         """How many the kernel expects, all at once."""
-        return self.template.threads
+        return self.plan.threads
 
     def clear(self) -> None:
         """Make its memory as at first, for another call."""
-        _clear(self.template, self.memory)
+        _clear(self.plan, self.memory)
 
     def compute(self) -> None:
         """Run it on this thread alone."""
@@ -76,7 +76,7 @@ class Job(NamedTuple):
 
         Returns the cycles that they waited for one another awake, all together.
         """
-        balance, parts = self.template.balance, self.template.parts
+        balance, parts = self.plan.balance, self.plan.parts
         balance[:] = self.memory.data[parts : parts + balance.nbytes].cast("q")
         return sum(balance[AWAKE::PART_WORDS])
 
@@ -110,22 +110,22 @@ def forward_job(run: Run[CpuPacked], threads: int, *, keep: bool) -> Job:
     layer = packed.layer
     steps, batch, _ = x.shape
     count, most = _count(rows, steps, batch) if keep else (-1, 0)
-    template = forward_template(layer, steps, batch, count, most, threads)
-    call, memory = _begin(template)
+    plan = forward_plan(layer, steps, batch, count, most, threads)
+    call, memory = _begin(plan)
     residuals = None
     if keep:
-        residuals = Residuals(x, inputs, rows, reverse, count, take(template.history) if tape is None else tape)
+        residuals = Residuals(x, inputs, rows, reverse, count, take(plan.history) if tape is None else tape)
         call.history = address(residuals.memory)
     call.reverse = int(reverse)
     if steps == 1:
         call.turn = next(packed.turns)
-    others = _set_weights(call, packed, template, threads), *_set_arrays(call, x, rows, state, inputs)
+    others = _set_weights(call, packed, plan, threads), *_set_arrays(call, x, rows, state, inputs)
     if output is not None:
         call.out, (call.out_step, call.out_row, _) = address(output), output.strides
     if last is not None:
         call.last, call.last_row = address(last), last.strides[0]
-    kernel = layer.kernel("forward", tiles=template.tiles)
-    return Job(call, kernel, template, memory, (others, run), lambda: residuals)
+    kernel = layer.kernel("forward", tiles=plan.tiles)
+    return Job(call, kernel, plan, memory, (others, run), lambda: residuals)
 
 
 def recalled(run: Run[CpuPacked]) -> Residuals:
@@ -169,16 +169,16 @@ class PreparedRun:
 
     def _make(self) -> Ready:
         layer, (steps, batch) = self._packed.layer, self._sizes
-        template = forward_template(layer, steps, batch, -1, 0, self._threads)
-        call, memory = _begin(template)
-        weights = _set_weights(call, self._packed, template, self._threads)
+        plan = forward_plan(layer, steps, batch, -1, 0, self._threads)
+        call, memory = _begin(plan)
+        weights = _set_weights(call, self._packed, plan, self._threads)
         itemsize, width = layer.shape.itemsize, layer.width(layer.program.output_width)
         call.x_row, call.out_row = layer.inputs * itemsize, width * itemsize
         call.x_step, call.out_step = batch * call.x_row, batch * call.out_row
         states = make_words([0] * len(layer.program.states))
         call.state_arrays = words_address(states)
-        kernel = layer.kernel("forward", tiles=template.tiles)
-        job = Job(call, kernel, template, memory, weights, None)
+        kernel = layer.kernel("forward", tiles=plan.tiles)
+        job = Job(call, kernel, plan, memory, weights, None)
         return Ready(job, call, ctypes.c_int64(call.address), kernel[1], states)
 
 
@@ -188,10 +188,10 @@ def backward_job(run: BackwardRun[CpuPacked, Residuals], threads: int) -> Job:
     x, inputs, rows, reverse, count, history = residuals
     inputs = inputs if run.inputs is None else run.inputs
     steps, batch, _ = x.shape
-    template = backward_template(packed.layer, steps, batch, count, _count(rows, steps, batch)[1], threads)
-    call, memory = _begin(template)
+    plan = backward_plan(packed.layer, steps, batch, count, _count(rows, steps, batch)[1], threads)
+    call, memory = _begin(plan)
     call.history, call.reverse = address(history), int(reverse)
-    others = _set_weights(call, packed, template, threads), *_set_arrays(call, x, rows, grad_state, inputs)
+    others = _set_weights(call, packed, plan, threads), *_set_arrays(call, x, rows, grad_state, inputs)
     if grad_output is not None:
         call.grad_out, (call.grad_out_step, call.grad_out_row, _) = address(grad_output), grad_output.strides
     targets = Targets(packed, x, inputs, rows)
@@ -201,32 +201,32 @@ def backward_job(run: BackwardRun[CpuPacked, Residuals], threads: int) -> Job:
         call.matrices = targets.matrices
     call.grad_inputs = targets.inputs.address
     call.sums, call.sum_table = targets.sums.count, targets.sums.address
-    kernel = packed.layer.kernel("backward", tiles=template.tiles)
-    return Job(call, kernel, template, memory, (others, run, targets), targets.finish)
+    kernel = packed.layer.kernel("backward", tiles=plan.tiles)
+    return Job(call, kernel, plan, memory, (others, run, targets), targets.finish)
 
 
-def _begin(template: Template[SomeArguments]) -> tuple[SomeArguments, Array]:
+def _begin(plan: Plan[SomeArguments]) -> tuple[SomeArguments, Array]:
     """The arguments of a call so far, and its memory."""
-    memory = take(template.size)
+    memory = take(plan.size)
     start = address(memory)
-    call = template.call.copy()
-    for name, offset in template.local:
+    call = plan.call.copy()
+    for name, offset in plan.local:
         setattr(call, name, start + offset)
-    if template.threads > 1:
-        _clear(template, memory)
+    if plan.threads > 1:
+        _clear(plan, memory)
     return call, memory
 
 
-def _clear(template: Template[Any], memory: Array) -> None:
+def _clear(plan: Plan[Any], memory: Array) -> None:
     """Make the memory as a kernel of several threads expects it."""
     # NumPy would release the GIL for a long copy, and another call may be writing there.
-    memory.data[template.first : template.first + len(template.initial)] = template.initial
+    memory.data[plan.first : plan.first + len(plan.initial)] = plan.initial
 
 
-def _set_weights(call: RunArguments, packed: CpuPacked, template: Template[Any], threads: int) -> Array | None:
+def _set_weights(call: RunArguments, packed: CpuPacked, plan: Plan[Any], threads: int) -> Array | None:
     """Returns what the arguments refer to."""
     call.packed = call.weights = packed.address
-    if not template.tiles:
+    if not plan.tiles:
         return None
     weights = weights_in_parts(packed, threads)
     call.weights = address(weights)

@@ -11,9 +11,9 @@ from ..contract import Array, LayerWeights, Sizes
 from ..program.program import Program
 from . import kernels
 from .arguments import PackArguments
+from .buffer_pool import take
 from .layer import LayerSizes, layer_sizes
 from .memory import Words, address, make_words, words_address
-from .recycling import take
 from .tables import column_table, forward_table
 from .threads import run
 

@@ -11,11 +11,10 @@ from typing import Any, Generic, NamedTuple
 
 from ..program.program import Place
 from .arguments import STEP_BYTES, BackwardArguments, ForwardArguments, SomeArguments, ValueArguments
-from .division import MIN_KEPT_FLOPS, MIN_THREAD_FLOPS, Division, divide, is_separate
+from .division import Division, backward_division, forward_division, uses_tile_registers
 from .fields.balance import even_parts
 from .fields.bf16x3 import ROWS as TILE_ROWS
 from .fields.bf16x3 import column_bytes as bf16_column_bytes
-from .fields.bf16x3 import filled
 from .fields.bf16x3 import rows_bytes as bf16_rows_bytes
 from .layer import LayerSizes
 from .memory import make_words, round_up
@@ -26,12 +25,6 @@ from .values import flow_of
 PROJECTION_ROWS = 192
 """Rows of x that are multiplied together where the input projection is a product of its own."""
 
-LEAST_FILLED = 0.7
-"""Least share of the tile registers that rows and sums fill if products are computed there."""
-
-LEAST_TILED_FLOPS = 3_600_000
-"""Least operations of all products of a step for which it pays to convert its rows, on two cores."""
-
 CHUNK_BYTES = 1 << 20
 """Cotangents of pre-activations that the backward pass keeps before it turns to the products over all steps."""
 
@@ -39,7 +32,7 @@ CHUNK_LEAST, CHUNK_MOST = 256, 1024
 """Rows of all steps of a chunk, whatever they need; the rows of one step if these are more."""
 
 
-class Template(NamedTuple, Generic[SomeArguments]):
+class Plan(NamedTuple, Generic[SomeArguments]):
     """What the arguments of a call are made from.
 
     Attributes:
@@ -69,59 +62,15 @@ class Template(NamedTuple, Generic[SomeArguments]):
     others: Any
 
 
-def impl(layer: LayerSizes, steps: int, batch: int, threads: int, *, training: bool) -> str:
-    """Width of vectors or AMX, threads by rows x by units, whether one pass computes both products; so for backward."""
-    division, separate = forward_division(layer, steps, batch, threads, keep=training)
-    unit = "AMX" if uses_tile_registers(layer, batch) else f"{8 * layer.shape.vector_bytes}-bit"
-    words = f"{unit} {division}{'' if separate else ' fused'}"
-    return f"{words}, back {_backward_division(layer, steps, batch, threads)}" if training else words
-
-
 def tape_bytes(layer: LayerSizes, steps: int, batch: int) -> int:
     """Size of what the forward pass keeps for the backward pass, at most: that of rows that all have every step."""
-    return forward_template(layer, steps, batch, steps * batch, batch, 1).history
-
-
-def uses_tile_registers(layer: LayerSizes, batch: int) -> bool:
-    """Whether products are computed on tile registers: the same for any number of threads, as bits depend on it."""
-    if not layer.shape.matrix or 2 * batch * layer.weights < LEAST_TILED_FLOPS:
-        return False
-    return filled(batch, (layer.inputs, layer.hidden)) >= LEAST_FILLED
-
-
-def forward_division(
-    layer: LayerSizes, steps: int, batch: int, threads: int, *, keep: bool = False
-) -> tuple[Division, bool]:
-    """How threads divide a run, which keeps what the backward pass needs or not, and whether the input projection is
-    separate.
-    """
-    step_flops, weight_bytes = 2 * batch * layer.weights, layer.weights * layer.shape.itemsize
-    tiled = uses_tile_registers(layer, batch)
-    division = divide(
-        threads, batch, layer.units, layer.groups, steps, step_flops, weight_bytes, row_tile=_row_tile(tiled),
-        min_flops=MIN_KEPT_FLOPS if keep else MIN_THREAD_FLOPS, whole_groups=tiled,
-    )  # fmt: skip
-    separate = is_separate(division, steps, batch, weight_bytes)
-    return division, separate or tiled
-
-
-def _backward_division(layer: LayerSizes, steps: int, batch: int, threads: int) -> Division:
-    step_flops = 2 * batch * layer.recurrent_weights
-    return divide(
-        threads, batch, layer.units, layer.back_groups, steps, step_flops, layer.recurrent_bytes,
-        row_tile=_row_tile(uses_tile_registers(layer, batch)), whole_groups=True,
-    )  # fmt: skip
-
-
-def _row_tile(tiled: bool) -> int:
-    """Rows that take as long as one: two tiles of rows are multiplied at once."""
-    return 2 * TILE_ROWS if tiled else 1
+    return forward_plan(layer, steps, batch, steps * batch, batch, 1).history
 
 
 @functools.lru_cache(maxsize=4096)
-def forward_template(
+def forward_plan(
     layer: LayerSizes, steps: int, batch: int, count: int, most: int, threads: int
-) -> Template[ForwardArguments]:
+) -> Plan[ForwardArguments]:
     """For inference, where `count` is -1, or training with that many rows of all steps together."""
     keep, program = count >= 0, layer.program
     division, separate = forward_division(layer, steps, batch, threads, keep=keep)
@@ -167,17 +116,17 @@ def forward_template(
         "scratch": division.threads * scratch,
         "history": 0 if keep else history,
     }
-    return _template(call, sizes, division, history if keep else 0, tiles, (phases, states, values))
+    return _plan(call, sizes, division, history if keep else 0, tiles, (phases, states, values))
 
 
 @functools.lru_cache(maxsize=4096)
-def backward_template(
+def backward_plan(
     layer: LayerSizes, steps: int, batch: int, count: int, most: int, threads: int
-) -> Template[BackwardArguments]:
+) -> Plan[BackwardArguments]:
     """For the backward pass of a run with `count` rows of all steps together, `most` of one step."""
     program, shape = layer.program, layer.shape
     vectors = shape.columns * shape.vector_bytes
-    division = _backward_division(layer, steps, batch, threads)
+    division = backward_division(layer, steps, batch, threads)
     tiles = uses_tile_registers(layer, batch)
     block_rows, grad_rows, prepared = BLOCK_ROWS, batch, 0
     if tiles:
@@ -229,7 +178,7 @@ def backward_template(
         "pre": rows * layer.pre_row,
         "scratch": division.threads * scratch,
     }
-    return _template(call, sizes, division, 0, tiles, (phases, back, states, values, column_arguments))
+    return _plan(call, sizes, division, 0, tiles, (phases, back, states, values, column_arguments))
 
 
 def _whole_lines(rows: int) -> int:
@@ -296,9 +245,9 @@ def _backward_prepared(layer: LayerSizes, row_tiles: int) -> int:
     return max(of_step, of_x, (2 + columns) * bf16_column_bytes(PANEL_ROWS))
 
 
-def _template(
+def _plan(
     call: SomeArguments, sizes: Mapping[str, int], division: Division, history: int, tiles: bool, others: Any
-) -> Template[SomeArguments]:
+) -> Plan[SomeArguments]:
     """From the arguments that are known, and the sizes of the memory that others are addresses of."""
     parts = even_parts(division.unit_threads) * division.row_threads + even_parts(division.threads)
     # Barriers, a whole number of cache lines, and parts lie side by side.
@@ -310,7 +259,7 @@ def _template(
         if size > 0:
             offsets[name] = total
             total += round_up(size)
-    return Template(
+    return Plan(
         call,
         tuple(offsets.items()),
         total,

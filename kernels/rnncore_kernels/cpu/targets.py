@@ -10,10 +10,10 @@ import numpy as np
 
 from ..contract import Array, Inputs, LayerGradients, LayerWeights, Rows
 from .arguments import NOT_AT_ALL, OVER_ROWS, OVER_UNITS, InputArguments, SumArguments
+from .buffer_pool import empty
 from .layer import LayerSizes
 from .memory import address, words_address
 from .packed import CpuPacked, matrix_words
-from .recycling import empty
 from .tables import EMPTY, Table, make_table
 
 SUMS = {"unit": OVER_ROWS, "scalar": OVER_ROWS, "row": OVER_UNITS, "unit_input": NOT_AT_ALL}

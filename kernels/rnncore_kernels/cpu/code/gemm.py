@@ -13,7 +13,7 @@ from .emitted import compiled, emitted, once_for_shape
 from .ir import I64
 from .moves import make_copy, make_gather
 from .multiply import make_multiply
-from .outer import make_outer
+from .outer_product import make_outer_product
 
 
 class Gemm(NamedTuple):
@@ -64,7 +64,7 @@ class Gemm(NamedTuple):
 @once_for_shape
 def make_vector_gemm(shape: Shape) -> Gemm:
     """Products on vector registers."""
-    vector, outer = shape.vector_bytes, make_outer(shape)
+    vector, outer = shape.vector_bytes, make_outer_product(shape)
     nothing = emitted("no_tile_registers", (), lambda _: None, inline=True)
     names = ("rows", "n", "depth", "target")
 

@@ -15,7 +15,7 @@ from .tiles import height_of, heights, make_choice, sum_products, tallest_height
 TILE = ("depth", "a", "a_row", "b", "c", "c_row", "count", "add")
 
 
-def make_outer(shape: Shape) -> Any:
+def make_outer_product(shape: Shape) -> Any:
     """`outer(width, n, depth, a, a_row, b, c, c_row, count, add)`: C (+)= A^T B over `depth` rows.
 
     A has n columns, at least `depth` rows at a distance of `a_row`; B is packed rows of `width` vectors, at most
