@@ -15,6 +15,7 @@ from rnncore_kernels.cells import Cell
 from rnncore_kernels.cells.symbol import HIDDEN, Width
 from rnncore_kernels.contract import Array, LayerWeights, Sizes
 from rnncore_kernels.program.program import Program, units_of
+from rnncore_kernels.program.transform import NOTHING, Changes
 
 from .definition import Definition, define
 
@@ -49,7 +50,7 @@ class Architecture:
     """
 
     definition: Definition
-    input_size: int
+    input_size: int | None
     hidden_size: int
     num_layers: int
     bidirectional: bool
@@ -98,9 +99,27 @@ class Architecture:
         """The number of units of a width."""
         return units_of(width, self.hidden_size)
 
+    def programs(self, changes: Changes = NOTHING) -> tuple[Program, ...]:
+        """What each layer computes with changes: every state has a cotangent in the last one alone."""
+        top = self.num_layers - 1
+        each = [changes if layer == top else changes._replace(states=False) for layer in range(self.num_layers)]
+        each[0] = each[0]._replace(ready=self.input_size is None)
+        return tuple([self.definition.changed(own) for own in each])
+
+    @functools.cached_property
+    def x_size(self) -> int:
+        """Width of x: `input_size`, or that of the gates' parts of x side by side where these are given."""
+        return len(self.program.x_gates) * self.hidden_size if self.input_size is None else self.input_size
+
+    @property
+    def x_axis(self) -> str:
+        """The last axis of x and its length, for messages."""
+        name = "input_size" if self.input_size is not None else f"{len(self.program.x_gates)}*hidden_size"
+        return f"{name}={self.x_size}"
+
     def layer_input_size(self, layer: int) -> int:
-        """Width of what a layer reads: the input's, then the output of the layer below."""
-        return self.input_size if layer == 0 else self.output_size
+        """Width of what the input weights of a layer multiply: x, then the output of the layer below; 0 for none."""
+        return self.output_size if layer else self.input_size or 0
 
     def sizes(self, layer: int) -> Sizes:
         """A layer's sizes, for an engine."""
@@ -128,6 +147,8 @@ class Architecture:
         """The parameters of each direction of a layer, in PyTorch's order, and then the cell's own."""
         cell, program, hidden = self.definition, self.program, self.hidden_size
         gates = {"ih": len(program.x_gates), "hh": len(program.h_gates)}
+        if layer == 0 and self.input_size is None:
+            gates["ih"] = 0
         sides = {side: count for side, count in gates.items() if count}
         widths = {"ih": self.layer_input_size(layer), "hh": self.output_width}
         words = {"ih": "input_size of the layer", "hh": self.width_name(program.output_width)}
@@ -223,7 +244,7 @@ def options_of(network: Any, options: Iterable[str] = OPTIONS) -> dict[str, Any]
 def make_architecture(
     cell: str | Cell | Definition,
     *,
-    input_size: int,
+    input_size: int | None,
     hidden_size: int,
     num_layers: int,
     bidirectional: bool,
@@ -236,7 +257,7 @@ def make_architecture(
     """Check every argument and return the architecture; ValueError or TypeError names the one that is wrong."""
     architecture = Architecture(
         definition=define(cell),
-        input_size=check_integer("input_size", input_size, 0),
+        input_size=None if input_size is None else check_integer("input_size", input_size, 0),
         hidden_size=check_integer("hidden_size", hidden_size, 1),
         num_layers=check_integer("num_layers", num_layers, 1),
         bidirectional=check_flag("bidirectional", bidirectional),
@@ -250,6 +271,8 @@ def make_architecture(
         raise ValueError(f"direction: expected 'forward' or 'reverse', got {direction!r}")
     if architecture.bidirectional and direction == "reverse":
         raise ValueError("direction: expected 'forward' with bidirectional=True, which is both, got 'reverse'")
+    if input_size is None and not architecture.program.x_gates:
+        raise ValueError(f"input_size: expected a number for {architecture.cell!r}, no gate of which reads x, got None")
     _check_projections(architecture)
     return architecture
 

@@ -22,12 +22,12 @@ from .rows import arrange
 
 def read_sequence(architecture: Architecture, xp: ModuleType, x: Any, lengths: Any) -> tuple[Layout, Array]:
     """Check `x` and `lengths`; their layout, and x as an array of `xp`."""
-    width = f"input_size={architecture.input_size}"
+    width = architecture.x_axis
     axes = f"({'B, T' if architecture.batch_first else 'T, B'}, {width})"
     x = read_array("x", x, lambda: axes, architecture, xp)
     if x.ndim not in (2, 3):
         raise ValueError(f"x: expected {axes}, or (T, {width}) for one sequence without a batch, got {x.shape}")
-    if x.shape[-1] != architecture.input_size:
+    if x.shape[-1] != architecture.x_size:
         raise ValueError(f"x: expected {f'(T, {width})' if x.ndim == 2 else axes}, got {x.shape}")
     unbatched = x.ndim == 2
     if unbatched:
@@ -47,9 +47,9 @@ def read_step(architecture: Architecture, xp: ModuleType, x: Any, name: str = "x
         got = "bidirectional=True" if architecture.bidirectional else f"direction={architecture.direction!r}"
         wanted = "in one direction" if architecture.bidirectional else "that runs forward"
         raise ValueError(f"{name}: expected a network {wanted}, got {got}, which needs whole sequences")
-    x = read_array(name, x, lambda: f"(B, input_size={architecture.input_size})", architecture, xp)
-    if x.ndim not in (1, 2) or x.shape[-1] != architecture.input_size:
-        width = f"input_size={architecture.input_size}"
+    width = architecture.x_axis
+    x = read_array(name, x, lambda: f"(B, {width})", architecture, xp)
+    if x.ndim not in (1, 2) or x.shape[-1] != architecture.x_size:
         raise ValueError(f"{name}: expected (B, {width}), or ({width},) without a batch, got {x.shape}")
     batch = 1 if x.ndim == 1 else len(x)
     layout = Layout(architecture, xp, x.shape, 1, batch, unbatched=x.ndim == 1)

@@ -123,10 +123,10 @@ class Frozen:
         known, x_t = self._find("step", layout), x_0
         if feedback is not None and not callable(feedback):
             raise TypeError(f"feedback: expected a function from an output to the next input, got {describe(feedback)}")
-        if feedback is None and arch.input_size != arch.output_size:
+        if feedback is None and arch.x_size != arch.output_size:
             raise ValueError(
                 f"feedback: expected a function from an output (B, {arch.output_axis}) to the next input "
-                f"(B, input_size={arch.input_size}), got None, which needs equal sizes"
+                f"(B, {arch.x_axis}), got None, which needs equal sizes"
             )
         states = new_states(layout, state)
         whole = Layout(arch, xp, x_0.shape, steps, layout.batch, unbatched=layout.unbatched)
@@ -177,9 +177,9 @@ class Frozen:
         """The weights for calls with such changes: packed when they are first needed, then kept."""
         stack = self._stacks.get(changes)
         if stack is None:
-            arch, program = self._architecture, self._architecture.definition.changed(changes)
+            arch = self._architecture
             weights = arch.by_layer(self._weights())
-            stack = Stack.pack(arch, self._engine, weights, copy=self._copy, backward=False, program=program)
+            stack = Stack.pack(arch, self._engine, weights, copy=self._copy, backward=False, changes=changes)
             stack = self._stacks.setdefault(changes, stack)
         return stack
 

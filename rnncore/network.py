@@ -57,7 +57,7 @@ class Network:
     def __init__(
         self,
         cell: str | Cell,
-        input_size: int,
+        input_size: int | None,
         hidden_size: int,
         num_layers: int = 1,
         bidirectional: bool = False,
@@ -245,8 +245,8 @@ class Network:
         return self._architecture.cell
 
     @property
-    def input_size(self) -> int:
-        """I, the width of x."""
+    def input_size(self) -> int | None:
+        """I, the width of x; None where x holds the gates' parts of it."""
         return self._architecture.input_size
 
     @property
@@ -317,7 +317,7 @@ class Network:
         """
         steps, batch = check_integer("steps", steps, 1), check_integer("batch", batch, 1)
         arch = self._architecture
-        return self._engine.impl(arch.program, arch.sizes(0), steps, batch, training=training)
+        return self._engine.impl(arch.programs()[0], arch.sizes(0), steps, batch, training=training)
 
     def __repr__(self) -> str:
         return f"Recurrent({self._architecture.describe()}, backend={self._backend!r})"

@@ -42,7 +42,9 @@ class Recurrent(Exchange):
 
     Args:
         cell: the name of a cell of the library, "lstm" say, or an instance of one, or of a `Cell` of your own.
-        input_size: I, the width of x.
+        input_size: I, the width of x. None for an x that holds the gates' parts of it, W_ih x + b_ih, made elsewhere:
+            (T, B, G*H) of the G gates that read x, in the cell's order. The first layer has neither weight_ih nor
+            bias_ih then (bias_hh stays), and both its directions read the same x.
         hidden_size: H, at least 1.
         num_layers: L; layer k reads the output of layer k-1.
         bidirectional: whether each layer also runs from the end to the start; the outputs stand side by side.
@@ -334,11 +336,7 @@ class Recurrent(Exchange):
 
     def _pack(self, arrays: Mapping[str, Array], *, copy: bool, backward: bool, changes: Changes = NOTHING) -> Stack:
         arch, weights = self._architecture, self._architecture.by_layer(arrays)
-        program = top = None
-        if changes is not NOTHING:
-            # Every state has a cotangent in the last layer alone.
-            program, top = (arch.definition.changed(c) for c in (changes._replace(states=False), changes))
-        return Stack.pack(arch, self._engine, weights, copy=copy, backward=backward, program=program, top=top)
+        return Stack.pack(arch, self._engine, weights, copy=copy, backward=backward, changes=changes)
 
     def _frozen(self, weights: Callable[[], Mapping[str, Array]], *, copy: bool = True) -> Frozen:
         return Frozen(self._architecture, self._engine, weights, copy)

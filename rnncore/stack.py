@@ -26,6 +26,7 @@ from rnncore_kernels.contract import (
     Run,
 )
 from rnncore_kernels.program.program import Program
+from rnncore_kernels.program.transform import NOTHING, Changes
 from rnncore_kernels.quiet import quiet
 
 from .architecture import Architecture
@@ -84,16 +85,10 @@ class Stack:
         *,
         copy: bool,
         backward: bool,
-        program: Program | None = None,
-        top: Program | None = None,
+        changes: Changes = NOTHING,
     ) -> Stack:
-        """Pack the weights of each layer and direction; `copy` and `backward` as in `Engine.pack`.
-
-        Layers compute `program`, None for the cell's own; the last one `top` if that is given.
-        """
-        program = program or architecture.program
-        programs = (*[program] * (architecture.num_layers - 1), top or program)
-        packed = []
+        """Pack the weights of each layer and direction; `copy` and `backward` as in `Engine.pack`."""
+        programs, packed = architecture.programs(changes), []
         for index, layer in enumerate(weights):
             number = index // architecture.num_directions
             sizes = architecture.sizes(number)
@@ -219,14 +214,22 @@ class Stack:
         for layer in reversed(range(arch.num_layers)):
             runs = []
             parts = grad_output if layer == arch.num_layers - 1 else self.parts(grad)
+            of_ready: list[Array] = []
             for direction, (residuals, part) in enumerate(zip(tapes[layer].residuals, parts, strict=True)):
                 index = arch.state_index(layer, direction)
                 states = tuple([g[index] for g in grad_states])
-                here_needed, inputs = ALL if needs is None else needs[index], None
+                here_needed, inputs, given = ALL if needs is None else needs[index], None, tapes[layer].inputs[direction]
                 if grad_every and layer == arch.num_layers - 1:
-                    inputs = self._with_cotangents(tapes[layer].inputs[direction], grad_every[direction], flow)
-                runs.append(BackwardRun(self.packed[index], residuals, part, states, here_needed, inputs))
+                    inputs = self._with_cotangents(given, grad_every[direction], flow)
+                grad_units: tuple[Array, ...] = ()
+                if self._is_ready(layer):
+                    of_ready.append(self.engine.xp.empty((*given.units[0].shape[:2], arch.x_size), arch.dtype))
+                    grad_units = self._gates_of(of_ready[-1])
+                run = BackwardRun(self.packed[index], residuals, part, states, here_needed, inputs, grad_units)
+                runs.append(run)
             here = self.engine.backward(runs)
+            if of_ready:
+                here = [self._with_x(*each) for each in zip(here, of_ready, strict=True)]
             grad = here[0].x if len(here) == 1 else _added(here[0].x, here[1].x)
             if (mask := tapes[layer].mask) is not None:
                 grad = self._drop(grad, mask)
@@ -281,10 +284,28 @@ class Stack:
             index = self.architecture.state_index(layer, direction)
             state, reverse = tuple([s[index] for s in states]), self.architecture.runs_back(direction)
             given = inputs if resets is None else resets.inputs(inputs, index, reverse=reverse)
+            x = below
+            if self._is_ready(layer):
+                x, given = below[..., :0], Inputs(given.rows, (*self._gates_of(below), *given.units))
             given = self._with_zeros(given, layer, below)
             tape = None if memory is None else memory.runs[index]
-            runs.append(Run(self.packed[index], below, state, output, last_here, rows, reverse, given, tape))
+            runs.append(Run(self.packed[index], x, state, output, last_here, rows, reverse, given, tape))
         return runs
+
+    def _is_ready(self, layer: int) -> bool:
+        """Whether a layer reads the gates' parts of x, which are unit inputs, see `transform.with_ready_x`."""
+        return layer == 0 and self.architecture.input_size is None
+
+    def _gates_of(self, x: Array) -> tuple[Array, ...]:
+        """Views of the gates' parts, (T, B, H) each, of (T, B, Gx*H)."""
+        hidden = self.architecture.hidden_size
+        return tuple([x[..., first : first + hidden] for first in range(0, x.shape[-1], hidden)])
+
+    def _with_x(self, gradients: LayerGradients, grad_x: Array) -> LayerGradients:
+        """The gradients of a run whose unit inputs begin with the gates' parts of x."""
+        rows, units = gradients.inputs
+        inputs = Inputs(rows, units[len(self.architecture.program.x_gates) :])
+        return LayerGradients(grad_x, gradients.weights, inputs)
 
     def _with_zeros(self, inputs: Inputs, layer: int, below: Array) -> Inputs:
         """The inputs of a run, and zeros for those that are cotangents, or stand for them."""

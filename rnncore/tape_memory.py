@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,17 +28,17 @@ class TapeMemory(NamedTuple):
     runs: list[Array]
 
 
-def tape_bytes(architecture: Architecture, engine: Engine[Any, Any], program: Program, steps: int, batch: int) -> int:
-    """Size of the memory of a call with a program, whenever its rows end."""
-    return sum(_part_sizes(architecture, engine, program, steps, batch))
+def tape_bytes(architecture: Architecture, engine: Engine[Any, Any], programs: Sequence[Program], steps: int, batch: int) -> int:
+    """Size of the memory of a call whose layers compute some programs, whenever its rows end."""
+    return sum(_part_sizes(architecture, engine, programs, steps, batch))
 
 
 def divide_tape(
-    architecture: Architecture, engine: Engine[Any, Any], program: Program, steps: int, batch: int, memory: Array
+    architecture: Architecture, engine: Engine[Any, Any], programs: Sequence[Program], steps: int, batch: int, memory: Array
 ) -> TapeMemory:
     """The parts of `tape_bytes` bytes, which begin at a cache line."""
     parts, start = [], 0
-    for size in _part_sizes(architecture, engine, program, steps, batch):
+    for size in _part_sizes(architecture, engine, programs, steps, batch):
         parts.append(memory[start : start + size])
         start += size
     shape, dtype, count = (steps, batch, architecture.output_size), architecture.dtype, architecture.num_layers - 1
@@ -46,12 +47,12 @@ def divide_tape(
 
 
 def _part_sizes(
-    architecture: Architecture, engine: Engine[Any, Any], program: Program, steps: int, batch: int
+    architecture: Architecture, engine: Engine[Any, Any], programs: Sequence[Program], steps: int, batch: int
 ) -> list[int]:
     """Sizes of the outputs between layers, then of the tapes of layers and directions."""
     output = steps * batch * architecture.output_size * architecture.dtype.itemsize
     sizes = [output] * (architecture.num_layers - 1)
-    for layer in range(architecture.num_layers):
+    for layer, program in enumerate(programs):
         run = engine.tape_bytes(program, architecture.sizes(layer), steps, batch)
         sizes += [run] * architecture.num_directions
     return [-(-size // LINE_BYTES) * LINE_BYTES for size in sizes]

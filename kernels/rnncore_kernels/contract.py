@@ -138,6 +138,8 @@ class BackwardRun(NamedTuple, Generic[Packed, Residuals]):
         grad_state: cotangent of the final state, read, then overwritten with that of the initial state.
         needs: which gradients are needed.
         inputs: read in the place of those of `forward`, some of which are cotangents; None for the same.
+        grad_units: (T, B, width) each, written: cotangents of the first unit inputs, which are results, too; those of
+            others are new.
     """
 
     packed: Packed
@@ -146,6 +148,7 @@ class BackwardRun(NamedTuple, Generic[Packed, Residuals]):
     grad_state: State
     needs: Needs = Needs()
     inputs: Inputs | None = None
+    grad_units: tuple[Array, ...] = ()
 
 
 class Prepared(Protocol):

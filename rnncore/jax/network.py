@@ -85,9 +85,8 @@ class Network:
         self.states, self.inputs, self.row_inputs = map(
             len, (definition.states, definition.inputs, definition.row_inputs)
         )
-        self.program = definition.changed(
-            Changes(resets=bool(signature.resets), reset_state=signature.resets == "given")
-        )
+        self._changes = Changes(resets=bool(signature.resets), reset_state=signature.resets == "given")
+        self._programs = self.architecture.programs(self._changes)
         begins = self.states if signature.resets == "given" else 0
         named = int(signature.ragged), int(bool(signature.resets)), begins
         self._counts = (1, self.states, *named, self.inputs, len(self.names))
@@ -105,7 +104,7 @@ class Network:
 
     def tape_bytes(self, shape: Sequence[int]) -> int:
         """Size of the tape of a call with an x of this shape."""
-        return tape_bytes(self.architecture, self.engine, self.program, *self.size(shape))
+        return tape_bytes(self.architecture, self.engine, self._programs, *self.size(shape))
 
     def forward(self, arguments: Sequence[Array], results: Sequence[Array]) -> None:
         """Write the output and the final states, and the tape if there is one among the results."""
@@ -167,10 +166,10 @@ class Network:
 
     def _pack(self, weights: Sequence[Array], backward: bool) -> Stack:
         layers = self.architecture.by_layer(dict(zip(self.names, weights, strict=True)))
-        return Stack.pack(self.architecture, self.engine, layers, copy=True, backward=backward, program=self.program)
+        return Stack.pack(self.architecture, self.engine, layers, copy=True, backward=backward, changes=self._changes)
 
     def _divide(self, parts: Parts, memory: Array) -> TapeMemory:
-        return divide_tape(self.architecture, self.engine, self.program, *self.size(parts.x.shape), memory)
+        return divide_tape(self.architecture, self.engine, self._programs, *self.size(parts.x.shape), memory)
 
     def _time_first(self, array: Array) -> Array:
         return array.swapaxes(0, 1) if self.signature.batch_first else array

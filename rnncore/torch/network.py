@@ -235,9 +235,7 @@ class Network:
     ) -> Stack:
         """The weights, packed for a call."""
         arch, changes = self.architecture, changes_for(resets, states=every)
-        # Every state has a cotangent in the last layer alone.
-        program, top = (arch.definition.changed(each) for each in (changes._replace(states=False), changes))
-        return Stack.pack(arch, self.engine, weights, copy=backward, backward=backward, program=program, top=top)
+        return Stack.pack(arch, self.engine, weights, copy=backward, backward=backward, changes=changes)
 
     def compute_back(
         self,

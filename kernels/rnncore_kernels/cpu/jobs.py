@@ -184,7 +184,7 @@ class PreparedRun:
 
 def backward_job(run: BackwardRun[CpuPacked, Residuals], threads: int) -> Job:
     """The job of `Engine.backward`, whose result is LayerGradients."""
-    packed, residuals, grad_output, grad_state, needs, _ = run
+    packed, residuals, grad_output, grad_state, needs, _, grad_units = run
     x, inputs, rows, reverse, count, history = residuals
     inputs = inputs if run.inputs is None else run.inputs
     steps, batch, _ = x.shape
@@ -194,7 +194,7 @@ def backward_job(run: BackwardRun[CpuPacked, Residuals], threads: int) -> Job:
     others = _set_weights(call, packed, plan, threads), *_set_arrays(call, x, rows, grad_state, inputs)
     if grad_output is not None:
         call.grad_out, (call.grad_out_step, call.grad_out_row, _) = address(grad_output), grad_output.strides
-    targets = Targets(packed, x, inputs, rows)
+    targets = Targets(packed, x, inputs, rows, grad_units)
     if needs.x:
         call.grad_x, (call.grad_x_step, call.grad_x_row, _) = address(targets.gradients.x), targets.gradients.x.strides
     if needs.weights:

@@ -49,7 +49,9 @@ class Targets:
         sums: SumArguments of columns whose sums are gradients.
     """
 
-    def __init__(self, packed: CpuPacked, x: Array, inputs: Inputs, rows: Rows) -> None:
+    def __init__(
+        self, packed: CpuPacked, x: Array, inputs: Inputs, rows: Rows, grad_units: tuple[Array, ...]
+    ) -> None:
         layer, program = packed.layer, packed.layer.program
         dtype, hidden, (steps, batch, _) = layer.shape.dtype, layer.hidden, x.shape
         make: Callable[..., Array] = empty if steps * batch else np.zeros
@@ -66,10 +68,14 @@ class Targets:
             tuple([np.zeros((), dtype) for _ in range(program.scalars)]),
         )
         written = {column.number for column in program.columns if column.kind == "unit_input"}
-        grad_inputs = Inputs(
-            tuple([np.zeros((steps, batch), dtype) for _ in inputs.rows]),
-            tuple([(make_input if k in written else np.zeros)(a.shape, dtype) for k, a in enumerate(inputs.units)]),
-        )
+        if rows.batch_sizes is not None:
+            for array in grad_units:
+                array[...] = 0
+        first = len(grad_units)
+        new = [
+            (make_input if k in written else np.zeros)(a.shape, dtype) for k, a in enumerate(inputs.units[first:], first)
+        ]
+        grad_inputs = Inputs(tuple([np.zeros((steps, batch), dtype) for _ in inputs.rows]), (*grad_units, *new))
         self.gradients = LayerGradients(make_input(x.shape, dtype), weights, grad_inputs)
         self._layer, self._others = layer, self._second_ones(layer, weights)
         self._matrices = matrix_words(weights, self._others)

@@ -43,6 +43,7 @@ class _Gradients:
 
     def __init__(self, device: Device, run: BackwardRun[CudaPacked, Residuals]) -> None:
         self._device, self._residuals, packed = device, run.residuals, run.packed
+        self._grad_units = run.grad_units
         self._xp, self._packed, self._program = device.xp, packed, packed.program
         self._hidden, self._inputs, self._dtype = packed.sizes
         self._steps, self._batch, _ = run.residuals.x.shape
@@ -127,11 +128,14 @@ class _Gradients:
     def sums(self) -> dict[str, list[Array]]:
         """Gradients of parameters and inputs, by kind."""
         program, steps, batch = self._program, self._steps, self._batch
+        for array in self._grad_units:
+            array[...] = 0
+        others = program.unit_inputs[len(self._grad_units) :]
         result = {
             "unit": [self._zeros(self._hidden) for _ in range(program.units)],
             "scalar": [self._zeros() for _ in range(program.scalars)],
             "row": [self._zeros(steps, batch) for _ in range(program.row_inputs)],
-            "unit_input": [self._zeros(steps, batch, self._units(width)) for width in program.unit_inputs],
+            "unit_input": [*self._grad_units, *[self._zeros(steps, batch, self._units(width)) for width in others]],
         }
         axes: dict[str, Any] = {"unit": (0, 1), "scalar": None, "row": 2}
         for number, column in enumerate(program.columns):

@@ -192,7 +192,7 @@ def _backward(run: BackwardRun[NumpyPacked, Residuals]) -> LayerGradients:
             column.append(values["column", k])
     for target, g in zip(run.grad_state, grad, strict=True):
         target[everyone] = g
-    return _gradients(forward, tape, times, columns)
+    return _gradients(forward, tape, times, columns, run.grad_units)
 
 
 def _multiply_back(packed: NumpyPacked, number: int, values: Values) -> Array:
@@ -206,7 +206,11 @@ def _multiply_back(packed: NumpyPacked, number: int, values: Values) -> Array:
 
 
 def _gradients(
-    run: Run[NumpyPacked], tape: list[Values], times: list[tuple[int, int]], columns: list[list[Array]]
+    run: Run[NumpyPacked],
+    tape: list[Values],
+    times: list[tuple[int, int]],
+    columns: list[list[Array]],
+    grad_units: tuple[Array, ...],
 ) -> LayerGradients:
     """Sums and products over all steps of the columns, (rows of all steps, width) each, from the last step on.
 
@@ -214,7 +218,10 @@ def _gradients(
     """
     program, sizes = run.packed.program, run.packed.sizes
     weights = _mapped(run.packed.weights, np.zeros_like)
-    inputs = Inputs(*(tuple(np.zeros(a.shape, a.dtype) for a in arrays) for arrays in run.inputs))
+    for array in grad_units:
+        array[...] = 0
+    rows, units = run.inputs.rows, run.inputs.units[len(grad_units) :]
+    inputs = Inputs(tuple(map(np.zeros_like, rows)), (*grad_units, *map(np.zeros_like, units)))
     places = [(t, _pick(run, 0, n), n) for t, n in reversed(times)]
     x = _joined([run.x[t, rows] for t, rows, _ in places], sizes.inputs, sizes.dtype)
     grad_x = np.zeros((len(x), sizes.inputs), sizes.dtype)

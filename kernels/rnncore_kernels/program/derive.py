@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 from ..cells.cell import Cell
 from ..cells.symbol import HIDDEN, Graph, Symbol, ordered
 from .differentiate import Gradient, differentiate
+from .graphs import rewritten
 from .phases import Schedule, Work, levels_of
 from .program import Block, Column, Pass, Place, Product, Program
 from .record import FLOW, GRAD, LEAVES, Recorded, record
@@ -223,21 +225,18 @@ class _Derivation:
 
 def separated(graph: Graph, outputs: Sequence[Symbol]) -> tuple[Symbol, ...]:
     """The outputs, with gates whose parts are used apart, or that multiply several operands, as sums of their parts."""
-    nodes = ordered(outputs, surrogates=True)
     uses: dict[str, set[Symbol]] = {}
-    for node in nodes:
+    for node in ordered(outputs, surrogates=True):
         if node.operation in ("gate", "x", "recurrent"):
             uses.setdefault(node.arguments[0], set()).add(node)
-    new: dict[Symbol, Symbol] = {}
-    for node in nodes:
-        arguments = tuple(new[a] if isinstance(a, Symbol) else a for a in node.arguments)
-        if node.operation == "gate" and len(uses[node.arguments[0]]) > 1:
-            parts = graph.node("x", arguments[0], width=HIDDEN), graph.node("recurrent", *arguments, width=HIDDEN)
-            new[node] = graph.apply("add", *parts)
-        else:
-            extra = None if node.extra is None else new[node.extra]
-            new[node] = graph.node(node.operation, *arguments, width=node.width, extra=extra)
-    return tuple(new[output] for output in outputs)
+
+    def rule(node: Symbol, arguments: tuple[Any, ...]) -> Symbol | None:
+        if node.operation != "gate" or len(uses[arguments[0]]) == 1:
+            return None
+        parts = graph.node("x", arguments[0], width=HIDDEN), graph.node("recurrent", *arguments, width=HIDDEN)
+        return graph.apply("add", *parts)
+
+    return rewritten(graph, outputs, rule)
 
 
 __all__ = ["derive", "make_program", "separated"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..cells.symbol import Graph, Symbol, Width, ordered
@@ -43,10 +43,17 @@ def rebuilt(graph: Graph, lines: Sequence[Line], places: Sequence[int]) -> tuple
 
 def substituted(graph: Graph, values: Sequence[Symbol], others: Mapping[Symbol, Symbol]) -> tuple[Symbol, ...]:
     """The values with others in the place of some of the nodes that they are computed from."""
+    return rewritten(graph, values, lambda node, _: others.get(node))
+
+
+def rewritten(
+    graph: Graph, values: Sequence[Symbol], rule: Callable[[Symbol, tuple[Any, ...]], Symbol | None]
+) -> tuple[Symbol, ...]:
+    """The values with `rule(node, arguments)`, where it is not None, in the place of nodes that have new arguments."""
     new: dict[Symbol, Symbol] = {}
     for node in ordered(values, surrogates=True):
         arguments = tuple(new[a] if isinstance(a, Symbol) else a for a in node.arguments)
         extra = None if node.extra is None else new[node.extra]
-        made = others.get(node)
+        made = rule(node, arguments)
         new[node] = graph.node(node.operation, *arguments, width=node.width, extra=extra) if made is None else made
     return tuple(new[value] for value in values)

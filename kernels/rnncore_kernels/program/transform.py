@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..cells.symbol import HIDDEN, ROW, Symbol, ordered
-from .graphs import substituted
+from .graphs import rewritten, substituted
 from .record import FLOW, GRAD, Recorded
 
 RESET = "(reset)"
@@ -21,6 +21,7 @@ class Changes(NamedTuple):
         states: whether every state has a cotangent at each step, as the output has.
         flow: whether the cotangent of each state at each step is a result.
         observed: whether what can be observed are states behind the cell's own.
+        ready: whether the gates' parts of x are given, see `with_ready_x`.
     """
 
     resets: bool = False
@@ -28,6 +29,7 @@ class Changes(NamedTuple):
     states: bool = False
     flow: bool = False
     observed: bool = False
+    ready: bool = False
 
 
 NOTHING = Changes()
@@ -41,6 +43,8 @@ def changed(recorded: Recorded, changes: Changes) -> Recorded:
     """
     if changes.observed:
         recorded = with_observed(recorded)
+    if changes.ready:
+        recorded = with_ready_x(recorded)
     if changes.resets:
         recorded = with_resets(recorded, given=changes.reset_state)
     states, more = recorded.names["states"], list[str]()
@@ -67,6 +71,23 @@ def with_observed(recorded: Recorded) -> Recorded:
     values = (graph.apply("add", v, zero) if v.width == ROW else v for v in found.values())
     names = recorded.names | {"states": (*recorded.names["states"], *(f"(observed) {name}" for name in found))}
     return Recorded(names, recorded.initial, graph, (*recorded.outputs, *values))
+
+
+def with_ready_x(recorded: Recorded) -> Recorded:
+    """The equations of a cell whose gates' parts of x, W_ih x + b_ih, are unit inputs, in front of the cell's own."""
+    graph, ready = recorded.graph, set[str]()
+
+    def rule(node: Symbol, arguments: tuple[Any, ...]) -> Symbol | None:
+        if node.operation not in ("gate", "x"):
+            return None
+        ready.add(arguments[0])
+        x = graph.node("unit_input", f"(x) {arguments[0]}", width=HIDDEN)
+        return x if node.operation == "x" else graph.apply("add", x, graph.node("recurrent", *arguments, width=HIDDEN))
+
+    outputs = rewritten(graph, recorded.outputs, rule)
+    parts = (f"(x) {gate}" for gate in recorded.names["gates"] if gate in ready)
+    names = recorded.names | {"unit_inputs": (*parts, *recorded.names["unit_inputs"])}
+    return Recorded(names, recorded.initial, graph, outputs)
 
 
 def with_resets(recorded: Recorded, *, given: bool) -> Recorded:
