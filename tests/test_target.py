@@ -16,7 +16,8 @@ pytest.importorskip("llvmlite")
 
 from compiled import HOST, X86
 
-from rnncore_kernels.cpu import amx, names
+from rnncore_kernels.cpu import names
+from rnncore_kernels.cpu.amx import permission
 from rnncore_kernels.cpu.target import host_target, target
 
 
@@ -69,11 +70,11 @@ def test_tile_registers_are_used_where_they_are_named_and_permitted(monkeypatch:
     assert not host_target().matrix
     set_environment(monkeypatch, NUMBA_CPU_NAME=HOST.cpu, NUMBA_CPU_FEATURES=HOST.features)
     # The system may refuse: a sandbox that knows no such call, or an alternate signal stack too small for them.
-    amx.is_permitted.cache_clear()
-    monkeypatch.setattr(amx, "REQUEST_PERMISSION", 0x1FFF)
+    permission.is_permitted.cache_clear()
+    monkeypatch.setattr(permission, "REQUEST_PERMISSION", 0x1FFF)
     target.cache_clear()
     assert not host_target().matrix
-    amx.is_permitted.cache_clear()
+    permission.is_permitted.cache_clear()
     target.cache_clear()
 
 
@@ -81,7 +82,7 @@ def test_host_target_is_numbas(monkeypatch: pytest.MonkeyPatch) -> None:
     set_environment(monkeypatch)
     code = """
 from numba.core.registry import cpu_target
-from rnncore_kernels.cpu import amx
+from rnncore_kernels.cpu.amx import permission
 from rnncore_kernels.cpu.target import host_target, target
 found = host_target()
 assert cpu_target.target_context.codegen().magic_tuple() == (found.triple, found.cpu, found.features)

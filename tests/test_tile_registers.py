@@ -18,12 +18,12 @@ from tile_emulation import can_emulate, emulated
 from rnncore import Recurrent
 from rnncore.states import as_tuple
 from rnncore_kernels.cpu import division, kernels, toolchain
-from rnncore_kernels.cpu.code.bf16x3 import make_bf16_columns
+from rnncore_kernels.cpu.amx.blocks import BLOCK_BYTES, BLOCK_DEPTH, TILE_ROWS, split_column_bytes, split_rows_bytes
+from rnncore_kernels.cpu.amx.gemm import make_tile_gemm
+from rnncore_kernels.cpu.amx.split import make_bf16_columns
 from rnncore_kernels.cpu.code.emitted import DEFINITIONS, compiled
 from rnncore_kernels.cpu.code.ir import Definition
 from rnncore_kernels.cpu.code.memory import word
-from rnncore_kernels.cpu.code.tile_registers import make_tile_gemm
-from rnncore_kernels.cpu.fields.bf16x3 import BLOCK_BYTES, DEPTH, ROWS, column_bytes, rows_bytes
 from rnncore_kernels.cpu.memory import address, aligned, make_words, words_address
 
 SHAPE = kernels.host_shape(np.dtype(np.float32))
@@ -55,7 +55,7 @@ def library() -> toolchain.Library:
 
         @compiled("parts")
         def parts(args: int, thread: int) -> None:
-            bf16_rows(word(args, 0), 1, DEPTH, word(args, 1))
+            bf16_rows(word(args, 0), 1, BLOCK_DEPTH, word(args, 1))
 
         @compiled("product")
         def product(args: int, thread: int) -> None:
@@ -83,19 +83,19 @@ def table(rows: Array) -> NDArray[np.int64]:
 
 def parts_of(numbers: Array) -> NDArray[np.float64]:
     """The three parts of the numbers of one row of at most 32."""
-    row = np.zeros((1, DEPTH), np.float32)
+    row = np.zeros((1, BLOCK_DEPTH), np.float32)
     row[0, : len(numbers)] = numbers
     rows, target = table(row), aligned(BLOCK_BYTES)
     call("parts", address(rows), address(target))
-    words = target.view(np.uint32).reshape(3, ROWS, ROWS)[:, 0]
+    words = target.view(np.uint32).reshape(3, TILE_ROWS, TILE_ROWS)[:, 0]
     halves = np.concatenate([words << 16, words & 0xFFFF0000], axis=1)
     return halves.view(np.float32).astype(np.float64)[:, : len(numbers)]
 
 
 def multiply(a: Array, w: Array, start: Array) -> Array:
     (n, depth), columns = a.shape, w.shape[1] // 16
-    rows, result = table(a), np.full((-(-n // ROWS) * ROWS, w.shape[1]), np.nan, np.float32)
-    of_rows, of_columns = aligned(rows_bytes(n, depth)), aligned(columns * column_bytes(depth))
+    rows, result = table(a), np.full((-(-n // TILE_ROWS) * TILE_ROWS, w.shape[1]), np.nan, np.float32)
+    of_rows, of_columns = aligned(split_rows_bytes(n, depth)), aligned(columns * split_column_bytes(depth))
     call(
         "product", address(rows), n, depth, address(of_rows), address(w), address(of_columns), columns, address(start),
         address(result),

@@ -12,11 +12,11 @@ import pytest
 from llvmlite import ir
 
 from rnncore_kernels.cpu import kernels
-from rnncore_kernels.cpu.code import tile_registers
-from rnncore_kernels.cpu.code.bf16x3 import TERMS
+from rnncore_kernels.cpu.amx import gemm
+from rnncore_kernels.cpu.amx.blocks import BLOCK_BYTES, TILE_BYTES, TILE_ROWS
+from rnncore_kernels.cpu.amx.split import TERMS
 from rnncore_kernels.cpu.code.emitted import emitted
 from rnncore_kernels.cpu.code.ir import I64, loop, pointer
-from rnncore_kernels.cpu.fields.bf16x3 import BLOCK_BYTES, ROWS, TILE_BYTES
 from rnncore_kernels.cpu.shape import Shape
 from rnncore_kernels.cpu.vector import Vector
 
@@ -25,7 +25,7 @@ SHAPE = kernels.host_shape(np.dtype(np.float32))
 
 def can_emulate() -> bool:
     """Whether a vector has as many numbers as a row of a tile."""
-    return SHAPE.lanes == ROWS
+    return SHAPE.lanes == TILE_ROWS
 
 
 @contextmanager
@@ -35,23 +35,23 @@ def emulated(folder: Path) -> Iterator[None]:
         patch.setenv("RNNCORE_CACHE_DIR", str(folder))
         patch.setattr(Shape, "matrix", property(lambda shape: shape.dtype == np.float32))
         for name in ("_configure", "_release"):
-            patch.setattr(tile_registers, name, lambda _: None)
-        patch.setattr(tile_registers, "_tile", tile)
+            patch.setattr(gemm, name, lambda _: None)
+        patch.setattr(gemm, "_tile", tile)
         yield
     kernels.pass_kernels.cache_clear()
 
 
 def tile(high: int, wide: int) -> Any:
-    """See `tile_registers._tile`."""
+    """See `gemm._tile`."""
 
     def body(b: Any, *arguments: Any) -> None:
-        a: dict[str, Any] = dict(zip(tile_registers.TILE, arguments, strict=True))
+        a: dict[str, Any] = dict(zip(gemm.TILE, arguments, strict=True))
 
         def load(address: Any) -> Vector:
             return Vector.load(b, SHAPE.target, SHAPE.dtype, pointer(b, address))
 
         def row_at(matrix: str, r: int, m: Any, j: int) -> Any:
-            row = b.add(I64(ROWS * r), m)
+            row = b.add(I64(TILE_ROWS * r), m)
             return b.add(b.add(a[matrix], b.mul(a[f"{matrix}_row"], row)), I64(64 * j))
 
         def halves(words: Vector) -> tuple[Vector, Vector]:
@@ -60,7 +60,7 @@ def tile(high: int, wide: int) -> Any:
 
         def add_product(total: Any, left: Any, right: Any, m: Any) -> None:
             """Row m of a tile at `left` times the tile at `right`."""
-            with loop(b, I64(ROWS)) as k:
+            with loop(b, I64(TILE_ROWS)) as k:
                 word = b.add(b.add(left, b.mul(m, I64(64))), b.mul(k, I64(4)))
                 number = b.load(b.inttoptr(word, ir.FloatType().as_pointer()), align=4, typ=ir.FloatType())
                 factors = halves(Vector.splat(b, SHAPE.target, number))
@@ -70,10 +70,10 @@ def tile(high: int, wide: int) -> Any:
                     value = x.fma(y, value)
                 b.store(value.value, total)
 
-        total = b.alloca(ir.VectorType(ir.FloatType(), ROWS))
+        total = b.alloca(ir.VectorType(ir.FloatType(), TILE_ROWS))
         for r in range(high):
             for j in range(wide):
-                with loop(b, I64(ROWS)) as m:
+                with loop(b, I64(TILE_ROWS)) as m:
                     b.store(load(row_at("start", r, m, j)).value, total)
                     rows = b.add(a["a"], b.mul(a["a_rows"], I64(r)))
                     with loop(b, a["blocks"]) as block:
@@ -89,4 +89,4 @@ def tile(high: int, wide: int) -> Any:
                         add_product(total, b.add(left, offset), b.add(right, offset), m)
                     Vector(b, b.load(total), SHAPE.target).store(pointer(b, row_at("c", r, m, j)))
 
-    return emitted(f"bf16_tile_{high}x{wide}", tile_registers.TILE, body, finished=True)
+    return emitted(f"bf16_tile_{high}x{wide}", gemm.TILE, body, finished=True)

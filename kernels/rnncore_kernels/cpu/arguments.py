@@ -70,7 +70,7 @@ OVER_ROWS, OVER_UNITS, NOT_AT_ALL = range(3)
 
 @structure
 class PackArguments(Arguments):
-    """Arguments of the kernels that pack weights, and of those that convert packed weights to bf16x3."""
+    """Arguments of the kernels that pack weights, and of those that split packed weights for tile registers."""
 
     __slots__ = ()
     inputs: int

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .amx.blocks import TILE_ROWS, filled_share
 from .fields.balance import piece_count
-from .fields.bf16x3 import ROWS as TILE_ROWS
-from .fields.bf16x3 import filled
 from .layer import LayerSizes
 
 ROWS_BYTES = 3 << 19
@@ -115,7 +114,7 @@ def uses_tile_registers(layer: LayerSizes, batch: int) -> bool:
     """Whether products are computed on tile registers: the same for any number of threads, as bits depend on it."""
     if not layer.shape.matrix or 2 * batch * layer.weights < LEAST_TILED_FLOPS:
         return False
-    return filled(batch, (layer.inputs, layer.hidden)) >= LEAST_FILLED
+    return filled_share(batch, (layer.inputs, layer.hidden)) >= LEAST_FILLED
 
 
 def forward_division(

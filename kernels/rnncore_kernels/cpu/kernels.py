@@ -40,12 +40,13 @@ def pass_kernels(shape: Shape, name: str, tiles: bool) -> toolchain.Library:
     """The kernels of a pass, "forward" or "backward", on tile registers or not, see NAMES."""
 
     def define() -> Mapping[str, Definition]:
-        from .code import backward, emitted, forward, gemm, packing, tile_registers
+        from .amx.gemm import make_tile_gemm
+        from .code import backward, emitted, forward, gemm, packing
 
         is_forward = name == "forward"
         prepare = packing.make_convert if tiles else packing.make_pack if is_forward else packing.make_pack_back
         prepare(shape)
-        made = tile_registers.make_tile_gemm(shape) if tiles else gemm.make_vector_gemm(shape)
+        made = make_tile_gemm(shape) if tiles else gemm.make_vector_gemm(shape)
         (forward.make_forward if is_forward else backward.make_backward)(shape, made)
         return emitted.DEFINITIONS
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..program.program import Phase, Place, Program, units_of
 from . import kernels
-from .fields.bf16x3 import column_bytes
+from .amx.blocks import split_column_bytes
 from .memory import round_up, spread
 from .shape import Shape
 from .toolchain import Kernel
@@ -189,7 +189,7 @@ class Packing:
         x_vectors = layer.vectors(layer.inputs)
 
         def matrix(columns: int, depth: int) -> int:
-            return columns * (column_bytes(depth) if tiles else vector * depth)
+            return columns * (split_column_bytes(depth) if tiles else vector * depth)
 
         sizes: list[int] = []
         for phase in layer.phases:

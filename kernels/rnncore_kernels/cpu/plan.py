@@ -10,12 +10,10 @@ from collections.abc import Collection, Mapping
 from typing import Any, Generic, NamedTuple
 
 from ..program.program import Place
+from .amx.blocks import TILE_ROWS, split_column_bytes, split_rows_bytes
 from .arguments import STEP_BYTES, BackwardArguments, ForwardArguments, SomeArguments, ValueArguments
 from .division import Division, backward_division, forward_division, uses_tile_registers
 from .fields.balance import even_parts
-from .fields.bf16x3 import ROWS as TILE_ROWS
-from .fields.bf16x3 import column_bytes as bf16_column_bytes
-from .fields.bf16x3 import rows_bytes as bf16_rows_bytes
 from .layer import LayerSizes
 from .memory import make_words, round_up
 from .sizes import BF16_BACK_ROWS, BLOCK_ROWS, PANEL_ROWS, WEIGHT_GROUPS, block_units
@@ -82,7 +80,7 @@ def forward_plan(
         table_rows = -(-table_rows // TILE_ROWS) * TILE_ROWS
         projected_rows = table_rows + TILE_ROWS
         depth = max(phase.depth for phase in layer.phases)
-        prepared = max(bf16_rows_bytes(table_rows, layer.inputs), bf16_rows_bytes(batch, depth))
+        prepared = max(split_rows_bytes(table_rows, layer.inputs), split_rows_bytes(batch, depth))
     projected = round_up(projected_rows * layer.projected_bytes) if separate else 0
     inputs = program.row_inputs + len(program.unit_inputs)
     tables = (3 + inputs + len(program.forward.totals)) * 8 * table_rows
@@ -239,10 +237,10 @@ def _weight_groups(layer: LayerSizes) -> int:
 def _backward_prepared(layer: LayerSizes, row_tiles: int) -> int:
     """Bytes of rows and columns in three parts that a thread has at once in the backward pass."""
     lanes = layer.shape.lanes
-    of_step = max(bf16_rows_bytes(row_tiles * TILE_ROWS, len(p.blocks) * p.units * lanes) for p in layer.phases)
-    of_x = sum(bf16_rows_bytes(BF16_BACK_ROWS, len(p.x) * p.units * lanes) for p in layer.phases)
+    of_step = max(split_rows_bytes(row_tiles * TILE_ROWS, len(p.blocks) * p.units * lanes) for p in layer.phases)
+    of_x = sum(split_rows_bytes(BF16_BACK_ROWS, len(p.x) * p.units * lanes) for p in layer.phases)
     columns = min(WEIGHT_GROUPS, _weight_groups(layer)) * layer.shape.columns
-    return max(of_step, of_x, (2 + columns) * bf16_column_bytes(PANEL_ROWS))
+    return max(of_step, of_x, (2 + columns) * split_column_bytes(PANEL_ROWS))
 
 
 def _plan(

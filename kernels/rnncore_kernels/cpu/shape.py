@@ -44,7 +44,7 @@ class Shape:
 
     @property
     def matrix(self) -> bool:
-        """Whether many rows are multiplied on tile registers, see `code.tile_registers`."""
+        """Whether many rows are multiplied on tile registers, see `amx.gemm`."""
         return self.target.matrix and self.dtype == np.float32
 
     def rows(self, vectors: int) -> int:

@@ -16,7 +16,7 @@ from typing import Any
 import llvmlite.binding as llvm
 import numpy as np
 
-from . import amx
+from .amx import permission
 from .names import check_names
 
 LLVM_LOCK = threading.RLock()
@@ -100,7 +100,7 @@ def target(triple: str, cpu: str, features: str) -> Target:
     size, registers, fma = _registers(triple.partition("-")[0], assembly)
     # LLVM would not tell whether a name alone means these features, but stop the process when they are used.
     matrix = size == 64 and all(_is_named(feature, features) for feature in ("amx-tile", "amx-bf16"))
-    matrix = matrix and amx.is_permitted()
+    matrix = matrix and permission.is_permitted()
     return Target(triple, cpu, features, size, registers, fma, matrix)
 
 

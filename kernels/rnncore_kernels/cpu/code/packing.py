@@ -6,9 +6,9 @@ units of a phase, in the backward pass units alone. A group with more columns th
 
 from __future__ import annotations
 
+from ..amx.split import column_bytes, make_bf16_columns
 from ..arguments import PackArguments, PhaseArguments
 from ..shape import Shape
-from .bf16x3 import column_bytes, make_bf16_columns
 from .calls import column_at, matrix_at, phase_at
 from .emitted import compiled
 from .groups import part_start, unit_offset

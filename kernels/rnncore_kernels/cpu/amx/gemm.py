@@ -1,4 +1,4 @@
-"""Products of rows and weights in three parts, see `bf16x3`, on AMX's tile registers.
+"""Products of rows and weights in three parts, see `split`, on AMX's tile registers.
 
 Of the nine products of the parts of two numbers, the six largest are summed; the others are below 2**-24 of the
 product, the rounding error of one float32. Sums are float32, for blocks in order and for each block in the order of
@@ -12,10 +12,15 @@ from typing import Any
 
 from llvmlite import ir
 
-from ..fields.bf16x3 import BLOCK_BYTES, PARTS, ROWS, TILE_BYTES
+from ..code.emitted import compiled, emitted, once_for_shape
+from ..code.gemm import Gemm
+from ..code.ir import BYTE, I64, call_external, loop, pointer, prefetch
+from ..code.moves import fetch, make_add_rows
+from ..code.tiles import make_choice
 from ..shape import Shape
 from ..sizes import BF16_BACK_ROWS, BF16_BLOCK_ROWS
-from .bf16x3 import (
+from .blocks import BLOCK_BYTES, PARTS, TILE_BYTES, TILE_ROWS
+from .split import (
     TERMS,
     column_bytes,
     make_bf16_gathered,
@@ -24,11 +29,6 @@ from .bf16x3 import (
     packed_tiles,
     whole_blocks,
 )
-from .emitted import compiled, emitted, once_for_shape
-from .gemm import Gemm
-from .ir import BYTE, I64, call_external, loop, pointer, prefetch
-from .moves import fetch, make_add_rows
-from .tiles import make_choice
 
 SPACING = 8
 """Other instructions behind each of the tile registers'. While the core's other thread is busy, products that followed
@@ -67,11 +67,11 @@ def make_tile_gemm(shape: Shape) -> Gemm:
 
     @compiled("prepared_rows_bytes")
     def prepared_bytes(n: int, depth: int) -> int:
-        return (n + ROWS - 1) // ROWS * column_bytes(depth)  # type: ignore[no-any-return]
+        return (n + TILE_ROWS - 1) // TILE_ROWS * column_bytes(depth)  # type: ignore[no-any-return]
 
     @compiled("prepared_rows_at")
     def rows_at(prepared: int, r: int, depth: int) -> int:
-        return prepared + r * (column_bytes(depth) // ROWS)  # type: ignore[no-any-return]
+        return prepared + r * (column_bytes(depth) // TILE_ROWS)  # type: ignore[no-any-return]
 
     @compiled("multiply_prepared")
     def multiply(
@@ -109,7 +109,7 @@ def make_tile_gemm(shape: Shape) -> Gemm:
         add_product=add_product,
         most_rows=BF16_BLOCK_ROWS,
         most_back_rows=BF16_BACK_ROWS,
-        row_block=ROWS,
+        row_block=TILE_ROWS,
         together=False,
         left_units=2,
         suffix="_tiles",
@@ -121,7 +121,7 @@ def _configure(b: Any) -> None:
     sizes = [0] * 64
     sizes[0] = 1  # the only palette there is
     sizes[16 : 16 + 2 * REGISTERS] = [64, 0] * REGISTERS  # words of 16 bits
-    sizes[48 : 48 + REGISTERS] = [ROWS] * REGISTERS
+    sizes[48 : 48 + REGISTERS] = [TILE_ROWS] * REGISTERS
     place = b.alloca(ir.VectorType(BYTE, 64))
     place.align = 64
     b.store(ir.Constant(place.allocated_type, [BYTE(x) for x in sizes]), place, align=64)
@@ -150,13 +150,13 @@ def _make_multiply(shape: Shape) -> Any:
             j = 0
             while j < width:
                 # Two by two, so that fewer tiles are loaded for each product.
-                wide = 4 if n <= ROWS and width - j >= 4 else min(2, width - j)
+                wide = 4 if n <= TILE_ROWS and width - j >= 4 else min(2, width - j)
                 i, a, column = 0, rows, (first + j) * 64
                 while i < n:
-                    high = 2 if n - i > ROWS else 1
+                    high = 2 if n - i > TILE_ROWS else 1
                     tile(high, wide, a, of_rows, at + j * BLOCK_BYTES, width * BLOCK_BYTES, blocks,
                          packed, start + column + i * start_row, start_row, c + column + i * c_row, c_row)  # fmt: skip
-                    i += high * ROWS
+                    i += high * TILE_ROWS
                     a += high * of_rows
                 j += wide
             first += width
@@ -188,7 +188,7 @@ def _tile(high: int, wide: int) -> Any:
             operate("tileloadd64", register, pointer(b, address, offset), row)
 
         def place(matrix: str, r: int, j: int) -> Any:
-            return b.add(b.add(a[matrix], b.mul(a[f"{matrix}_row"], I64(ROWS * r))), I64(64 * j))
+            return b.add(b.add(a[matrix], b.mul(a[f"{matrix}_row"], I64(TILE_ROWS * r))), I64(64 * j))
 
         for register, (r, j) in enumerate(sums):
             load(register, place("start", r, j), row=a["start_row"])

@@ -14,12 +14,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from ..fields.bf16x3 import BLOCK_BYTES, DEPTH, PARTS, ROWS, TILE_BYTES
+from ..code.emitted import compiled, emitted, once_for_shape
+from ..code.ir import I64, clamped, loop, pointer, word_pointer
+from ..code.moves import make_transpose
 from ..shape import Shape
 from ..vector import Vector
-from .emitted import compiled, emitted, once_for_shape
-from .ir import I64, clamped, loop, pointer, word_pointer
-from .moves import make_transpose
+from .blocks import BLOCK_BYTES, BLOCK_DEPTH, PARTS, TILE_BYTES, TILE_ROWS
 
 TERMS = ((0, 2), (0, 1), (0, 0), (2, 0), (1, 0), (1, 1))
 """Parts of a column's and of a row's number that are multiplied, in an order in which few tiles are loaded twice."""
@@ -56,10 +56,10 @@ class Rest(NamedTuple):
 
 
 def _rest(b: Any, depth: Any) -> Rest:
-    count = b.and_(depth, I64(DEPTH - 1))
-    packed = b.icmp_unsigned("<", b.sub(count, I64(1)), I64(ROWS))
-    blocks = b.udiv(b.add(depth, I64(DEPTH - 1)), I64(DEPTH))
-    width = b.select(b.icmp_signed(">", count, I64(ROWS // 2)), I64(ROWS), I64(ROWS // 2))
+    count = b.and_(depth, I64(BLOCK_DEPTH - 1))
+    packed = b.icmp_unsigned("<", b.sub(count, I64(1)), I64(TILE_ROWS))
+    blocks = b.udiv(b.add(depth, I64(BLOCK_DEPTH - 1)), I64(BLOCK_DEPTH))
+    width = b.select(b.icmp_signed(">", count, I64(TILE_ROWS // 2)), I64(TILE_ROWS), I64(TILE_ROWS // 2))
     return Rest(count, blocks, b.select(packed, b.sub(blocks, I64(1)), blocks), packed, width)
 
 
@@ -75,7 +75,8 @@ whole_blocks = _of_depth("whole_blocks", lambda b, rest: rest.whole)
 """`whole_blocks(depth)`: those of a depth before one whose parts stand side by side."""
 
 packed_tiles = _of_depth(
-    "packed_tiles", lambda b, rest: b.select(rest.packed, b.add(b.udiv(rest.width, I64(ROWS // 2)), I64(1)), I64(0))
+    "packed_tiles",
+    lambda b, rest: b.select(rest.packed, b.add(b.udiv(rest.width, I64(TILE_ROWS // 2)), I64(1)), I64(0)),
 )
 """`packed_tiles(depth)`: tiles of such a block, 2 or 3, or 0 if there is none."""
 
@@ -89,29 +90,29 @@ def make_bf16_rows(shape: Shape) -> Any:
 
     def body(b: Any, rows: Any, n: Any, depth: Any, target: Any) -> None:
         rest = _rest(b, depth)
-        full = b.udiv(depth, I64(DEPTH))
+        full = b.udiv(depth, I64(BLOCK_DEPTH))
         partial = b.icmp_signed("<", full, rest.whole)
         with loop(b, n) as row:
             source = b.load(word_pointer(b, rows, row))
-            of_rows = b.mul(b.mul(b.udiv(row, I64(ROWS)), rest.blocks), I64(BLOCK_BYTES))
-            to = b.add(b.add(target, of_rows), b.mul(b.and_(row, I64(ROWS - 1)), I64(64)))
+            of_rows = b.mul(b.mul(b.udiv(row, I64(TILE_ROWS)), rest.blocks), I64(BLOCK_BYTES))
+            to = b.add(b.add(target, of_rows), b.mul(b.and_(row, I64(TILE_ROWS - 1)), I64(64)))
             with loop(b, full) as block:
-                at = b.add(source, b.mul(block, I64(4 * DEPTH)))
+                at = b.add(source, b.mul(block, I64(4 * BLOCK_DEPTH)))
                 halves = [_load(b, shape, at, 64 * half) for half in range(2)]
                 _store(b, _words(b, *map(_parts, halves)), b.add(to, b.mul(block, I64(BLOCK_BYTES))))
-            at, last = b.add(source, b.mul(full, I64(4 * DEPTH))), b.add(to, b.mul(full, I64(BLOCK_BYTES)))
+            at, last = b.add(source, b.mul(full, I64(4 * BLOCK_DEPTH))), b.add(to, b.mul(full, I64(BLOCK_BYTES)))
             with b.if_then(partial):
-                second = _load(b, shape, at, 64, b.sub(rest.count, I64(ROWS)))
+                second = _load(b, shape, at, 64, b.sub(rest.count, I64(TILE_ROWS)))
                 _store(b, _words(b, _parts(_load(b, shape, at, 0)), _parts(second)), last)
             with b.if_then(rest.packed):
                 parts = _parts(_load(b, shape, at, 0, rest.count))
                 for number, words in enumerate(_pairs(b, parts, ROW_PARTS)):
                     place = b.mul(rest.width, I64(number))
                     # Of a tile the row has 16 words; the next tile begins 1 KiB further on.
-                    tile, word = b.udiv(place, I64(ROWS)), b.urem(place, I64(ROWS))
+                    tile, word = b.udiv(place, I64(TILE_ROWS)), b.urem(place, I64(TILE_ROWS))
                     offset = b.add(b.mul(tile, I64(TILE_BYTES)), b.mul(word, I64(4)))
                     words.store(pointer(b, last, offset), rest.width)
-                with b.if_then(b.icmp_signed("<", rest.width, I64(ROWS))):
+                with b.if_then(b.icmp_signed("<", rest.width, I64(TILE_ROWS))):
                     parts[0].constant(0).store(pointer(b, last, TILE_BYTES + 32), 8)
 
     return emitted("bf16_rows", ROWS_ARGUMENTS, body)
@@ -137,7 +138,7 @@ def make_bf16_gathered(shape: Shape) -> Any:
 
         def load(k: Any, there: Any, column: Any) -> Vector:
             source = b.load(word_pointer(b, rows, b.select(there, k, last)))
-            here = clamped(b, b.sub(count, b.mul(column, I64(ROWS))), ROWS)
+            here = clamped(b, b.sub(count, b.mul(column, I64(TILE_ROWS))), TILE_ROWS)
             at = b.add(b.add(source, offset), b.mul(column, I64(64)))
             return _load(b, shape, at, 0, b.select(there, here, I64(0)))
 
@@ -158,7 +159,7 @@ def make_bf16_transposed(shape: Shape) -> Any:
     def bf16_transposed(source: int, row: int, depth: int, target: int) -> None:
         columns(source, row, depth, 1, target)
         for at in range(target, target + column_bytes(depth), TILE_BYTES):
-            transpose(at, 64, ROWS, ROWS, at, 64)
+            transpose(at, 64, TILE_ROWS, TILE_ROWS, at, 64)
 
     return bf16_transposed
 
@@ -167,7 +168,7 @@ def _columns(shape: Shape, parts: Sequence[int]) -> Callable[..., None]:
     def body(b: Any, source: Any, row: Any, depth: Any, width: Any, target: Any) -> None:
         def load(k: Any, there: Any, column: Any) -> Vector:
             at = b.add(b.add(source, b.mul(k, row)), b.mul(column, I64(64)))
-            return _load(b, shape, at, 0, b.select(there, I64(ROWS), I64(0)))
+            return _load(b, shape, at, 0, b.select(there, I64(TILE_ROWS), I64(0)))
 
         _store_columns(b, depth, width, target, load, parts)
 
@@ -184,22 +185,22 @@ def _store_columns(
     rest = _rest(b, depth)
 
     def load_row(block: Any, p: Any, column: Any) -> list[Vector]:
-        k = b.add(b.mul(block, I64(DEPTH)), p)
+        k = b.add(b.mul(block, I64(BLOCK_DEPTH)), p)
         return _parts(load(k, b.icmp_signed("<", k, depth), column))
 
     def place(block: Any, column: Any) -> Any:
         return b.add(target, b.mul(b.add(b.mul(block, width), column), I64(BLOCK_BYTES)))
 
-    with loop(b, rest.whole) as block, loop(b, width) as column, loop(b, I64(ROWS)) as p:
-        halves = [load_row(block, b.add(p, I64(ROWS * half)), column) for half in range(2)]
+    with loop(b, rest.whole) as block, loop(b, width) as column, loop(b, I64(TILE_ROWS)) as p:
+        halves = [load_row(block, b.add(p, I64(TILE_ROWS * half)), column) for half in range(2)]
         _store(b, _words(b, *halves), b.add(place(block, column), b.mul(p, I64(64))))
     with b.if_then(rest.packed), loop(b, width) as column, loop(b, rest.width) as p:
         to = place(rest.whole, column)
         of_terms = _pairs(b, load_row(rest.whole, p, column), parts)
         for number, words in enumerate(of_terms):
             words.store(pointer(b, to, b.mul(b.add(b.mul(rest.width, I64(number)), p), I64(64))))
-        with b.if_then(b.icmp_signed("<", rest.width, I64(ROWS))):
-            of_terms[0].constant(0).store(pointer(b, to, b.mul(b.add(p, I64(3 * ROWS // 2)), I64(64))))
+        with b.if_then(b.icmp_signed("<", rest.width, I64(TILE_ROWS))):
+            of_terms[0].constant(0).store(pointer(b, to, b.mul(b.add(p, I64(3 * TILE_ROWS // 2)), I64(64))))
 
 
 def _load(b: Any, shape: Shape, address: Any, offset: int, count: Any = None) -> Vector:
