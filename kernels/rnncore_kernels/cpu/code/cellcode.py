@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 from ...codegen.expression import emit
 from ...program.program import Code, Place
-from ..arguments import BackwardArguments, ForwardArguments, StepArguments, ValueArguments
+from ..arguments import BackwardArguments, ForwardArguments, InputArguments, StepArguments, ValueArguments
 from ..shape import Shape
 from ..vector import ELEMENTS, Vector, first_lanes
-from .ir import I64, PREFIX, Definition, loop, pointer, word_pointer
+from .ir import I64, PREFIX, Definition, loop, pointer, prefetch, word_pointer
 
 CELL = (
     "run", "step", "r", "n",  # of the thread's rows the first, and how many
@@ -136,8 +136,11 @@ class _Emission:
         if kind in ("x", "product"):
             return self._load(self._column(kind, index))
         if kind == "unit_input":
-            table = self._bases[place][0]
-            return self._load(self._in_row(table, self._out_unit()), self._count)
+            table, to_next = self._bases[place]
+            at = self._in_row(table, self._out_unit())
+            # Rows of inputs lie too far apart for the processor to see what comes next.
+            prefetch(b, pointer(b, at, to_next))
+            return self._load(at, self._count)
         if kind == "row":
             return self._element(self._in_row(self._bases[place][0], I64(0)))
         if kind in ("total", "grad_total"):
@@ -162,7 +165,8 @@ class _Emission:
             return None, None
         if kind in ("row", "unit_input"):
             number = index + (self._phase.row_inputs if kind == "unit_input" else 0)
-            return b.add(self._table("input_rows"), b.mul(self._field("step", "table_bytes"), I64(number))), None
+            table = b.add(self._table("input_rows"), b.mul(self._field("step", "table_bytes"), I64(number)))
+            return table, None if kind == "row" else self._to_next_step(number)
         if kind == "grad_total" or (kind == "total" and not self._phase.backward):
             at = b.add(self._field("step", "totals"), b.mul(self._field("step", "table_bytes"), I64(index)))
             item = I64(self._shape.itemsize)
@@ -182,6 +186,13 @@ class _Emission:
             return base, None
         distance = b.mul(row, self._threads)
         return base, self._distances.setdefault(ROWS.get(kind, "width"), distance)
+
+    def _to_next_step(self, number: int) -> Any:
+        """Bytes from an input at a step to the same at the step that is computed next."""
+        b, place = self._b, InputArguments.names.index("step") + len(InputArguments.names) * number
+        step = b.load(word_pointer(b, self._field("run", "input_table"), place))
+        back = b.icmp_signed("!=" if not self._phase.backward else "==", self._field("run", "reverse"), I64(0))
+        return b.select(back, b.neg(step), step)
 
     def _value(self, kind: str, index: int) -> int:
         return self._phase.values[{"new": "state", "grad_state": "grad"}.get(kind, kind), index]
