@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from rnncore_kernels.cells import Cell
+from rnncore_kernels.cells import LSTM, Cell
 from rnncore_kernels.cells.symbol import HIDDEN, Width
 from rnncore_kernels.contract import Array, LayerWeights, Sizes
 from rnncore_kernels.program.program import Program, units_of
@@ -22,7 +22,7 @@ from .definition import Definition, define
 PYTORCH_OPTIONS = {"num_layers": 1, "bidirectional": False, "bias": True, "batch_first": False, "dropout": 0.0}
 """The options that a network shares with PyTorch's modules, by name, and their defaults."""
 
-OPTIONS = {**PYTORCH_OPTIONS, "direction": "forward"}
+OPTIONS = {**PYTORCH_OPTIONS, "direction": "forward", "heads": 1}
 """All options of a network by name, and their defaults."""
 
 
@@ -59,6 +59,7 @@ class Architecture:
     dropout: float
     dtype: np.dtype[Any]
     direction: str = "forward"
+    heads: int = 1
     initial_state: tuple[Array, ...] | None = None
 
     @property
@@ -123,7 +124,7 @@ class Architecture:
 
     def sizes(self, layer: int) -> Sizes:
         """A layer's sizes, for an engine."""
-        return Sizes(self.hidden_size, self.layer_input_size(layer), self.dtype)
+        return Sizes(self.hidden_size, self.layer_input_size(layer), self.dtype, self.heads)
 
     def state_shapes(self, batch: int) -> list[tuple[int, int, int]]:
         """(L*D, B, width) of each state, in the order of `state_index`."""
@@ -150,8 +151,9 @@ class Architecture:
         if layer == 0 and self.input_size is None:
             gates["ih"] = 0
         sides = {side: count for side, count in gates.items() if count}
-        widths = {"ih": self.layer_input_size(layer), "hh": self.output_width}
-        words = {"ih": "input_size of the layer", "hh": self.width_name(program.output_width)}
+        widths = {"ih": self.layer_input_size(layer), "hh": self.output_width // self.heads}
+        of_head = f"/{self.heads}" if self.heads > 1 else ""
+        words = {"ih": "input_size of the layer", "hh": f"{self.width_name(program.output_width)}{of_head}"}
         for side, count in sides.items():
             yield Parameter(f"weight_{side}", (count * hidden, widths[side]), f"({count}*hidden_size, {words[side]})")
         for side, count in sides.items() if self.bias else ():
@@ -253,10 +255,12 @@ def make_architecture(
     dropout: float,
     dtype: DTypeLike,
     direction: str = "forward",
+    heads: int = 1,
+    proj_size: int = 0,
 ) -> Architecture:
     """Check every argument and return the architecture; ValueError or TypeError names the one that is wrong."""
     architecture = Architecture(
-        definition=define(cell),
+        definition=_projected(define(cell), check_integer("proj_size", proj_size, 0)),
         input_size=None if input_size is None else check_integer("input_size", input_size, 0),
         hidden_size=check_integer("hidden_size", hidden_size, 1),
         num_layers=check_integer("num_layers", num_layers, 1),
@@ -266,6 +270,7 @@ def make_architecture(
         dropout=_probability("dropout", dropout),
         dtype=_float_dtype(dtype),
         direction=direction,
+        heads=check_integer("heads", heads, 1),
     )
     if direction not in ("forward", "reverse"):
         raise ValueError(f"direction: expected 'forward' or 'reverse', got {direction!r}")
@@ -274,7 +279,30 @@ def make_architecture(
     if input_size is None and not architecture.program.x_gates:
         raise ValueError(f"input_size: expected a number for {architecture.cell!r}, no gate of which reads x, got None")
     _check_projections(architecture)
+    _check_heads(architecture)
     return architecture
+
+
+def _projected(definition: Definition, size: int) -> Definition:
+    """An LSTM whose output is projected to `size` units as PyTorch's is; any cell for 0."""
+    cell = definition.cell
+    if size == 0:
+        return definition
+    if type(cell) is not LSTM or cell.projection not in (None, size):
+        raise ValueError(f"proj_size: expected 0 with {cell!r}, as LSTM() alone takes a width, got {size}")
+    return define(replace(cell, projection=size))
+
+
+def _check_heads(architecture: Architecture) -> None:
+    heads, cell = architecture.heads, architecture.cell
+    if heads > 1 and not architecture.program.h_gates:
+        raise ValueError(f"heads: expected 1 for {cell!r}, which has no recurrent weights, got {heads}")
+    if architecture.hidden_size % heads:
+        raise ValueError(f"heads: expected a divisor of hidden_size={architecture.hidden_size}, got {heads}")
+    if architecture.output_width % heads:
+        raise ValueError(
+            f"heads: expected a divisor of {architecture.output_width}, the width of the output of {cell!r}, got {heads}"
+        )
 
 
 def _check_projections(architecture: Architecture) -> None:

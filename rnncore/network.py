@@ -27,7 +27,6 @@ SomeNetwork = TypeVar("SomeNetwork", bound="Network")
 
 
 INSTEAD = {
-    "proj_size": "the cell LSTM(projection={value!r})",
     "nonlinearity": "the cell Elman({value!r})",
     "activation": "the cell Elman({value!r})",
     "device": "backend='cuda' or backend='numba'",
@@ -69,6 +68,8 @@ class Network:
         seed: int | None = None,
         num_threads: int | None = None,
         direction: str = "forward",
+        heads: int = 1,
+        proj_size: int = 0,
     ) -> None:
         self._architecture = make_architecture(
             cell,
@@ -81,6 +82,8 @@ class Network:
             dropout=dropout,
             dtype=dtype,
             direction=direction,
+            heads=heads,
+            proj_size=proj_size,
         )
         self._num_threads = check_threads(num_threads)
         of_parameters, of_dropout = _seeds(seed)
@@ -283,6 +286,11 @@ class Network:
     def direction(self) -> str:
         """In which direction the layers run, "forward" or "reverse"; the first of both where `bidirectional`."""
         return self._architecture.direction
+
+    @property
+    def heads(self) -> int:
+        """The number of blocks on the diagonal of W_hh that are not 0, of each gate."""
+        return self._architecture.heads
 
     @property
     def dtype(self) -> np.dtype[Any]:

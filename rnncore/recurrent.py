@@ -61,6 +61,9 @@ class Recurrent(Exchange):
             same bits for any number. Without effect with backend="cuda".
         direction: "forward", or "reverse" for layers that run from the end of each row to its start, as the second
             direction does where `bidirectional`; such a network takes no single steps.
+        heads: n where each gate's recurrent weights are n blocks on the diagonal, of H/n units that see each other
+            alone: weight_hh is (G*H, H/n), and a row multiplies the output of its own head. A divisor of H, and of P.
+        proj_size: P of an LSTM whose output is projected, as in PyTorch; the cell is then LSTM(projection=P). 0: none.
 
     Raises:
         ValueError, TypeError: an argument is wrong; the message says which.

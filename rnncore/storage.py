@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .network import Network, SomeNetwork
 
 FORMAT_VERSION = 2
-"""Version of files whose networks an older library would read as others: in reverse, or with a state of their own."""
+"""Version of files whose networks an older library would read as others, or not at all."""
 
 _ARGUMENTS = ("input_size", "hidden_size", *OPTIONS)
 
@@ -34,9 +34,10 @@ def save(rnn: Network, path: str | os.PathLike[str]) -> None:
     """See `Recurrent.save`."""
     architecture = {name: getattr(rnn, name) for name in _ARGUMENTS}
     architecture |= {"dtype": rnn.dtype.name, "cell": describe_cell(rnn.cell)}
+    plain = rnn.direction == "forward", rnn.initial_state is None, rnn.heads == 1, rnn.input_size is not None
     metadata = {
         "format": "rnncore",
-        "format_version": str(1 if rnn.direction == "forward" and rnn.initial_state is None else FORMAT_VERSION),
+        "format_version": str(1 if all(plain) else FORMAT_VERSION),
         "architecture": json.dumps(architecture, sort_keys=True),
     }
     # safetensors writes the buffer of a non-contiguous array as if it were contiguous, without an error.

@@ -34,11 +34,16 @@ Residuals = TypeVar("Residuals")
 
 
 class Sizes(NamedTuple):
-    """Sizes of a layer: H, I, and the dtype of all its arrays."""
+    """Sizes of a layer: H, I, the dtype of all its arrays, and the number of heads.
+
+    With n heads the recurrent weights of a gate are n blocks on the diagonal of a matrix: units of the first n-th are
+    computed from the first n-th of what is multiplied, and so on. Projections are not divided.
+    """
 
     hidden: int
     inputs: int
     dtype: np.dtype[Any]
+    heads: int = 1
 
 
 class LayerWeights(NamedTuple):
@@ -48,7 +53,7 @@ class LayerWeights(NamedTuple):
     """
 
     weight_ih: Array | None  # (Gx*H, I)
-    weight_hh: Array | None  # (Gh*H, P)
+    weight_hh: Array | None  # (Gh*H, P / heads)
     bias_ih: Array | None  # (Gx*H,)
     bias_hh: Array | None  # (Gh*H,)
     projections: tuple[Array, ...] = ()  # (width of the result, width of the operand) each
@@ -56,7 +61,7 @@ class LayerWeights(NamedTuple):
     scalars: tuple[Array, ...] = ()  # () each
 
     def of_block(self, block: Block, hidden: int) -> Array:
-        """The rows of a block of a product (width of the result, width of the operand): of W_hh, or a projection."""
+        """The rows of a block of a product: of W_hh (H, P / heads), or a projection (its width, the operand's)."""
         if block.projection is not None:
             return self.projections[block.projection]
         assert self.weight_hh is not None

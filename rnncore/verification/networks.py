@@ -131,6 +131,7 @@ class Call:
             self.grad_output,
             self.grad_state,
             hidden_size=self.rnn.hidden_size,
+            heads=self.rnn.heads,
             num_layers=self.rnn.num_layers,
             bidirectional=self.rnn.bidirectional,
             reverse=self.rnn.direction == "reverse",
@@ -180,12 +181,14 @@ def make_call(
 
     directions = 2 if rnn.bidirectional else 1
     depth = rnn.num_layers * directions
-    widths = [units_of(width, rnn.hidden_size) for width in make_program(cell).states]
+    program = make_program(cell)
+    widths = [units_of(width, rnn.hidden_size) for width in program.states]
+    x_size = len(program.x_gates) * rnn.hidden_size if rnn.input_size is None else rnn.input_size
     state, grad_state = (tuple(some(depth, batch, width) for width in widths) for _ in range(2))
     call = Call(
         rnn,
         step or step_of(cell),
-        some(steps, batch, rnn.input_size),
+        some(steps, batch, x_size),
         tuple(signed(name, values) for name, values in zip(names(cell.states), state, strict=True)),
         [steps] * batch if lengths is None else list(lengths),
         some(steps, batch, directions * widths[0]),

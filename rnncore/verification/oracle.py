@@ -23,12 +23,13 @@ class Layer:
 
     Attributes:
         hidden: H.
+        heads: blocks on the diagonal of each gate's recurrent weights.
         inputs: a number by the name of each row input, H numbers by that of each unit input.
     """
 
-    def __init__(self, parameters: Mapping[str, Any], hidden: int) -> None:
+    def __init__(self, parameters: Mapping[str, Any], hidden: int, heads: int = 1) -> None:
         self._parameters = parameters
-        self.hidden = hidden
+        self.hidden, self.heads = hidden, heads
         self.inputs: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
@@ -36,12 +37,18 @@ class Layer:
         return self._parameters[name]
 
     def of_x(self, block: int, x: Vector) -> Vector:
-        """W_ih x + b_ih of one gate: the rows of its block, blocks counted among those that W_ih has."""
-        return self._product("ih", block, x)
+        """W_ih x + b_ih of one gate: the rows of its block, blocks counted among those that W_ih has.
+
+        Without input weights x is these products of all gates, one after the other.
+        """
+        if "weight_ih" not in self._parameters:
+            return x[block * self.hidden : (block + 1) * self.hidden]
+        return self._product("ih", block, lambda _: x)
 
     def of_h(self, block: int, h: Vector) -> Vector:
-        """W_hh h + b_hh of one gate, blocks counted among those that W_hh has."""
-        return self._product("hh", block, h)
+        """W_hh h + b_hh of one gate, blocks counted among those that W_hh has; a head's rows multiply its part of h."""
+        of_unit, size = self.hidden // self.heads, len(h) // self.heads
+        return self._product("hh", block, lambda unit: h[unit // of_unit * size :][:size])
 
     def gate(self, block: int, x: Vector, h: Vector) -> Vector:
         """W_ih x + b_ih + W_hh h + b_hh of a gate whose block is the same in both."""
@@ -51,10 +58,11 @@ class Layer:
         """The product with the matrix `weight_<name>`, without a bias."""
         return [dot(row, values, Scalar(0.0)) for row in self[f"weight_{name}"]]
 
-    def _product(self, name: str, block: int, values: Vector) -> Vector:
-        rows = range(block * self.hidden, (block + 1) * self.hidden)
-        biases = self._parameters.get(f"bias_{name}")
-        return [dot(self[f"weight_{name}"][r], values, biases[r] if biases else Scalar(0.0)) for r in rows]
+    def _product(self, name: str, block: int, of_unit: Callable[[int], Vector]) -> Vector:
+        """The rows of a block times what the unit of each multiplies, plus biases."""
+        weights, biases = self[f"weight_{name}"], self._parameters.get(f"bias_{name}")
+        rows = ((unit, block * self.hidden + unit) for unit in range(self.hidden))
+        return [dot(weights[r], of_unit(unit), biases[r] if biases else Scalar(0.0)) for unit, r in rows]
 
 
 Step = Callable[[Layer, Vector, tuple[Vector, ...]], tuple[Vector, ...]]
@@ -88,6 +96,7 @@ def run(
     grad_state: tuple[Array, ...],
     *,
     hidden_size: int,
+    heads: int = 1,
     num_layers: int = 1,
     bidirectional: bool = False,
     reverse: bool = False,
@@ -109,6 +118,7 @@ def run(
         grad_output: (T, B, D*width) cotangent of the output.
         grad_state: cotangents of the final states.
         hidden_size: H.
+        heads: blocks on the diagonal of each gate's recurrent weights.
         num_layers: L.
         bidirectional: whether D is 2.
         reverse: whether the first direction runs back, too.
@@ -143,7 +153,7 @@ def run(
                 suffix = f"_l{number}" + ("_reverse" if direction else "")
                 index = number * directions + direction
                 own = {name.removesuffix(suffix): values for name, values in scalars.items() if name.endswith(suffix)}
-                layer = Layer(own, hidden_size)
+                layer = Layer(own, hidden_size, heads)
                 current = tuple(s[index][row] for s in states)
                 runs_back = direction == 1 or reverse
                 for t in reversed(range(len(below))) if runs_back else range(len(below)):

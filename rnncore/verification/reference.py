@@ -65,6 +65,7 @@ class _Reference:
             bidirectional=rnn.bidirectional,
             bias=rnn.bias,
             direction=rnn.direction,
+            heads=rnn.heads,
             dtype="float64",
             backend="numpy",
         )

@@ -36,7 +36,7 @@ class NumpyPacked:
     Attributes:
         weights: as they came.
         x_bias: (Gx*H,) added to W_ih x; it includes b_hh where a block of a product begins with W_ih x.
-        blocks: (width of the operand, width) matrix of each block of a product.
+        blocks: (heads, width, width of the operand) matrices of each block of a product, of a head's share of units.
         biases: (H,) added to a block; None where x_bias includes it, or there is none.
         constants: parameters that code reads.
     """
@@ -78,7 +78,8 @@ class NumpyEngine(Engine[NumpyPacked, Residuals]):
                 if block.x is not None and x_bias is not None:
                     x_bias[rows_of(block.x, hidden)] += bias
                     bias = None
-            blocks.append(weights.of_block(block, hidden).T)
+            matrix, heads = weights.of_block(block, hidden), block.heads_of(sizes.heads)
+            blocks.append(matrix.reshape(heads, len(matrix) // heads, matrix.shape[1]))
             biases.append(bias)
         constants: Values = {("inverse_size", 0): 1 / hidden}
         constants |= {("unit", k): unit for k, unit in enumerate(weights.units)}
@@ -150,7 +151,8 @@ def _multiply(packed: NumpyPacked, number: int, values: Values) -> None:
     """The blocks of a product of a step."""
     product = packed.program.products[number]
     for k in product.blocks:
-        result = values[product.operand] @ packed.blocks[k]
+        weights = packed.blocks[k]
+        result = _side_by_side(_by_head(values[product.operand], len(weights)) @ weights.swapaxes(1, 2))
         x, bias = packed.program.blocks[k].x, packed.biases[k]
         if bias is not None:
             result += bias
@@ -198,11 +200,26 @@ def _backward(run: BackwardRun[NumpyPacked, Residuals]) -> LayerGradients:
 def _multiply_back(packed: NumpyPacked, number: int, values: Values) -> Array:
     """The cotangent of the operand of a product, from those of its blocks."""
     program = packed.program
-    parts = (values["column", program.column_of_block[k]] @ packed.blocks[k].T for k in program.products[number].blocks)
+    parts = (
+        _by_head(values["column", program.column_of_block[k]], len(packed.blocks[k])) @ packed.blocks[k]
+        for k in program.products[number].blocks
+    )
     back: Array = next(parts)
     for part in parts:
         back += part
-    return back
+    return _side_by_side(back)
+
+
+def _by_head(values: Array, heads: int) -> Array:
+    """(heads, rows, units / heads), a view of (rows, units)."""
+    rows, units = values.shape
+    return values.reshape(rows, heads, units // heads).swapaxes(0, 1)
+
+
+def _side_by_side(values: Array) -> Array:
+    """The inverse of `_by_head`."""
+    heads, rows, units = values.shape
+    return values.swapaxes(0, 1).reshape(rows, heads * units)
 
 
 def _gradients(
@@ -250,8 +267,8 @@ def _gradients(
             width = units_of(product.operand_width, sizes.hidden)
             operand = _joined([values[product.operand] for values in reversed(tape)], width, sizes.dtype)
             # Added, as a gate may multiply several operands.
-            gradient = weights.of_block(block, sizes.hidden)
-            gradient += d.T @ operand
+            gradient, heads = weights.of_block(block, sizes.hidden), len(run.packed.blocks[column.block])
+            gradient += (_by_head(d, heads).swapaxes(1, 2) @ _by_head(operand, heads)).reshape(gradient.shape)
             if block.gate is not None and weights.bias_hh is not None:
                 weights.bias_hh[rows_of(block.gate, sizes.hidden)] += d.sum(axis=0)
         elif column.kind == "unit":

@@ -142,6 +142,10 @@ class Block(NamedTuple):
     projection: int | None
     x: int | None
 
+    def heads_of(self, heads: int) -> int:
+        """The number of its heads in a layer with heads: a projection is not divided."""
+        return heads if self.projection is None else 1
+
 
 @dataclass(frozen=True)
 class Product:
