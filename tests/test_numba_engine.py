@@ -13,6 +13,7 @@ from numba_networks import CELLS, everything, extra_inputs, make_cell
 
 from rnncore import Recurrent
 from rnncore.states import as_tuple
+from rnncore_kernels.contract import Sizes
 from rnncore_kernels.cpu import division, kernels, peak, plan
 from rnncore_kernels.cpu.division import Division, divide, is_separate
 from rnncore_kernels.cpu.layer import layer_sizes
@@ -176,7 +177,7 @@ def test_impl_says_how_threads_divide_the_work() -> None:
 
 def test_cells_that_compute_the_same_share_their_code() -> None:
     programs = [make_program(MinimalGatedUnit()) for _ in range(2)]
-    layers = [layer_sizes(program, np.dtype(np.float32), 5, 3) for program in programs]
+    layers = [layer_sizes(program, Sizes(5, 3, np.dtype(np.float32))) for program in programs]
     assert forward_table(layers[0], keep=False) is forward_table(layers[1], keep=False)
 
 

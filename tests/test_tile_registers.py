@@ -63,7 +63,7 @@ def library() -> toolchain.Library:
             configure()
             bf16_rows(word(args, 0), n, depth, word(args, 3))
             bf16_columns(word(args, 4), columns * 64, depth, columns, word(args, 5))
-            multiply(columns, word(args, 3), n, depth, word(args, 5), word(args, 7), 0, word(args, 8), columns * 64,
+            multiply(columns, word(args, 3), 0, n, depth, word(args, 5), word(args, 7), 0, word(args, 8), columns * 64,
                      1, 0, 0, 0)  # fmt: skip
             release()
 

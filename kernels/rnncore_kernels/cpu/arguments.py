@@ -135,6 +135,10 @@ class PhaseArguments(Arguments):
     operand_rows: int  # BEFORE, AFTER or INDEX
     depth: int  # its width
     depth_units: int
+    head: int  # units of a head, and
+    head_depth: int  # elements of the operand that these multiply: all where there are no heads
+    span: int  # elements of the operand that a group of units multiplies
+    back_span: int  # units of a column that a group of the transposed product multiplies
     meets: int  # whether threads that share rows meet first
     projected: int  # offset in rows of the input projection of all phases
     totals: int  # sums over units that are computed first: TotalArguments of each
@@ -153,6 +157,11 @@ class BackPhaseArguments(Arguments):
     groups: int
     place: int  # offset of what is multiplied in a row of cotangents
     depth: int  # of the product; 0 for none
+    parts: int  # of equal depth, that are multiplied one after the other
+    span: int  # elements of a part that a group of the result multiplies
+    whole: int  # those that all groups together multiply
+    head: int  # elements of the result in a head, and
+    head_depth: int  # elements of a part that these multiply
     w: int
     target: int  # number of the value that the product is, or is added to
     target_units: int

@@ -112,7 +112,7 @@ def is_separate(division: Division, steps: int, batch: int, weight_bytes: int) -
 
 def uses_tile_registers(layer: LayerSizes, batch: int) -> bool:
     """Whether products are computed on tile registers: the same for any number of threads, as bits depend on it."""
-    if not layer.shape.matrix or 2 * batch * layer.weights < LEAST_TILED_FLOPS:
+    if not layer.shape.matrix or layer.heads > 1 or 2 * batch * layer.weights < LEAST_TILED_FLOPS:
         return False
     return filled_share(batch, (layer.inputs, layer.hidden)) >= LEAST_FILLED
 

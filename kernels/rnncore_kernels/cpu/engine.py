@@ -55,7 +55,7 @@ class NumbaEngine(Engine[CpuPacked, Residuals]):
         return pack(program, sizes, weights, backward=backward, threads=self._threads)
 
     def impl(self, program: Program, sizes: Sizes, steps: int, batch: int, *, training: bool) -> str:
-        layer = layer_sizes(program, sizes.dtype, sizes.hidden, sizes.inputs)
+        layer = layer_sizes(program, sizes)
         return impl(layer, steps, batch, self._most_threads(), training=training)
 
     def infer(self, runs: Sequence[_Run]) -> None:
@@ -78,7 +78,7 @@ class NumbaEngine(Engine[CpuPacked, Residuals]):
         return states(packed, residuals)
 
     def tape_bytes(self, program: Program, sizes: Sizes, steps: int, batch: int) -> int:
-        return tape_bytes(layer_sizes(program, sizes.dtype, sizes.hidden, sizes.inputs), steps, batch)
+        return tape_bytes(layer_sizes(program, sizes), steps, batch)
 
     def recall(self, runs: Sequence[_Run]) -> list[Residuals]:
         return [recalled(run) for run in runs]

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from itertools import accumulate
-from typing import Any
+from itertools import accumulate, pairwise
 
-import numpy as np
-
+from ..contract import Sizes
 from ..program.program import Phase, Place, Program, units_of
 from . import kernels
 from .amx.blocks import split_column_bytes
@@ -31,6 +29,9 @@ class PhaseSizes:
         blocks: blocks of the product.
         width, units: units of the phase, in elements and in vectors.
         depth, depth_units: the same of what the product multiplies; 0 without one.
+        heads: number of heads, each a share of the units that multiplies a share of the depth.
+        span: elements of the operand that a group of units multiplies.
+        back_span: units of each column that a group of the transposed product multiplies.
         groups: groups of units that share a tile.
         first_column: its first column among those of all phases.
         place: offset of its columns in a row of cotangents.
@@ -44,6 +45,9 @@ class PhaseSizes:
     units: int
     depth: int
     depth_units: int
+    heads: int
+    span: int
+    back_span: int
     groups: int
     first_column: int
     place: int
@@ -64,7 +68,7 @@ class LayerSizes:
     """Sizes of a layer, in bytes where they end in `_bytes`, and where its values are.
 
     Attributes:
-        shape, program, hidden, inputs: the layer.
+        shape, program, hidden, inputs, heads: the layer.
         lanes: elements of a vector.
         units: vectors of hidden units.
         groups: groups of hidden units that threads can divide in the forward pass.
@@ -80,8 +84,8 @@ class LayerSizes:
         forward_values, backward_values: numbers of the values of a pass.
     """
 
-    def __init__(self, shape: Shape, program: Program, hidden: int, inputs: int) -> None:
-        self.shape, self.program, self.hidden, self.inputs = shape, program, hidden, inputs
+    def __init__(self, shape: Shape, program: Program, hidden: int, inputs: int, heads: int) -> None:
+        self.shape, self.program, self.hidden, self.inputs, self.heads = shape, program, hidden, inputs, heads
         self.lanes = shape.lanes
         self.units = self.vectors(hidden)
         self.phases = self._phases()
@@ -89,7 +93,7 @@ class LayerSizes:
         products = [phase for phase in self.phases if phase.columns and phase.units == self.units]
         self.groups = min(phase.groups for phase in products or self.phases)
         self.back_groups = -(-self.units // shape.columns)
-        self.recurrent_weights = sum(len(phase.blocks) * phase.width * phase.depth for phase in self.phases)
+        self.recurrent_weights = sum(len(p.blocks) * p.width * p.depth // p.heads for p in self.phases)
         self.weights = self.recurrent_weights + sum(len(phase.x) * phase.width for phase in self.phases) * inputs
         self.recurrent_bytes = self.recurrent_weights * shape.itemsize
         self.projected_bytes = sum(self._columns_bytes(phase) for phase in self.phases if phase.x)
@@ -136,16 +140,27 @@ class LayerSizes:
             fused = [x for b in blocks if (x := program.blocks[b].x) is not None]
             width, depth = self.width(phase.width), 0 if product is None else self.width(product.operand_width)
             units, widest = self.vectors(width), max(1, len(phase.x) + len(fused), len(blocks))
-            groups = -(-units // max(1, self.shape.columns // widest))
+            groups, depth_units = -(-units // max(1, self.shape.columns // widest)), self.vectors(depth)
+            heads = program.blocks[blocks[0]].heads_of(self.heads) if blocks else 1
+            span = depth if heads == 1 else self._span(width // heads, depth // heads, width, groups)
+            back_span = units * self.lanes
+            if heads > 1:
+                back_span = self._span(depth // heads, width // heads, depth, -(-depth_units // self.shape.columns))
             sizes = PhaseSizes(
-                phase, (*phase.x, *fused), blocks, width, units, depth, self.vectors(depth), groups, first, place,
-                projected,
+                phase, (*phase.x, *fused), blocks, width, units, depth, depth_units, heads, span, back_span, groups,
+                first, place, projected,
             )  # fmt: skip
             made.append(sizes)
             first += sizes.columns
             place += self._columns_bytes(sizes)
             projected += self._columns_bytes(sizes) if sizes.x else 0
         return tuple(made)
+
+    def _span(self, head: int, head_depth: int, width: int, groups: int) -> int:
+        """Elements that a group multiplies at most: those of all its heads, of `head` units and so many elements each."""
+        units = self.vectors(width)
+        starts = [(g * (units // groups) + min(g, units % groups)) * self.lanes for g in range(groups + 1)]
+        return max((min(end, width) - 1) // head - start // head + 1 for start, end in pairwise(starts)) * head_depth
 
     def _columns_bytes(self, phase: PhaseSizes) -> int:
         return phase.columns * phase.units * self.shape.vector_bytes
@@ -195,7 +210,7 @@ class Packing:
         for phase in layer.phases:
             sizes += [
                 matrix(len(phase.x) * phase.units, layer.inputs),
-                matrix(len(phase.blocks) * phase.units, phase.depth),
+                matrix(len(phase.blocks) * phase.units, phase.span),
                 0 if tiles else phase.columns * phase.units * vector,
             ]
         places = [] if tiles else parameter_values(program)
@@ -203,7 +218,7 @@ class Packing:
         forward = len(sizes)
         for phase in layer.phases:
             depth = phase.units * lanes
-            sizes += [matrix(phase.depth_units, len(phase.blocks) * depth), matrix(x_vectors, len(phase.x) * depth)]
+            sizes += [matrix(phase.depth_units, len(phase.blocks) * phase.back_span), matrix(x_vectors, len(phase.x) * depth)]
         offsets = list(accumulate(map(round_up, sizes), initial=0))
         count = len(layer.phases)
         self.w_x, self.w_h, self.bias = (offsets[k : 3 * count : 3] for k in range(3))
@@ -225,6 +240,6 @@ def _meets(phases: tuple[PhaseSizes, ...]) -> list[bool]:
 
 
 @functools.lru_cache(maxsize=1024)
-def layer_sizes(program: Program, dtype: np.dtype[Any], hidden: int, inputs: int) -> LayerSizes:
+def layer_sizes(program: Program, sizes: Sizes) -> LayerSizes:
     """The one `LayerSizes` of these."""
-    return LayerSizes(kernels.host_shape(dtype), program, hidden, inputs)
+    return LayerSizes(kernels.host_shape(sizes.dtype), program, sizes.hidden, sizes.inputs, sizes.heads)

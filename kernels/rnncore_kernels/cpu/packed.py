@@ -50,7 +50,7 @@ def pack(
 
     `threads` says how many may pack, where it pays to ask.
     """
-    layer = layer_sizes(program, sizes.dtype, sizes.hidden, sizes.inputs)
+    layer = layer_sizes(program, sizes)
     total = layer.packed.back_size if backward else layer.packed.size
     count = threads() if total >= THREADS_BYTES else 1
     common, _ = _pack_arguments(layer)

@@ -230,8 +230,8 @@ def _values(layer: LayerSizes, numbers: Mapping[Place, int], places: Mapping[Pla
 def _weight_groups(layer: LayerSizes) -> int:
     """Most groups of columns of the gradients of a phase's weights."""
     columns = layer.shape.columns * layer.shape.lanes
-    depth = max(phase.depth for phase in layer.phases)
-    return -(-layer.inputs // columns) + -(-depth // columns)
+    of_heads = max(phase.heads * -(-(phase.depth // phase.heads) // columns) for phase in layer.phases)
+    return -(-layer.inputs // columns) + of_heads
 
 
 def _backward_prepared(layer: LayerSizes, row_tiles: int) -> int:

@@ -92,6 +92,10 @@ def _phase(
         operand_rows=OPERAND_ROWS[kind],
         depth=sizes.depth,
         depth_units=sizes.depth_units,
+        head=sizes.width // sizes.heads,
+        head_depth=sizes.depth // sizes.heads,
+        span=sizes.span,
+        back_span=sizes.back_span,
         meets=layer.meets[number],
         projected=sizes.projected,
         totals=totals.address,
@@ -140,10 +144,17 @@ def backward_table(layer: LayerSizes, *, tiles: bool = False) -> Table:
         if phase.product is not None:
             there = next(n for n, sizes in enumerate(layer.phases) if sizes.phase.product == phase.product)
             sizes = layer.phases[there]
+            depth = len(sizes.blocks) * sizes.units * shape.lanes
             target = ("back", phase.product) if phase.into is None else ("grad", phase.into)
             product = {
                 "place": sizes.place + sizes.split * sizes.units * shape.vector_bytes,
-                "depth": len(sizes.blocks) * sizes.units * shape.lanes,
+                "depth": depth,
+                # Of heads, each column is multiplied apart: a group needs a part of it.
+                "parts": len(sizes.blocks) if sizes.heads > 1 else 1,
+                "span": sizes.back_span if sizes.heads > 1 else depth,
+                "whole": sizes.width if sizes.heads > 1 else depth,
+                "head": sizes.depth // sizes.heads,
+                "head_depth": sizes.width // sizes.heads,
                 "w": packing.w_h_back[there],
                 "target": values[target],
                 "target_units": sizes.depth_units,

@@ -34,7 +34,7 @@ def _gate_shapes(layer: LayerSizes, has_bias: tuple[bool, bool]) -> list[tuple[i
     """The shapes of W_ih, W_hh and their biases, None where there are none."""
     program = layer.program
     rows = [len(gates) * layer.hidden for gates in (program.x_gates, program.h_gates)]
-    widths = [layer.inputs, layer.width(program.output_width)]
+    widths = [layer.inputs, layer.width(program.output_width) // layer.heads]
     weights = [(count, width) if count else None for count, width in zip(rows, widths, strict=True)]
     return [*weights, *[(count,) if count and has else None for count, has in zip(rows, has_bias, strict=True)]]
 

@@ -75,8 +75,8 @@ def make_tile_gemm(shape: Shape) -> Gemm:
 
     @compiled("multiply_prepared")
     def multiply(
-        columns: int, rows: int, n: int, depth: int, w: int, start: int, start_row: int, c: int, c_row: int,
-        groups: int, w_group: int, start_group: int, c_group: int,
+        columns: int, rows: int, origin: int, n: int, depth: int, w: int, start: int, start_row: int, c: int,
+        c_row: int, groups: int, w_group: int, start_group: int, c_group: int,
     ) -> None:  # fmt: skip
         multiply_tiles(columns, rows, n, depth, w, start, start_row, c, c_row)
 

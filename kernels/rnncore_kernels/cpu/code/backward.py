@@ -18,7 +18,7 @@ from .cellcode import CELL
 from .emitted import compiled, make_caller
 from .gemm import Gemm
 from .gradients import make_input_back, make_sums_back, make_weights_back
-from .groups import groups_together
+from .groups import first_multiplied, groups_together
 from .memory import clear
 from .rows import active, fill_input_tables, fill_table, fill_table_placed, make_states, share
 from .steps import begin_step, close_all, divide_anew, wait
@@ -157,7 +157,7 @@ def make_backward(shape: Shape, gemm: Gemm) -> None:
 
 def _make_phase(shape: Shape, gemm: Gemm) -> Any:
     """`step_back(run, phase, step)`: a phase of one step, for the thread's rows and groups of units."""
-    vector, together_most = shape.vector_bytes, 4 if gemm.together else 1
+    vector, lanes, together_most = shape.vector_bytes, shape.lanes, 4 if gemm.together else 1
     multiply, prepare, column_bytes = gemm.multiply, gemm.prepare, gemm.column_bytes
     cell, sum_totals = make_caller(CELL), make_sum_totals(shape)
 
@@ -170,7 +170,9 @@ def _make_phase(shape: Shape, gemm: Gemm) -> Any:
         value = value_at(run.values, phase.target)
         row = run.row_threads * value.row
         target = run.memory + value.offset + value.turn * (1 - step.parity) + step.fresh * value.row
-        units, groups, w, w_column = phase.target_units, phase.target_groups, run.weights + phase.w, column_bytes(depth)
+        units, groups, parts, span, whole = phase.target_units, phase.target_groups, phase.parts, phase.span, phase.whole
+        head, head_depth, part, origin = phase.head, phase.head_depth, depth // parts, 0
+        w, w_part, w_column = run.weights + phase.w, column_bytes(span), parts * column_bytes(span)
         base, more = units // groups, units % groups
         first_group, last_group = bound(groups, step.low), bound(groups, step.high)
         while first_group < last_group:
@@ -179,12 +181,20 @@ def _make_phase(shape: Shape, gemm: Gemm) -> Any:
                 together = groups_together(first_group, last_group, groups, more, n, down)
             group = last_group - together if down != 0 else first_group
             u, wide = group * base + min(group, more), base + (1 if group < more else 0)
+            if span < whole:
+                origin = first_multiplied(u * lanes, head, head_depth, whole, span)
+                last_unit = u + (together - 1) * wide
+                if origin != first_multiplied(last_unit * lanes, head, head_depth, whole, span):
+                    u = last_unit if down != 0 else u
+                    together, origin = 1, first_multiplied(u * lanes, head, head_depth, whole, span)
             c = target + u * vector
             start, start_row, start_group = step.nothing, 0, 0
             if phase.adds != 0:
                 start, start_row, start_group = c, row, wide * vector
-            multiply(wide, rows, n, depth, w + u * w_column, start, start_row, c, row, together, wide * w_column,
-                     start_group, wide * vector)  # fmt: skip
+            for number in range(parts):
+                multiply(wide, rows, number * part + origin, n, span, w + u * w_column + number * wide * w_part, start,
+                         start_row, c, row, together, wide * w_column, start_group, wide * vector)  # fmt: skip
+                start, start_row, start_group = c, row, wide * vector
             if down != 0:
                 last_group -= together
             else:

@@ -26,8 +26,8 @@ class Gemm(NamedTuple):
         prepared_bytes: `prepared_bytes(n, depth)`: of such memory.
         rows_at: `rows_at(prepared, r, depth)`: the prepared rows from r on.
         column_bytes: `column_bytes(depth)`: of a column of packed weights, of a vector.
-        multiply: `multiply(columns, prepared, n, depth, w, start, start_row, c, c_row, groups, w_group, start_group,
-            c_group)`: C = start + A W, see `multiply`.
+        multiply: `multiply(columns, prepared, origin, n, depth, w, start, start_row, c, c_row, groups, w_group,
+            start_group, c_group)`: C = start + A W, see `multiply`. On tile registers the origin is 0.
         panel_bytes: `panel_bytes(n)`: of one vector of n rows, as `add_product` takes them.
         take_left, take_right: `take_left(source, row, n, target, vectors)`, rows at a distance, and
             `take_right(rows, n, offset, count, target, vectors)`, `count` elements at an offset of rows by a table of

@@ -62,11 +62,11 @@ def make_input_back(shape: Shape, gemm: Gemm) -> Any:
                         rows = tables + number * table_bytes
                         if prepared != 0:
                             rows = prepared
-                        multiply(wide, rows, n, depth, w, start, start_row, sums, wide * vector, 1, 0, 0, 0)
+                        multiply(wide, rows, 0, n, depth, w, start, start_row, sums, wide * vector, 1, 0, 0, 0)
                         start, start_row = sums, wide * vector
                         prepared += prepared_bytes(n, depth)
                 if start != sums:
-                    multiply(wide, tables, n, 0, 0, start, 0, sums, wide * vector, 1, 0, 0, 0)
+                    multiply(wide, tables, 0, n, 0, 0, start, 0, sums, wide * vector, 1, 0, 0, 0)
                 scatter(grad_x_rows + 8 * r, n, v * vector, width - v * lanes, sums, wide)
             r += n
 
@@ -88,14 +88,16 @@ def make_weights_back(shape: Shape, gemm: Gemm) -> Any:
         run: BackwardArguments, low: int, high: int, phase: PhaseArguments, x_rows: int, operands: int, count: int,
         step: StepArguments, add: int,
     ) -> None:  # fmt: skip
-        units, width, inputs, depth = phase.units, phase.width, run.inputs, phase.depth
+        units, width, inputs, head, depth = phase.units, phase.width, run.inputs, phase.head, phase.head_depth
         columns, pre_row = phase.columns, run.pre_row
-        x_vectors, h_vectors = (inputs + lanes - 1) // lanes, phase.depth_units
+        # Groups of columns of W_ih, then of each head.
+        x_vectors, h_vectors = (inputs + lanes - 1) // lanes, (depth + lanes - 1) // lanes
         x_groups, h_groups = (x_vectors + most - 1) // most, (h_vectors + most - 1) // most
         if phase.x_columns == 0:
             x_groups = 0
-        if phase.h_columns == 0:
-            h_groups = 0
+        all_groups = x_groups
+        if phase.h_columns > 0:
+            all_groups += h_groups * (width // head)
         first, last = block_bound(columns * units, low, 2), block_bound(columns * units, high, 2)
         r = 0
         while True:
@@ -106,38 +108,43 @@ def make_weights_back(shape: Shape, gemm: Gemm) -> Any:
             panels = left + left_units * panel
             base = run.pre + r * pre_row + phase.place
             group = 0
-            while group < x_groups + h_groups:
+            while group < all_groups:
                 # As many groups of columns of both as stay in the cache while all units pass over them.
-                first_group, group = group, min(x_groups + h_groups, group + WEIGHT_GROUPS)
+                first_group, group = group, min(all_groups, group + WEIGHT_GROUPS)
                 for g in range(first_group, group):
-                    rows, elements, vectors, groups, number = x_rows, inputs, x_vectors, x_groups, g
+                    rows, elements, vectors, groups, number, of_head = x_rows, inputs, x_vectors, x_groups, g, 0
                     if g >= x_groups:
-                        rows, elements, vectors, groups, number = operands, depth, h_vectors, h_groups, g - x_groups
+                        rows, elements, vectors, groups = operands, depth, h_vectors, h_groups
+                        number, of_head = (g - x_groups) % h_groups, (g - x_groups) // h_groups * depth * item
                     v = unit_offset(number, groups, vectors)
                     wide, to = unit_offset(number + 1, groups, vectors) - v, panels + (g - first_group) * most * panel
-                    take_right(rows + 8 * r, n, v * vector, elements - v * lanes, to, wide)
+                    take_right(rows + 8 * r, n, of_head + v * vector, elements - v * lanes, to, wide)
                 unit = first
                 while unit < last:
                     # Units of one column are rows of the gradient that stand together.
                     number, start = unit // units, unit % units
                     column = column_at(run.columns, phase.first_column + number)
                     here = min(left_units, min(units - start, last - unit))
-                    height = min((start + here) * lanes, width) - start * lanes
-                    take_left(base + unit * vector, pre_row, n, left, here)
+                    first_row, end_row, taken = start * lanes, min((start + here) * lanes, width), 0
                     for g in range(first_group, group):
                         matrix, row, elements, vectors, groups, number = 0, column.x_row, inputs, x_vectors, x_groups, g
+                        at, end = first_row, end_row
                         if g >= x_groups:
                             matrix, row, elements, vectors = column.matrix, column.h_row, depth, h_vectors
-                            groups, number = h_groups, g - x_groups
-                        if matrix < 0 or row < 0:
+                            groups, number, k = h_groups, (g - x_groups) % h_groups, (g - x_groups) // h_groups
+                            at, end = max(at, k * head), min(end, (k + 1) * head)
+                        if matrix < 0 or row < 0 or at >= end:
                             continue
+                        if taken == 0:
+                            take_left(base + unit * vector, pre_row, n, left, here)
+                            taken = 1
                         v = unit_offset(number, groups, vectors)
                         wide = unit_offset(number + 1, groups, vectors) - v
                         right = panels + (g - first_group) * most * panel
                         grad = matrix_at(run.matrices, matrix).weight
-                        c = grad + ((row + start * lanes) * elements + v * lanes) * item
-                        add_product(wide, height, here, n, left, right, c, elements * item, elements - v * lanes, add,
-                                    step.nothing)  # fmt: skip
+                        c = grad + ((row + at) * elements + v * lanes) * item
+                        add_product(wide, end - at, here, n, left + (at - first_row) * item, right, c, elements * item,
+                                    elements - v * lanes, add, step.nothing)  # fmt: skip
                     unit += here
             for unit in range(first, last):
                 column, start = column_at(run.columns, phase.first_column + unit // units), unit % units * lanes

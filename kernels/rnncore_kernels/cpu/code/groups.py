@@ -23,6 +23,17 @@ def unit_offset(group: int, groups: int, units: int) -> int:
     return group * base + min(group, more)
 
 
+@compiled("first_multiplied")
+def first_multiplied(unit: int, head: int, head_depth: int, whole: int, span: int) -> int:
+    """The first of the `span` elements, of `whole`, that a group multiplies whose first element is `unit`.
+
+    A head has `head` units, which multiply `head_depth` elements.
+    """
+    if span == whole:
+        return 0
+    return min(unit // head * head_depth, whole - span)
+
+
 @compiled("groups_together")
 def groups_together(first: int, last: int, groups: int, more: int, n: int, down: int) -> int:
     """How many groups of one size to multiply at once for n rows, of those from `first` and before `last`.

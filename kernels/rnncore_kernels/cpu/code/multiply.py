@@ -32,10 +32,10 @@ TILE = ("rows", "k0", "depth", "w", "w_group", "start", "start_row", "start_grou
 
 @once_for_shape
 def make_multiply(shape: Shape) -> Any:
-    """`multiply(columns, rows, n, depth, w, start, start_row, c, c_row, groups, w_group, start_group, c_group)`.
+    """`multiply(columns, rows, origin, n, depth, w, start, start_row, c, c_row, groups, w_group, start_group, c_group)`.
 
     C = start + A W for n rows and `groups` groups of `columns` vectors, which may be more than a tile has. `rows` is
-    the table of A's rows; `_row` and `_group` are distances in bytes; C may be `start`.
+    the table of A's rows, whose `depth` elements from `origin` on are multiplied; `_row` and `_group` are distances in bytes; C may be `start`.
     """
     most, vector_bytes = shape.columns, shape.vector_bytes
     tallest_1, tallest_2, tallest_3, tallest_4 = tallest_heights(shape)
@@ -44,8 +44,8 @@ def make_multiply(shape: Shape) -> Any:
 
     @compiled("multiply")
     def multiply(
-        columns: int, rows: int, n: int, depth: int, w: int, start: int, start_row: int, c: int, c_row: int,
-        groups: int, w_group: int, start_group: int, c_group: int,
+        columns: int, rows: int, origin: int, n: int, depth: int, w: int, start: int, start_row: int, c: int,
+        c_row: int, groups: int, w_group: int, start_group: int, c_group: int,
     ) -> None:  # fmt: skip
         tiles = (columns + most - 1) // most if columns > most else 1
         first = 0
@@ -83,7 +83,7 @@ def make_multiply(shape: Shape) -> Any:
                         elif height == 2 and groups - g >= 2:
                             together = 2
                         tile(
-                            width, height, together, rows + 8 * i, k, here,
+                            width, height, together, rows + 8 * i, origin + k, here,
                             w + first * depth + k * k_bytes + g * w_group, w_group,
                             s + s_row * i + g * s_group, s_row, s_group,
                             c + first + c_row * i + g * c_group, c_row, c_group, ahead,

@@ -11,9 +11,9 @@ from ..arguments import PackArguments, PhaseArguments
 from ..shape import Shape
 from .calls import column_at, matrix_at, phase_at
 from .emitted import compiled
-from .groups import part_start, unit_offset
+from .groups import first_multiplied, part_start, unit_offset
 from .matrices import make_bias_at
-from .memory import set_word
+from .memory import clear, copy, set_word, word
 from .moves import make_add, make_gather, make_transpose
 
 
@@ -27,25 +27,44 @@ def make_pack(shape: Shape) -> None:
         call: PackArguments, thread: int, phase: PhaseArguments, of_x: int, first_column: int, columns: int,
         target: int, depth: int,
     ) -> None:  # fmt: skip
-        """The weights of some columns of a phase, for x or for the operand of its product."""
-        units, threads, groups = phase.units, call.threads, phase.groups
+        """The weights of some columns of a phase, for x or for the operand of its product.
+
+        A group multiplies `depth` elements: those of the heads of its units, and zeros where units are of another.
+        """
+        units, threads, groups, head, head_depth = phase.units, call.threads, phase.groups, phase.head, phase.head_depth
+        if of_x != 0:
+            head, head_depth = phase.width, depth
         for group in range(part_start(groups, thread, threads), part_start(groups, thread + 1, threads)):
             u = unit_offset(group, groups, units)
             wide = unit_offset(group + 1, groups, units) - u
             tiles = (columns * wide + most - 1) // most
-            first = 0
+            first, origin = 0, 0
+            if of_x == 0:
+                origin = first_multiplied(u * lanes, head, head_depth, phase.depth, depth)
             for number in range(tiles):
                 width = columns * wide // tiles + (1 if number < columns * wide % tiles else 0)
                 at = target + (u * columns + first) * vector * depth
                 for column in range(first, first + width):
                     there = column_at(call.columns, phase.first_column + first_column + column // wide)
                     matrix = matrix_at(call.matrices, 0 if of_x != 0 else there.matrix)
-                    unit = u + column % wide
-                    row = (there.x_row if of_x != 0 else there.h_row) + unit * lanes
-                    source = matrix.weight + row * matrix.row
-                    for k in range(0, depth, lanes):
-                        transpose(source + k * item, matrix.row, phase.width - unit * lanes, min(lanes, depth - k),
-                                  at + (k * width + column - first) * vector, width * vector)  # fmt: skip
+                    start = (u + column % wide) * lanes
+                    end = min(start + lanes, phase.width)
+                    source = matrix.weight + ((there.x_row if of_x != 0 else there.h_row) + start) * matrix.row
+                    to, to_row = at + (column - first) * vector, width * vector
+                    if head_depth < depth:
+                        for k in range(depth):
+                            clear(to + k * to_row, vector)
+                    for number in range(start // head, (end - 1) // head + 1):
+                        first_row, end_row = max(0, number * head - start), min(end, (number + 1) * head) - start
+                        of_head = to + (number * head_depth - origin) * to_row
+                        if first_row == 0:
+                            for k in range(0, head_depth, lanes):
+                                transpose(source + k * item, matrix.row, end_row, min(lanes, head_depth - k),
+                                          of_head + k * to_row, to_row)  # fmt: skip
+                        else:
+                            for r in range(first_row, end_row):
+                                for k in range(head_depth):
+                                    copy(of_head + k * to_row + r * item, source + r * matrix.row + k * item, item)
                 first += width
 
     @compiled("pack_bias")
@@ -71,7 +90,7 @@ def make_pack(shape: Shape) -> None:
             if phase.x_columns > 0:
                 pack_columns(call, thread, phase, 1, 0, phase.x_columns, call.packed + phase.w_x, call.inputs)
             if phase.h_columns > 0:
-                pack_columns(call, thread, phase, 0, phase.split, phase.h_columns, call.packed + phase.w_h, phase.depth)
+                pack_columns(call, thread, phase, 0, phase.split, phase.h_columns, call.packed + phase.w_h, phase.span)
             if thread == 0:
                 pack_bias(call, phase)
 
@@ -79,17 +98,22 @@ def make_pack(shape: Shape) -> None:
 def make_pack_back(shape: Shape) -> None:
     """Define the kernel `pack_back(call, thread)`: the transposed weights of the backward pass."""
     gather = make_gather(shape)
-    vector, lanes, most = shape.vector_bytes, shape.lanes, shape.columns
+    vector, lanes, item, most = shape.vector_bytes, shape.lanes, shape.itemsize, shape.columns
 
     @compiled("pack_rows")
     def pack_rows(
         call: PackArguments, thread: int, phase: PhaseArguments, of_x: int, first_column: int, columns: int,
         target: int, count: int,
     ) -> None:  # fmt: skip
-        """The weights of some columns of a phase, for a product over these and their units."""
-        units, width, threads = phase.units, phase.width, call.threads
+        """The weights of some columns of a phase, for a product over these and their units, or those of a group's heads.
+
+        `count` elements are computed.
+        """
+        units, width, threads, head, head_depth = phase.units, phase.width, call.threads, phase.head, phase.head_depth
         vectors = (count + lanes - 1) // lanes
-        depth = columns * units * lanes
+        depth = units * lanes
+        if of_x == 0:
+            depth = phase.back_span
         groups = (vectors + most - 1) // most
         table = call.scratch + thread * call.scratch_size
         for number in range(columns):
@@ -101,10 +125,21 @@ def make_pack_back(shape: Shape) -> None:
             for group in range(part_start(groups, thread, threads), part_start(groups, thread + 1, threads)):
                 v = unit_offset(group, groups, vectors)
                 wide = unit_offset(group + 1, groups, vectors) - v
-                at = target + (v * depth + number * units * lanes * wide) * vector
-                gather(table, width, v * vector, min(wide * lanes, count - v * lanes), at, wide)
-                # Behind the last unit zeros, as many as there are lanes.
-                gather(table, units * lanes - width, 0, 0, at + width * wide * vector, wide)
+                at, start, end = target + (v * columns + number * wide) * depth * vector, v * lanes, (v + wide) * lanes
+                if of_x != 0 or head == width:
+                    gather(table, width, v * vector, min(end, count) - start, at, wide)
+                    # Behind the last unit zeros, as many as there are lanes.
+                    gather(table, units * lanes - width, 0, 0, at + width * wide * vector, wide)
+                    continue
+                clear(at, depth * wide * vector)
+                origin = first_multiplied(start, head_depth, head, width, depth)
+                for k in range(depth):
+                    # The unit's weights are those of its head's elements.
+                    of_head = (origin + k) // head * head_depth
+                    low, high = max(start, of_head), min(min(end, count), of_head + head_depth)
+                    if low < high:
+                        copy(at + k * wide * vector + (low - start) * item, word(table, origin + k) + (low - of_head) * item,
+                             (high - low) * item)  # fmt: skip
 
     @compiled("pack_back")
     def pack_back(call: PackArguments, thread: int) -> None:

@@ -11,7 +11,7 @@ from .calls import value_at
 from .cellcode import CELL
 from .emitted import compiled, make_caller
 from .gemm import Gemm
-from .groups import groups_together, part_start, unit_offset
+from .groups import first_multiplied, groups_together, part_start, unit_offset
 from .rows import fill_table
 from .totals import make_sum_totals
 
@@ -44,10 +44,10 @@ def make_projection(shape: Shape, gemm: Gemm) -> Any:
             start = run.packed + phase.bias + u * columns * vector
             c = step.projected + (phase.projected + u * columns * vector) * run.projected_rows + first_row * row
             w = run.weights + phase.w_x + u * x_columns * w_column
-            multiply(x_columns * wide, rows_at(rows, first_row, depth), m, depth, w, start, 0, c, row, 1, 0, 0, 0)
+            multiply(x_columns * wide, rows_at(rows, first_row, depth), 0, m, depth, w, start, 0, c, row, 1, 0, 0, 0)
             if h_only > 0:
                 behind = x_columns * wide * vector
-                multiply(h_only * wide, rows, m, 0, 0, start + behind, 0, c + behind, row, 1, 0, 0, 0)
+                multiply(h_only * wide, rows, 0, m, 0, 0, start + behind, 0, c + behind, row, 1, 0, 0, 0)
 
     return project
 
@@ -57,7 +57,7 @@ def make_phase(shape: Shape, gemm: Gemm) -> Any:
 
     What x contributes is there from `step.projected_row` on, or is computed from the rows of `step.x_rows`.
     """
-    vector, most_rows = shape.vector_bytes, gemm.most_rows
+    vector, lanes, most_rows = shape.vector_bytes, shape.lanes, gemm.most_rows
     multiply, prepare, rows_at, column_bytes = gemm.multiply, gemm.prepare, gemm.rows_at, gemm.column_bytes
     together_most = 4 if gemm.together else 1
     cell, sum_totals = make_caller(CELL), make_sum_totals(shape)
@@ -86,7 +86,8 @@ def make_phase(shape: Shape, gemm: Gemm) -> Any:
         base, more = 1, 0
         if groups < units:
             base, more = units // groups, units % groups
-        w_column, w_x_column = column_bytes(depth), column_bytes(inputs)
+        head, head_depth, span, origin = phase.head, phase.head_depth, phase.span, 0
+        w_column, w_x_column = column_bytes(span), column_bytes(inputs)
         w_h, w_x, bias = run.weights + phase.w_h, run.weights + phase.w_x, run.packed + phase.bias
         per_group = pieces(n, uneven)
         piece, last = bound(groups * per_group, step.low), bound(groups * per_group, step.high)
@@ -103,6 +104,13 @@ def make_phase(shape: Shape, gemm: Gemm) -> Any:
                 if down != 0:
                     group += 1 - together
             u, wide = group * base + min(group, more), base + (1 if group < more else 0)
+            if span < depth:
+                origin = first_multiplied(u * lanes, head, head_depth, depth, span)
+                last_unit = u + (together - 1) * wide
+                if origin != first_multiplied(last_unit * lanes, head, head_depth, depth, span):
+                    # Of other heads, one group at a time.
+                    u = last_unit if down != 0 else u
+                    together, origin = 1, first_multiplied(u * lanes, head, head_depth, depth, span)
             group_bytes = columns * wide * vector
             pre_row = together * group_bytes
             behind = split * wide * vector
@@ -113,19 +121,19 @@ def make_phase(shape: Shape, gemm: Gemm) -> Any:
                 if x_columns > 0:
                     if apart == 0:
                         x_group = x_columns * wide * w_x_column
-                        multiply(x_columns * wide, x_rows + 8 * r, m, inputs, w_x + u * x_columns * w_x_column, of_x, 0,
-                                 scratch, pre_row, together, x_group, group_bytes, group_bytes)  # fmt: skip
+                        multiply(x_columns * wide, x_rows + 8 * r, 0, m, inputs, w_x + u * x_columns * w_x_column,
+                                 of_x, 0, scratch, pre_row, together, x_group, group_bytes, group_bytes)  # fmt: skip
                         if columns > x_columns:
                             h_only = x_columns * wide * vector
-                            multiply((columns - x_columns) * wide, x_rows, m, 0, 0, of_x + h_only, 0, scratch + h_only,
-                                     pre_row, together, 0, group_bytes, group_bytes)  # fmt: skip
+                            multiply((columns - x_columns) * wide, x_rows, 0, m, 0, 0, of_x + h_only, 0,
+                                     scratch + h_only, pre_row, together, 0, group_bytes, group_bytes)  # fmt: skip
                         of_x, of_x_row = scratch, pre_row
                     else:
                         of_x = apart + (phase.projected + u * columns * vector) * run.projected_rows
                         of_x += (step.projected_row + r) * group_bytes
                         of_x_row, of_x_group = group_bytes, group_bytes * run.projected_rows
                 if h_columns > 0:
-                    multiply(h_columns * wide, rows_at(rows, r, depth), m, depth, w_h + u * h_columns * w_column,
+                    multiply(h_columns * wide, rows_at(rows, r, depth), origin, m, span, w_h + u * h_columns * w_column,
                              of_x + behind, of_x_row, scratch + behind, pre_row, together, h_columns * wide * w_column,
                              of_x_group, group_bytes)  # fmt: skip
                 cell(phase.cell, run, step, r, m, u, wide, together, of_x, of_x_row, of_x_group, scratch, pre_row,
