@@ -237,7 +237,8 @@ class StepArguments(Arguments):
     unit_thread: int
     barrier: int  # of the threads that share rows
     arrivals: int
-    part: int  # see `balance`
+    awake: int  # cycles that it waited awake for others in this call
+    sleeps: int  # how often it fell asleep
     rows: int  # of the thread
     before: int  # numbers of its first row: among the states before the step
     after: int  # after it
@@ -245,8 +246,6 @@ class StepArguments(Arguments):
     fresh: int  # of what is kept for one step
     pre: int  # of cotangents
     parity: int
-    low: int  # the thread's part of the units, see `balance`
-    high: int
     descending: int  # whether groups are taken in the reverse order
     uneven: int  # whether groups are divided by rows
     operand_rows: int
@@ -279,7 +278,7 @@ class RunArguments(Arguments):
     row_threads: int  # thread = row thread + row_threads * unit thread
     unit_threads: int
     barriers: int  # a cache line for each row thread, then one for all, zero at the start
-    parts: int  # see `balance`: for each row thread, those of its unit threads; then those of all, for `backward`
+    awake: int  # cycles that its threads waited awake for one another, all together
     order: int  # of Rows
     sizes: int
     x: int
@@ -333,7 +332,6 @@ class BackwardArguments(RunArguments):
     back_phases: int
     back_table: int
     closes: int  # whether threads that share rows meet at the end of a step
-    balances: int  # whether units are divided anew now and then; threads that never meet in a step would not notice
     grad_out: int  # (T, B, width of the first state)
     grad_out_step: int
     grad_out_row: int

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .amx.blocks import TILE_ROWS, filled_share
-from .fields.balance import piece_count
 from .layer import LayerSizes
+from .sizes import piece_count
 
 ROWS_BYTES = 3 << 19
 """Most weights for which threads divide rows, each reading all weights, before they divide units and meet."""

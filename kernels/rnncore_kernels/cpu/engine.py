@@ -183,17 +183,14 @@ def _run_interruptibly(jobs: Sequence[Job], *, watch: bool) -> bool:
 
 
 def _note(jobs: Sequence[Job], times: Times | None) -> bool:
-    """Keep how the jobs' threads share their work, and learn from a watched call how busy the machine is.
+    """Learn from a watched call how busy the machine is.
 
     Returns whether the jobs were run.
     """
     if times is None:
         return False
-    awake = 0
-    for job in jobs:
-        if job.threads > 1:
-            awake += job.keep_balance()
     if times.seconds > 0:
+        awake = sum([job.call.awake for job in jobs])
         waited = awake / times.cycles * times.seconds if times.cycles > 0 else 0.0
         LIMIT.note(sum([job.threads for job in jobs]), times.seconds, max(0.0, times.core_seconds - waited))
     return True

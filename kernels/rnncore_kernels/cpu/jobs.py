@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 from ..contract import Array, BackwardRun, Inputs, Rows, Run
 from .arguments import ForwardArguments, RunArguments, SomeArguments
 from .buffer_pool import take
-from .fields.balance import AWAKE, PART_WORDS
 from .memory import Words, address, make_words, words_address
 from .packed import CpuPacked, weights_in_parts
 from .plan import Plan, backward_plan, forward_plan
@@ -65,20 +64,12 @@ class Job(NamedTuple):
 
     def clear(self) -> None:
         """Make its memory as at first, for another call."""
+        self.call.awake = 0
         _clear(self.plan, self.memory)
 
     def compute(self) -> None:
         """Run it on this thread alone."""
         self.kernel[1](self.call.address, 0)
-
-    def keep_balance(self) -> int:
-        """Let the next call of these sizes begin with what this one's threads took in the end of what they share.
-
-        Returns the cycles that they waited for one another awake, all together.
-        """
-        balance, parts = self.plan.balance, self.plan.parts
-        balance[:] = self.memory.data[parts : parts + balance.nbytes].cast("q")
-        return sum(balance[AWAKE::PART_WORDS])
 
     @property
     def cancel(self) -> int:
@@ -219,8 +210,7 @@ def _begin(plan: Plan[SomeArguments]) -> tuple[SomeArguments, Array]:
 
 def _clear(plan: Plan[Any], memory: Array) -> None:
     """Make the memory as a kernel of several threads expects it."""
-    # NumPy would release the GIL for a long copy, and another call may be writing there.
-    memory.data[plan.first : plan.first + len(plan.initial)] = plan.initial
+    memory[plan.barriers : plan.barriers + plan.barrier_bytes] = 0
 
 
 def _set_weights(call: RunArguments, packed: CpuPacked, plan: Plan[Any], threads: int) -> Array | None:

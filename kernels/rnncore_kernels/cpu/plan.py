@@ -13,9 +13,8 @@ from ..program.program import Place
 from .amx.blocks import TILE_ROWS, split_column_bytes, split_rows_bytes
 from .arguments import STEP_BYTES, BackwardArguments, ForwardArguments, SomeArguments, ValueArguments
 from .division import Division, backward_division, forward_division, uses_tile_registers
-from .fields.balance import even_parts
 from .layer import LayerSizes
-from .memory import make_words, round_up
+from .memory import round_up
 from .sizes import BF16_BACK_ROWS, BLOCK_ROWS, PANEL_ROWS, WEIGHT_GROUPS, block_units
 from .tables import Table, backward_table, column_table, forward_table, make_table, state_table
 from .values import flow_of
@@ -37,12 +36,10 @@ class Plan(NamedTuple, Generic[SomeArguments]):
         call: as far as they follow from sizes.
         local: names of those that are addresses in memory of the call's own, and their offsets there.
         size: of that memory, in bytes.
-        first: offset there of what has to be `initial` at the start.
-        initial: zeros for barriers, then `balance`.
+        barriers: offset there of the barriers, which have to be 0 at the start.
+        barrier_bytes: their size.
         threads: how many the kernel expects.
         history: size of the memory that stays for the backward pass.
-        parts: offset in the memory of the words of `code.balance`.
-        balance: these, as the last call left them.
         tiles: whether products are computed on tile registers.
         others: what the arguments refer to.
     """
@@ -50,12 +47,10 @@ class Plan(NamedTuple, Generic[SomeArguments]):
     call: SomeArguments
     local: tuple[tuple[str, int], ...]
     size: int
-    first: int
-    initial: memoryview
+    barriers: int
+    barrier_bytes: int
     threads: int
     history: int
-    parts: int
-    balance: memoryview
     tiles: bool
     others: Any
 
@@ -160,7 +155,6 @@ def backward_plan(
         state_table=states.address,
         values=values.address,
         closes=bool(program.backward.totals),
-        balances=division.unit_threads > 1 and any(phase.meets for phase in program.backward.phases),
         scratch_size=scratch,
         table_rows=table_rows,
         totals=len(program.backward.totals),
@@ -247,10 +241,7 @@ def _plan(
     call: SomeArguments, sizes: Mapping[str, int], division: Division, history: int, tiles: bool, others: Any
 ) -> Plan[SomeArguments]:
     """From the arguments that are known, and the sizes of the memory that others are addresses of."""
-    parts = even_parts(division.unit_threads) * division.row_threads + even_parts(division.threads)
-    # Barriers, a whole number of cache lines, and parts lie side by side.
-    sizes = {**sizes, "barriers": 64 * (division.row_threads + 1), "parts": 8 * len(parts)}
-    initial = memoryview(make_words([0] * (sizes["barriers"] // 8) + parts))
+    sizes = {**sizes, "barriers": 64 * (division.row_threads + 1)}
     offsets: dict[str, int] = {}
     total = 0
     for name, size in sizes.items():
@@ -262,11 +253,9 @@ def _plan(
         tuple(offsets.items()),
         total,
         offsets["barriers"],
-        initial.cast("B"),
+        sizes["barriers"],
         division.threads,
         history,
-        offsets["parts"],
-        initial[sizes["barriers"] // 8 :],
         tiles,
         others,
     )

@@ -16,3 +16,15 @@ WEIGHT_GROUPS = 8
 def block_units(lanes: int) -> int:
     """Vectors of hidden units whose rows of such a gradient are computed together: of 16 units, or one vector."""
     return max(1, 16 // lanes)
+
+
+PIECE_ROWS, MOST_PIECES = 3, 4
+"""Least rows of a piece of a group, and most pieces of one."""
+
+
+def piece_count(n: int, uneven: int) -> int:
+    """How many pieces, of some of n rows each, a group of hidden units has if threads have unequal numbers of groups.
+
+    1 if they have not: `uneven` is 0.
+    """
+    return max(1, min(MOST_PIECES, n // PIECE_ROWS)) if uneven != 0 else 1

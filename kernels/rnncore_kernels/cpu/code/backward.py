@@ -10,20 +10,17 @@ from __future__ import annotations
 from typing import Any
 
 from ..arguments import AFTER, BEFORE, BackPhaseArguments, BackwardArguments, StepArguments
-from ..fields.balance import PART_BYTES
 from ..shape import Shape
-from .balance import BALANCE_STEPS, bound, edge, publish, unit_bound, worked
 from .calls import back_phase_at, is_cancelled, phase_at, state_at, step_at, value_at
 from .cellcode import CELL
 from .emitted import compiled, make_caller
 from .gemm import Gemm
 from .gradients import make_input_back, make_sums_back, make_weights_back
-from .groups import first_multiplied, groups_together
+from .groups import first_multiplied, groups_together, part_start, unit_start
 from .memory import clear
 from .rows import active, fill_input_tables, fill_table, fill_table_placed, make_states, share
-from .steps import begin_step, close_all, divide_anew, wait
+from .steps import barrier_wait, begin_step, close_all, end_step, wait
 from .totals import make_sum_totals
-from .waiting import meet
 
 
 def make_backward(shape: Shape, gemm: Gemm) -> None:
@@ -32,7 +29,7 @@ def make_backward(shape: Shape, gemm: Gemm) -> None:
     input_back, weights_back = make_input_back(shape, gemm), make_weights_back(shape, gemm)
     sums_back = make_sums_back(shape)
     enter, leave, clear_state = states.enter, states.leave, states.clear
-    most, zeros_bytes = shape.columns, shape.columns * shape.vector_bytes
+    zeros_bytes = shape.columns * shape.vector_bytes
 
     @compiled("fill_chunk_tables")
     def fill_chunk_tables(
@@ -64,8 +61,6 @@ def make_backward(shape: Shape, gemm: Gemm) -> None:
         order, sizes, reverse, memory = run.order, run.sizes, run.reverse, run.memory
         step = step_at(run.scratch + thread * run.scratch_size, 0)
         begin_step(run, step, thread)
-        all_parts = run.parts + all_threads * PART_BYTES
-        all_part = all_parts + thread * PART_BYTES
         barrier_all, arrivals_all = run.barriers + 64 * threads, 0
         chunk_bytes, table_bytes = 8 * max(run.chunk_rows, run.table_rows), 8 * run.table_rows
         chunk_tables = step.scratch
@@ -82,9 +77,7 @@ def make_backward(shape: Shape, gemm: Gemm) -> None:
         step.parity = 0
         clear(step.nothing, zeros_bytes)
         begin()
-        all_low, all_high = edge(all_parts, all_threads, thread), edge(all_parts, all_threads, thread + 1)
 
-        since, turns = worked(step.part), 0
         index, s, following, add = run.rows, steps, 0, 0
         n = 0
         if steps > 0:
@@ -96,14 +89,6 @@ def make_backward(shape: Shape, gemm: Gemm) -> None:
                 close_all(run, step)
                 break
             while s > 0 and (count == 0 or count + n <= run.chunk_rows):
-                if run.balances != 0 and turns == BALANCE_STEPS:
-                    groups = (state_at(run.state_table, 0).units + most - 1) // most
-                    units = bound(groups, step.high) - bound(groups, step.low)
-                    publish(step.part, step.high - step.low, units, worked(step.part) - since)
-                    wait(run, step)
-                    divide_anew(run, step)
-                    since, turns = worked(step.part), 0
-                turns += 1
                 s -= 1
                 t = steps - 1 - s if reverse != 0 else s
                 earlier = 0
@@ -137,22 +122,18 @@ def make_backward(shape: Shape, gemm: Gemm) -> None:
                 leave(run, step, memory, 0, step.parity, share(earlier, i, threads), mine)
                 count += n
                 after, following, n = before, n, earlier
-            arrivals_all = meet(barrier_all, arrivals_all, all_threads, step.part)
-            steps_end = worked(step.part)
+            arrivals_all = barrier_wait(step, barrier_all, arrivals_all, all_threads)
             if run.grad_x != 0:
-                input_back(run, all_low, all_high, chunk_tables + chunk_bytes, count, step)
+                input_back(run, thread, all_threads, chunk_tables + chunk_bytes, count, step)
             for number in range(run.phases if run.matrices != 0 else 0):
                 phase = phase_at(run.phase_table, number)
                 operands = operand_tables + number * chunk_bytes
-                weights_back(run, all_low, all_high, phase, chunk_tables, operands, count, step, add)
-            sums_back(run, all_low, all_high, input_tables, chunk_bytes, count)
+                weights_back(run, thread, all_threads, phase, chunk_tables, operands, count, step, add)
+            sums_back(run, thread, all_threads, input_tables, chunk_bytes, count)
             add = 1
-            products = worked(step.part) - steps_end
-            publish(all_part, all_high - all_low, all_high - all_low, products)
-            arrivals_all = meet(barrier_all, arrivals_all, all_threads, step.part)
-            all_low, all_high = edge(all_parts, all_threads, thread), edge(all_parts, all_threads, thread + 1)
-            since += products
+            arrivals_all = barrier_wait(step, barrier_all, arrivals_all, all_threads)
         end()
+        end_step(run, step)
 
 
 def _make_phase(shape: Shape, gemm: Gemm) -> Any:
@@ -170,11 +151,18 @@ def _make_phase(shape: Shape, gemm: Gemm) -> Any:
         value = value_at(run.values, phase.target)
         row = run.row_threads * value.row
         target = run.memory + value.offset + value.turn * (1 - step.parity) + step.fresh * value.row
-        units, groups, parts, span, whole = phase.target_units, phase.target_groups, phase.parts, phase.span, phase.whole
+        units, groups, parts, span, whole = (
+            phase.target_units,
+            phase.target_groups,
+            phase.parts,
+            phase.span,
+            phase.whole,
+        )
         head, head_depth, part, origin = phase.head, phase.head_depth, depth // parts, 0
         w, w_part, w_column = run.weights + phase.w, column_bytes(span), parts * column_bytes(span)
         base, more = units // groups, units % groups
-        first_group, last_group = bound(groups, step.low), bound(groups, step.high)
+        first_group = part_start(groups, step.unit_thread, run.unit_threads)
+        last_group = part_start(groups, step.unit_thread + 1, run.unit_threads)
         while first_group < last_group:
             together = 1
             if together_most > 1:
@@ -207,8 +195,8 @@ def _make_phase(shape: Shape, gemm: Gemm) -> Any:
         if phase.depth > 0:
             multiply_back(run, phase, step)
         if phase.cell != 0:
-            u0 = unit_bound(phase.units, phase.groups, step.low)
-            u1 = unit_bound(phase.units, phase.groups, step.high)
+            u0 = unit_start(phase.units, phase.groups, step.unit_thread, run.unit_threads)
+            u1 = unit_start(phase.units, phase.groups, step.unit_thread + 1, run.unit_threads)
             cell(phase.cell, run, step, 0, step.rows, u0, u1 - u0, 1, 0, 0, 0, 0, 0, 0, 0, phase.width)
 
     return step_back

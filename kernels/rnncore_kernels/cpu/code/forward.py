@@ -12,13 +12,12 @@ from __future__ import annotations
 
 from ..arguments import ForwardArguments, StepArguments
 from ..shape import Shape
-from .balance import BALANCE_STEPS, bound, pieces, publish, worked
 from .calls import is_cancelled, phase_at, step_at
 from .emitted import compiled
 from .gemm import Gemm
 from .phases import make_phase, make_projection
 from .rows import active, fill_input_tables, fill_table_placed, make_states, share
-from .steps import begin_step, close_all, divide_anew, wait
+from .steps import begin_step, close_all, end_step, wait
 
 
 def make_forward(shape: Shape, gemm: Gemm) -> None:
@@ -71,7 +70,6 @@ def make_forward(shape: Shape, gemm: Gemm) -> None:
             enter(run, step, history, before, 0, 0, share(n, i, threads))
             wait(run, step)
         projected_steps, projected_rows = 0, 0
-        since = worked(step.part)
         for s in range(steps):
             if is_cancelled(run) != 0:
                 close_all(run, step)
@@ -83,11 +81,9 @@ def make_forward(shape: Shape, gemm: Gemm) -> None:
             step.descending = (s + run.turn) & 1
             if step.projected != 0:
                 if s == projected_steps:
-                    # Its pieces are not those of a step, and its time is not measured.
-                    since -= worked(step.part)
                     projected_steps, projected_rows = project_steps(run, step, s), 0
-                    since += worked(step.part)
                     if step.uneven != 0:
+                        # Its pieces are not those of a step.
                         wait(run, step)
                 step.projected_row = projected_rows
                 projected_rows += mine
@@ -120,15 +116,7 @@ def make_forward(shape: Shape, gemm: Gemm) -> None:
             if first < mine:
                 leave_one(run, step, 0, history, after, 0, run.last, run.last_row, first, mine)
             enter(run, step, history, after, 0, mine, stay)
-            divides = run.unit_threads > 1 and (s + 1) % BALANCE_STEPS == 0
-            if divides:
-                groups = phase_at(run.phase_table, run.phases - 1).groups
-                all_pieces = groups * pieces(mine, step.uneven)
-                count = bound(all_pieces, step.high) - bound(all_pieces, step.low)
-                publish(step.part, step.high - step.low, count, worked(step.part) - since)
             wait(run, step)
-            if divides:
-                divide_anew(run, step)
-                since = worked(step.part)
             before, before_n, n = after, n, following
         end()
+        end_step(run, step)

@@ -10,11 +10,10 @@ from typing import Any
 from ..arguments import OVER_ROWS, OVER_UNITS, BackwardArguments, PhaseArguments, StepArguments
 from ..shape import Shape
 from ..sizes import PANEL_ROWS, WEIGHT_GROUPS
-from .balance import block_bound
 from .calls import column_at, matrix_at, phase_at, sum_at
 from .emitted import compiled
 from .gemm import Gemm
-from .groups import unit_offset
+from .groups import block_start, part_start, unit_offset
 from .matrices import make_bias_at
 from .memory import copy, word
 from .moves import make_scatter, make_sum_rows
@@ -23,7 +22,7 @@ from .totals import make_add_units
 
 
 def make_input_back(shape: Shape, gemm: Gemm) -> Any:
-    """`input_back(run, low, high, grad_x_rows, count, step)`: cotangents of x of a part of the chunk's rows."""
+    """`input_back(run, part, parts, grad_x_rows, count, step)`: cotangents of x of a part of the chunk's rows."""
     vector, lanes, most = shape.vector_bytes, shape.lanes, shape.columns
     multiply, column_bytes = gemm.multiply, gemm.column_bytes
     prepare, prepared_bytes = gemm.prepare, gemm.prepared_bytes
@@ -32,13 +31,13 @@ def make_input_back(shape: Shape, gemm: Gemm) -> Any:
 
     @compiled("input_back")
     def input_back(
-        run: BackwardArguments, low: int, high: int, grad_x_rows: int, count: int, step: StepArguments
+        run: BackwardArguments, part: int, parts: int, grad_x_rows: int, count: int, step: StepArguments
     ) -> None:
         width, pre_row = run.inputs, run.pre_row
         vectors = (width + lanes - 1) // lanes
         groups = (vectors + most - 1) // most
         tables, sums = step.scratch, step.scratch + run.phases * table_bytes
-        r, last = block_bound(count, low, row_block), block_bound(count, high, row_block)
+        r, last = block_start(count, row_block, part, parts), block_start(count, row_block, part + 1, parts)
         while r < last:
             n = min(most_rows, last - r)
             prepared = step.prepared
@@ -85,7 +84,7 @@ def make_weights_back(shape: Shape, gemm: Gemm) -> Any:
 
     @compiled("weights_back")
     def weights_back(
-        run: BackwardArguments, low: int, high: int, phase: PhaseArguments, x_rows: int, operands: int, count: int,
+        run: BackwardArguments, part: int, parts: int, phase: PhaseArguments, x_rows: int, operands: int, count: int,
         step: StepArguments, add: int,
     ) -> None:  # fmt: skip
         units, width, inputs, head, depth = phase.units, phase.width, run.inputs, phase.head, phase.head_depth
@@ -98,7 +97,7 @@ def make_weights_back(shape: Shape, gemm: Gemm) -> Any:
         all_groups = x_groups
         if phase.h_columns > 0:
             all_groups += h_groups * (width // head)
-        first, last = block_bound(columns * units, low, 2), block_bound(columns * units, high, 2)
+        first, last = block_start(columns * units, 2, part, parts), block_start(columns * units, 2, part + 1, parts)
         r = 0
         while True:
             n = min(PANEL_ROWS, count - r)
@@ -163,19 +162,19 @@ def make_weights_back(shape: Shape, gemm: Gemm) -> Any:
 
 
 def make_sums_back(shape: Shape) -> Any:
-    """`sums_back(run, low, high, input_rows, table_bytes, count)`: cotangents, added to what are zeros at first."""
+    """`sums_back(run, part, parts, input_rows, table_bytes, count)`: cotangents, added to what are zeros at first."""
     vector, lanes, item = shape.vector_bytes, shape.lanes, shape.itemsize
     sum_rows, add_units = make_sum_rows(shape), make_add_units(shape)
 
     @compiled("sums_back")
-    def sums_back(run: BackwardArguments, low: int, high: int, input_rows: int, table_bytes: int, count: int) -> None:
+    def sums_back(run: BackwardArguments, part: int, parts: int, input_rows: int, table_bytes: int, count: int) -> None:
         pre_row = run.pre_row
-        first, last = block_bound(count, low, 1), block_bound(count, high, 1)
+        first, last = part_start(count, part, parts), part_start(count, part + 1, parts)
         for number in range(run.sums):
             each = sum_at(run.sum_table, number)
             base = run.pre + each.place
             if each.kind == OVER_ROWS:
-                for unit in range(block_bound(each.units, low, 1), block_bound(each.units, high, 1)):
+                for unit in range(part_start(each.units, part, parts), part_start(each.units, part + 1, parts)):
                     for r in range(0, count, PANEL_ROWS):
                         n = min(PANEL_ROWS, count - r)
                         sum_rows(base + r * pre_row + unit * vector, pre_row, n, each.target + unit * vector,

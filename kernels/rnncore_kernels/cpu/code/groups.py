@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from ..sizes import piece_count
 from .emitted import compiled
 
 FEW_ROWS = 7
 """Rows that leave registers of a tile unused, so that several groups of units are computed at once."""
 
 
+pieces: Callable[[int, int], int] = compiled("pieces")(piece_count)
+
+
 @compiled("part_start")
 def part_start(count: int, part: int, parts: int) -> int:
     """Where a part begins, of `count` divided as evenly as can be."""
     return count * part // parts if parts > 1 else count * part
+
+
+@compiled("block_start")
+def block_start(count: int, block: int, part: int, parts: int) -> int:
+    """The same, where parts begin with a whole block of so many."""
+    return min(count, part_start((count + block - 1) // block, part, parts) * block)
 
 
 @compiled("unit_offset")
@@ -32,6 +44,12 @@ def first_multiplied(unit: int, head: int, head_depth: int, whole: int, span: in
     if span == whole:
         return 0
     return min(unit // head * head_depth, whole - span)
+
+
+@compiled("unit_start")
+def unit_start(units: int, groups: int, part: int, parts: int) -> int:
+    """First unit vector of a part that has whole groups."""
+    return unit_offset(part_start(groups, part, parts), groups, units)
 
 
 @compiled("groups_together")

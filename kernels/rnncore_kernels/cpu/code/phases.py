@@ -6,12 +6,11 @@ from typing import Any
 
 from ..arguments import BEFORE, INDEX, ForwardArguments, PhaseArguments, StepArguments
 from ..shape import Shape
-from .balance import bound, pieces
 from .calls import value_at
 from .cellcode import CELL
 from .emitted import compiled, make_caller
 from .gemm import Gemm
-from .groups import first_multiplied, groups_together, part_start, unit_offset
+from .groups import first_multiplied, groups_together, part_start, pieces, unit_offset
 from .rows import fill_table
 from .totals import make_sum_totals
 
@@ -31,7 +30,8 @@ def make_projection(shape: Shape, gemm: Gemm) -> Any:
         h_only = columns - x_columns
         w_column = column_bytes(depth)
         per_group = pieces(n, step.uneven)
-        piece, last = bound(groups * per_group, step.low), bound(groups * per_group, step.high)
+        piece = part_start(groups * per_group, step.unit_thread, run.unit_threads)
+        last = part_start(groups * per_group, step.unit_thread + 1, run.unit_threads)
         while piece < last:
             group, skipped = piece // per_group, piece % per_group
             count = min(per_group - skipped, last - piece)
@@ -90,7 +90,8 @@ def make_phase(shape: Shape, gemm: Gemm) -> Any:
         w_column, w_x_column = column_bytes(span), column_bytes(inputs)
         w_h, w_x, bias = run.weights + phase.w_h, run.weights + phase.w_x, run.packed + phase.bias
         per_group = pieces(n, uneven)
-        piece, last = bound(groups * per_group, step.low), bound(groups * per_group, step.high)
+        piece = part_start(groups * per_group, step.unit_thread, run.unit_threads)
+        last = part_start(groups * per_group, step.unit_thread + 1, run.unit_threads)
         while piece < last:
             together, group, skipped = 1, piece // per_group, piece % per_group
             count = min(per_group - skipped, last - piece)

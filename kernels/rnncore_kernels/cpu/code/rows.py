@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from ..arguments import RunArguments, StepArguments
 from ..shape import Shape
-from .balance import unit_bound
 from .calls import input_at, state_at, value_at
 from .emitted import compiled
+from .groups import unit_start
 from .memory import clear, copy, set_word, word
 
 
@@ -91,8 +91,8 @@ def make_states(shape: Shape) -> States:
         for number in range(run.states):
             state = state_at(run.state_table, number)
             value = value_at(run.values, state.value)
-            u0 = unit_bound(state.units, state.groups, step.low)
-            u1 = unit_bound(state.units, state.groups, step.high)
+            u0 = unit_start(state.units, state.groups, step.unit_thread, run.unit_threads)
+            u1 = unit_start(state.units, state.groups, step.unit_thread + 1, run.unit_threads)
             array, base = word(run.state_arrays, number), memory + value.offset + value.turn * parity
             for q in range(first, last):
                 there = step.thread + q * run.row_threads
@@ -107,8 +107,8 @@ def make_states(shape: Shape) -> States:
     ) -> None:  # fmt: skip
         state = state_at(run.state_table, number)
         value = value_at(run.values, state.value)
-        u0 = unit_bound(state.units, state.groups, step.low)
-        u1 = unit_bound(state.units, state.groups, step.high)
+        u0 = unit_start(state.units, state.groups, step.unit_thread, run.unit_threads)
+        u1 = unit_start(state.units, state.groups, step.unit_thread + 1, run.unit_threads)
         base = memory + value.offset + value.turn * parity
         for q in range(first, last):
             there = step.thread + q * run.row_threads
@@ -132,8 +132,8 @@ def make_states(shape: Shape) -> States:
     ) -> None:
         state = state_at(run.state_table, number)
         value = value_at(run.values, state.value)
-        u0 = unit_bound(state.units, state.groups, step.low)
-        u1 = unit_bound(state.units, state.groups, step.high)
+        u0 = unit_start(state.units, state.groups, step.unit_thread, run.unit_threads)
+        u1 = unit_start(state.units, state.groups, step.unit_thread + 1, run.unit_threads)
         base = memory + value.offset + value.turn * parity
         for q in range(n):
             clear(base + (row + step.thread + q * run.row_threads) * value.row + u0 * vector, (u1 - u0) * vector)
@@ -141,8 +141,9 @@ def make_states(shape: Shape) -> States:
     @compiled("clear_output")
     def clear_output(run: RunArguments, step: StepArguments, out: int, out_row: int, first: int, last: int) -> None:
         state = state_at(run.state_table, 0)
-        start = unit_bound(state.units, state.groups, step.low) * vector
-        count = min(unit_bound(state.units, state.groups, step.high) * vector, state.width * item) - start
+        start = unit_start(state.units, state.groups, step.unit_thread, run.unit_threads) * vector
+        end = unit_start(state.units, state.groups, step.unit_thread + 1, run.unit_threads) * vector
+        count = min(end, state.width * item) - start
         if count > 0:
             for q in range(first, last):
                 clear(out + place(run.order, step.thread + q * run.row_threads) * out_row + start, count)

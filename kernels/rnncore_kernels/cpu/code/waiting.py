@@ -6,17 +6,15 @@ count that only grows, and, above it, how many sleep until it does: whoever lets
 
 from __future__ import annotations
 
-from ..fields.balance import AWAKE, SLEPT, WAITED
 from .emitted import compiled
-from .memory import add_word, or_word, read_word, set_word, word
+from .memory import add_word, or_word, read_word
 from .system import cycles, relax, sleep_on, wake, yield_core
 
 SPINS, YIELDS = 200, 150
 """Turns of a thread that waits: with its core to itself 5 microseconds, then offering it to others, some 60 more."""
 
 HURRIED_SPINS, HURRIED_YIELDS = 20, 0
-"""The same after FEW_SLEEPS in one call: the others are late for want of a core, and may need this one."""
-FEW_SLEEPS = 3
+"""The same where the others are late for want of a core, and may need this one."""
 
 SLEEPER = 1 << 48
 """A word holds so many of the count, and one thread that sleeps."""
@@ -63,37 +61,6 @@ def sleep_until(address: int, value: int, nanoseconds: int) -> None:
     if seen & (SLEEPER - 1) < value:
         sleep_on(address, seen, nanoseconds)
     add_word(address, -SLEEPER)
-
-
-@compiled("begin_waiting")
-def begin_waiting(part: int) -> None:
-    """A thread of a call has not waited yet; `part` is the address of the words of its part of the work."""
-    set_word(part, AWAKE, 0)
-    set_word(part, SLEPT, 0)
-
-
-@compiled("meet")
-def meet(barrier: int, arrivals: int, threads: int, part: int) -> int:
-    """Wait until all threads have come here; returns the count of arrivals to pass next time.
-
-    Notes in the words of the thread's part of the work for how long it waited, see `fields.balance`. Only safe where
-    all threads run at once, or are given a core when another sleeps: threads of the system are.
-    """
-    if threads > 1:
-        here = cycles()
-        arrivals += threads
-        arrive(barrier)
-        asleep = 0
-        if word(part, SLEPT) < FEW_SLEEPS:
-            asleep = wait_for(barrier, arrivals, SPINS, YIELDS)
-        else:
-            asleep = wait_for(barrier, arrivals, HURRIED_SPINS, HURRIED_YIELDS)
-        now = cycles()
-        set_word(part, WAITED, word(part, WAITED) + now - here)
-        set_word(part, AWAKE, word(part, AWAKE) + (asleep if asleep != 0 else now) - here)
-        if asleep != 0:
-            set_word(part, SLEPT, word(part, SLEPT) + 1)
-    return arrivals
 
 
 @compiled("open_barrier")
