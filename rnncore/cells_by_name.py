@@ -25,7 +25,7 @@ def _known() -> dict[str, type[Cell]]:
     """The library's cells by name, those too that it makes of other libraries' layers alone."""
     from .interchange.cells import ActivatedElman, ActivatedGRU, ActivatedLSTM
 
-    return CELLS | {kind.name: kind for kind in (ActivatedElman, ActivatedGRU, ActivatedLSTM)}
+    return {**CELLS} | {kind.name: kind for kind in (ActivatedElman, ActivatedGRU, ActivatedLSTM)}
 
 
 def describe_cell(cell: Cell) -> dict[str, Any]:

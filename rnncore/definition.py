@@ -69,7 +69,8 @@ def define(cell: str | Cell | Definition) -> Definition:
             raise ValueError(f"cell: expected one of {known} or an instance of Cell, got {cell!r}{hint}")
         cell = CELLS[cell]()
     # A cell of one's own may read numbers that change: it is recorded anew for each network.
-    return _library(cell) if type(cell) in CELLS.values() else _define(cell, record(cell))
+    shipped = isinstance(cell, Cell) and CELLS.get(cell.name) is type(cell)
+    return _library(cell) if shipped else _define(cell, record(cell))
 
 
 @functools.lru_cache(maxsize=256)
