@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from ..bench import plots
 from ..bench.record import RecordError, load
@@ -19,8 +19,7 @@ FORMATS = ("svg", "png")
 
 if TYPE_CHECKING:
     from ..bench.plots.panel import Panel
-
-Theme = Literal["auto", "light", "dark"]
+    from ..bench.plots.style import Mode
 
 
 def add(commands: Any) -> None:
@@ -83,13 +82,11 @@ def run(arguments: argparse.Namespace) -> int:
     return OK
 
 
-def _picture(panels: Sequence[Panel], suffix: str, theme: Theme) -> bytes:
+def _picture(panels: Sequence[Panel], suffix: str, theme: Mode) -> bytes:
     # Here, as it loads matplotlib.
     from ..bench.plots.panel import to_png, to_svg
 
-    if suffix == ".svg":
-        return to_svg(panels, theme).encode()
-    return to_png(panels, "light" if theme == "auto" else theme)
+    return to_svg(panels, theme).encode() if suffix == ".svg" else to_png(panels, theme)
 
 
 def _targets(arguments: argparse.Namespace) -> dict[str, list[Path]]:

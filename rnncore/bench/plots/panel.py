@@ -1,18 +1,16 @@
-"""A picture, several of them in a figure, and the figure as SVG or PNG. No state of matplotlib's is used or left."""
+"""A picture, several of them in a figure, and the figure as SVG or PNG."""
 
 from __future__ import annotations
 
-import contextlib
 import html
 import io
 import math
 import re
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import matplotlib as mpl
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
@@ -20,7 +18,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.text import Annotation
 
-from .theme import LIGHT, THEMES, Theme, dark_rules, marker
+from .style import Mode, as_png, as_svg, settings, theme_of
+from .theme import LIGHT, Theme, marker
 
 WIDTH, HEIGHT = 3.9, 3.0
 """Inches of a panel: as wide as a phone, so that its text has the size that it has there."""
@@ -28,11 +27,6 @@ TITLE_WIDTH = 54
 MOST_COLUMNS = 3
 LEGEND_NAMES, LEGEND_LINE = 4, 0.25
 """Names on a line of the legend, for each column of panels, and the line's height in inches."""
-DOTS = 200
-"""Dots per inch of a PNG."""
-
-FONTS = "system-ui, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif"
-"""Narrower than DejaVu Sans, which the layout is made for."""
 
 NAMESPACES = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
 
@@ -58,19 +52,15 @@ class Panel:
     key: Literal["line", "point", "bar"] = "point"
 
 
-def to_svg(panels: Sequence[Panel], theme: Literal["auto", "light", "dark"] = "auto") -> str:
-    """All panels in one picture; `auto` is light or dark as the reader prefers."""
-    colours = LIGHT if theme == "auto" else THEMES[theme]
-    with _settings(colours):
-        text = io.StringIO()
-        _figure(panels, colours).savefig(text, format="svg", metadata={"Date": None})
-    style = f"<style>text{{font-family:{FONTS} !important}}{dark_rules() if theme == 'auto' else ''}</style>"
-    return text.getvalue().replace("<defs>", f"{style}<defs>", 1)
+def to_svg(panels: Sequence[Panel], mode: Mode = "auto") -> str:
+    """All panels in one picture."""
+    with settings(theme_of(mode)):
+        return as_svg(_figure(panels, theme_of(mode)), mode)
 
 
 def to_inline_svg(panel: Panel) -> str:
     """One panel as an element of a page, which has the `dark_rules` and the ground."""
-    with _settings(LIGHT):
+    with settings(LIGHT):
         text = io.StringIO()
         figure = _figure([panel], LIGHT)
         figure.set_facecolor("none")
@@ -85,50 +75,10 @@ def to_inline_svg(panel: Panel) -> str:
     return f'<svg {NAMESPACES} {view[0]} role="img" aria-label="{label}">{svg[svg.index(">") + 1 :]}'
 
 
-def to_png(panels: Sequence[Panel], theme: Literal["light", "dark"] = "light") -> bytes:
+def to_png(panels: Sequence[Panel], mode: Mode = "auto") -> bytes:
     """All panels in one picture."""
-    with _settings(THEMES[theme]):
-        data = io.BytesIO()
-        _figure(panels, THEMES[theme]).savefig(data, format="png", dpi=DOTS)
-    return data.getvalue()
-
-
-@contextlib.contextmanager
-def _settings(theme: Theme) -> Iterator[None]:
-    """Matplotlib's own settings and these, whatever the user has set."""
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams.update(
-            {
-                "svg.fonttype": "none",
-                "svg.hashsalt": "rnncore",
-                "text.parse_math": False,
-                "font.size": 9,
-                "axes.titlesize": 9,
-                "axes.labelsize": 9,
-                "xtick.labelsize": 8.5,
-                "ytick.labelsize": 8.5,
-                "legend.fontsize": 9,
-                "legend.frameon": False,
-                "figure.facecolor": theme.paper,
-                "axes.facecolor": "none",
-                "text.color": theme.ink,
-                "axes.labelcolor": theme.ink,
-                "axes.edgecolor": theme.faint,
-                "xtick.color": theme.faint,
-                "ytick.color": theme.faint,
-                "xtick.labelcolor": theme.ink,
-                "ytick.labelcolor": theme.ink,
-                "grid.color": theme.line,
-                "grid.linewidth": 0.6,
-                "axes.axisbelow": True,
-                "axes.spines.top": False,
-                "axes.spines.right": False,
-                "lines.linewidth": 1.6,
-                "lines.markersize": 5,
-            }
-        )
-        yield
+    with settings(theme_of(mode)):
+        return as_png(_figure(panels, theme_of(mode)))
 
 
 def _figure(panels: Sequence[Panel], theme: Theme) -> Figure:
