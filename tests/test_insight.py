@@ -155,6 +155,15 @@ def test_eigenvalues_of_a_known_matrix() -> None:
     assert [line.get_label() for line in points] == list(found)
 
 
+def test_eigenvalues_of_heads() -> None:
+    rnn = Recurrent("gru", 3, 4, heads=2, backend="numpy", seed=0)
+    weights = rnn.parameters["weight_hh_l0"][:4].astype(float)
+    whole = np.zeros((4, 4))
+    whole[:2, :2], whole[2:, 2:] = weights[:2], weights[2:]
+    found = insight.eigenvalues(rnn)["r"]
+    np.testing.assert_allclose(np.sort(np.abs(found)), np.sort(np.abs(np.linalg.eigvals(whole))), rtol=1e-6)
+
+
 def test_trajectory_has_the_principal_components() -> None:
     rnn = lstm()
     found = insight.trajectory(

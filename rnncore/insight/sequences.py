@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import operator
 from typing import Any
 
@@ -39,17 +41,12 @@ def index(name: str, value: Any, count: int) -> int:
 
 
 def undropped(rnn: Recurrent) -> Recurrent:
-    """The network, or where it drops values in training, a copy that does not."""
+    """The network, or where it drops values in training, one with the same parameters that does not."""
     if not rnn.dropout:
         return rnn
-    return Recurrent.from_state_dict(
-        rnn.state_dict(),
-        cell=rnn.cell,
-        batch_first=rnn.batch_first,
-        backend=rnn.backend,
-        num_threads=rnn.num_threads,
-        direction=rnn.direction,
-    )
+    plain = copy.copy(rnn)
+    plain._architecture = dataclasses.replace(plain._architecture, dropout=0.0)
+    return plain
 
 
 def signs(like: Array) -> Array:

@@ -50,9 +50,11 @@ def eigenvalues(rnn: Recurrent, *, layer: int = 0, direction: int = 0, ax: Any =
             f"has a projection"
         )
     weights = np.asarray(on_host(rnn.parameters[f"weight_hh_{suffix}"]), float)
+    width = arch.hidden_size // arch.heads
     found = {}
     for name, block in zip(names, np.split(weights, len(names)), strict=True):
-        values = np.linalg.eigvals(block).astype(complex)
+        # The blocks of the heads on the diagonal of W_hh have its eigenvalues.
+        values = np.linalg.eigvals(block.reshape(arch.heads, width, width)).astype(complex).ravel()
         found[name] = values[np.argsort(-np.abs(values), kind="stable")]
     if ax is not None:
         _draw(ax, found)

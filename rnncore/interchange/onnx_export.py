@@ -13,7 +13,7 @@ from rnncore_kernels.cells import GRU, LSTM, Cell, Elman
 from rnncore_kernels.contract import Array
 
 from ..devices import on_host
-from ..files import replace
+from ..files import atomic_write
 from ..version import __version__
 from .activations import parse, spell
 from .cells import ActivatedElman, ActivatedGRU, ActivatedLSTM
@@ -49,7 +49,7 @@ def to_onnx(rnn: Network, path: str | os.PathLike[str] | None, *, state: bool, l
     )
     onnx.checker.check_model(model, full_check=True)
     if path is not None:
-        replace(Path(path), model.SerializeToString())
+        atomic_write(Path(path), model.SerializeToString())
     return model
 
 
