@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import platform
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +78,8 @@ def format_probe(probe: Probe) -> str:
 
 def source() -> dict[str, str]:
     """The commit that this runs from, and whether files differ from it; nothing where it is installed elsewhere."""
+    import subprocess
+
     checkout = Path(__file__).resolve().parents[1]
     if not (checkout / ".git").exists():
         return {"commit": "unknown: not run from a checkout"}

@@ -7,13 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rnncore_kernels.alignment import round_up
 from rnncore_kernels.contract import Array, Engine
 from rnncore_kernels.program.program import Program
 
 from .architecture import Architecture
-
-LINE_BYTES = 64
-"""Every part of the memory begins at a cache line."""
 
 
 class TapeMemory(NamedTuple):
@@ -55,4 +53,4 @@ def _part_sizes(
     for layer, program in enumerate(programs):
         run = engine.tape_bytes(program, architecture.sizes(layer), steps, batch)
         sizes += [run] * architecture.num_directions
-    return [-(-size // LINE_BYTES) * LINE_BYTES for size in sizes]
+    return list(map(round_up, sizes))

@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from rnncore import Recurrent
+from rnncore_kernels.alignment import address
 from rnncore_kernels.cpu import buffer_pool
-from rnncore_kernels.cpu.memory import address
 
 SHAPE = (1 << 10, 1 << 10)
 

@@ -17,6 +17,7 @@ from tile_emulation import can_emulate, emulated
 
 from rnncore import Recurrent
 from rnncore.states import as_tuple
+from rnncore_kernels.alignment import address, aligned
 from rnncore_kernels.cpu import division, kernels, toolchain
 from rnncore_kernels.cpu.amx.blocks import BLOCK_BYTES, BLOCK_DEPTH, TILE_ROWS, split_column_bytes, split_rows_bytes
 from rnncore_kernels.cpu.amx.gemm import make_tile_gemm
@@ -24,7 +25,7 @@ from rnncore_kernels.cpu.amx.split import make_bf16_columns
 from rnncore_kernels.cpu.code.emitted import DEFINITIONS, compiled
 from rnncore_kernels.cpu.code.ir import Definition
 from rnncore_kernels.cpu.code.memory import word
-from rnncore_kernels.cpu.memory import address, aligned, make_words, words_address
+from rnncore_kernels.cpu.memory import make_words, words_address
 
 SHAPE = kernels.host_shape(np.dtype(np.float32))
 HAS_TILES = SHAPE.matrix

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rnncore_kernels.alignment import aligned, is_at_line
 from rnncore_kernels.contract import Array, Engine, Inputs, Needs, Rows
 from rnncore_kernels.program.transform import Changes
 
@@ -19,7 +20,7 @@ from ..registry import make_engine, resolve_on_host
 from ..resets import Resets
 from ..rows import DENSE, arrange
 from ..stack import Stack
-from ..tape_memory import LINE_BYTES, TapeMemory, divide_tape, tape_bytes
+from ..tape_memory import TapeMemory, divide_tape, tape_bytes
 from .kept import Kept
 
 
@@ -239,14 +240,12 @@ def _parse(text: str) -> tuple[Any, ...]:
 
 def _at_line(memory: Array, *, copy: bool = False) -> Array:
     """The bytes, or as many elsewhere if they do not begin at a cache line; XLA's do."""
-    if memory.ctypes.data % LINE_BYTES == 0:
+    if is_at_line(memory):
         return memory
-    larger = np.empty(len(memory) + LINE_BYTES, np.uint8)
-    start = -larger.ctypes.data % LINE_BYTES
-    aligned = larger[start : start + len(memory)]
+    elsewhere = aligned(len(memory))
     if copy:
-        aligned[...] = memory
-    return aligned
+        elsewhere[...] = memory
+    return elsewhere
 
 
 @functools.cache

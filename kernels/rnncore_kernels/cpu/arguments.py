@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 from typing import ClassVar, TypeAlias, TypeVar
 
-from .memory import round_up
+from ..alignment import round_up
 
 SomeArguments = TypeVar("SomeArguments", bound="Arguments")
 

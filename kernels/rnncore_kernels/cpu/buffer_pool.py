@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from ..alignment import LINE_BYTES, aligned, at_line
 from ..contract import Array
-from .memory import LINE_BYTES, aligned, at_line
 
 LEAST_BYTES = 1 << 17
 """Less is the C library's: its free memory goes back to the system from that size on."""

@@ -6,10 +6,11 @@ import ctypes
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from ..alignment import address
 from ..contract import Array, BackwardRun, Inputs, Rows, Run
 from .arguments import ForwardArguments, RunArguments, SomeArguments
 from .buffer_pool import take
-from .memory import Words, address, make_words, words_address
+from .memory import Words, make_words, words_address
 from .packed import CpuPacked, weights_in_parts
 from .plan import Plan, backward_plan, forward_plan
 from .tables import Table

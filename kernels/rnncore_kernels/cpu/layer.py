@@ -6,11 +6,12 @@ import functools
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
+from ..alignment import round_up
 from ..contract import Sizes
 from ..program.program import Phase, Place, Program, units_of
 from . import kernels
 from .amx.blocks import split_column_bytes
-from .memory import round_up, spread
+from .memory import spread
 from .shape import Shape
 from .toolchain import Kernel
 from .values import backward_values, forward_values, parameter_values, saved_values, second_blocks

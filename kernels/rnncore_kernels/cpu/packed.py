@@ -7,13 +7,14 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from ..alignment import address
 from ..contract import Array, LayerWeights, Sizes
 from ..program.program import Program
 from . import kernels
 from .arguments import PackArguments
 from .buffer_pool import take
 from .layer import LayerSizes, layer_sizes
-from .memory import Words, address, make_words, words_address
+from .memory import Words, make_words, words_address
 from .tables import column_table, forward_table
 from .threads import run
 

@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from ..alignment import address, aligned
 from . import toolchain
 from .code.ir import Definition
 from .kernels import host_shape
-from .memory import address, aligned, make_words, words_address
+from .memory import make_words, words_address
 from .shape import Shape
 from .threads import POOL
 

@@ -9,12 +9,12 @@ import functools
 from collections.abc import Collection, Mapping
 from typing import Any, Generic, NamedTuple
 
+from ..alignment import LINE_BYTES, round_up
 from ..program.program import Place
 from .amx.blocks import TILE_ROWS, split_column_bytes, split_rows_bytes
 from .arguments import STEP_BYTES, BackwardArguments, ForwardArguments, SomeArguments, ValueArguments
 from .division import Division, backward_division, forward_division, uses_tile_registers
 from .layer import LayerSizes
-from .memory import round_up
 from .sizes import BF16_BACK_ROWS, BLOCK_ROWS, PANEL_ROWS, WEIGHT_GROUPS, block_units
 from .tables import Table, backward_table, column_table, forward_table, make_table, state_table
 from .values import flow_of
@@ -241,7 +241,7 @@ def _plan(
     call: SomeArguments, sizes: Mapping[str, int], division: Division, history: int, tiles: bool, others: Any
 ) -> Plan[SomeArguments]:
     """From the arguments that are known, and the sizes of the memory that others are addresses of."""
-    sizes = {**sizes, "barriers": 64 * (division.row_threads + 1)}
+    sizes = {**sizes, "barriers": LINE_BYTES * (division.row_threads + 1)}
     offsets: dict[str, int] = {}
     total = 0
     for name, size in sizes.items():

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from ..alignment import address
 from ..contract import Array, Inputs, LayerGradients, LayerWeights, Rows
 from .arguments import NOT_AT_ALL, OVER_ROWS, OVER_UNITS, InputArguments, SumArguments
 from .buffer_pool import empty
 from .layer import LayerSizes
-from .memory import address, words_address
+from .memory import words_address
 from .packed import CpuPacked, matrix_words
 from .tables import EMPTY, Table, make_table
 

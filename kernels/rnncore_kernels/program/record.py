@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import linecache
 import math
-import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from keyword import iskeyword
@@ -251,6 +249,9 @@ def _plain(error: BaseException) -> str:
 
 def _line(error: BaseException) -> str:
     """The innermost line of the user's own code in a traceback, with its place."""
+    import linecache
+    import traceback
+
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if not Path(frame.filename).is_relative_to(PACKAGE):
             text = (frame.line or linecache.getline(frame.filename, frame.lineno or 0)).strip()

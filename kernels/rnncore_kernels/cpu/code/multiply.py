@@ -10,6 +10,7 @@ from typing import Any
 
 from llvmlite import ir
 
+from ...alignment import LINE_BYTES
 from ..shape import Shape
 from ..vector import ELEMENTS, Vector
 from .emitted import compiled, emitted, once_for_shape
@@ -18,8 +19,6 @@ from .tiles import even_height_of, even_heights, height_of, heights, make_choice
 
 BLOCK_BYTES = 32 * 1024
 """Bytes of packed weights in a block, which stays in the first-level cache while all rows pass over it."""
-
-LINE_BYTES = 64
 
 STREAMING, STREAMING_AHEAD = (3, 4), 2048
 """Rows of a tile for which the core fetches too late by itself, and how many bytes ahead their tile does."""
