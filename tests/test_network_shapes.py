@@ -55,3 +55,14 @@ def test_any_call(
 ) -> None:
     unbatched = unbatched and options["batch"] == 1
     check(make_call(**options, backend=backend), close, lengths=options["lengths"], unbatched=unbatched, layout=layout)
+
+
+@pytest.mark.parametrize(
+    ("name", "hidden_size", "heads"), [("lstm", 40, 4), ("gru_before", 15, 3), ("lstm_projection", 24, 3)]
+)
+def test_heads_and_ready_parts_of_x(
+    backend: str, name: str, hidden_size: int, heads: int, close: Close, nan_filled_empty: None
+) -> None:
+    lengths = [3, 1, 2]
+    options: dict[str, Any] = {"hidden_size": hidden_size, "heads": heads, "lengths": lengths, "backend": backend}
+    check(make_call(CELLS[name], 3, 3, input_size=None, **options), close, lengths=lengths)

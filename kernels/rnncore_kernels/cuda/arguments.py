@@ -42,11 +42,17 @@ RUN_FIELDS = (
 """Names in `run`, of every kernel; those that a pass does not need are 0."""
 
 
+WEIGHTS, STAYS_AT, PART, SPAN, HEAD, HEAD_DEPTH = range(6)
+PRODUCT_FIELDS = 6
+"""Numbers of a product: the address of its weights, the offset at which they stay in shared memory, elements of a part
+of their rows, those of it that a slice multiplies, units of a head, and elements that these multiply."""
+
+
 class Arrays(NamedTuple):
     """Places in the tuple `arrays` of a pass. At the start are the call's states (B, width), or their cotangents.
 
     Attributes:
-        weights: two for each product: the address of its weights, and the offset at which they stay in shared memory.
+        weights: for each product, see PRODUCT_FIELDS.
         units, scalars: addresses of the parameters.
         rows, unit_inputs: three for each input: its address, and bytes of a step and of a row.
         states: (slots, B, padded width) before and after each step; one slot more than steps, or 2.
@@ -77,7 +83,7 @@ class Arrays(NamedTuple):
         program = steps.program
         states, columns = len(program.states), len(program.columns)
         counts = (
-            *(states, 2 * len(program.products), program.units, program.scalars),
+            *(states, PRODUCT_FIELDS * len(program.products), program.units, program.scalars),
             *(3 * program.row_inputs, 3 * len(program.unit_inputs)),
             *(states, len(program.operands), len(program.saved), len(steps.values.carried)),
             *((states, columns) if steps.backward else (0, 0)),

@@ -85,27 +85,27 @@ class _Gradients:
     def of_products(self) -> tuple[Array | None, tuple[Array, ...]]:
         """Gradients of W_hh (Gh*H, P) and of the projections."""
         gates, program = len(self._program.h_gates), self._program
-        weight_hh = self._zeros(gates * self._hidden, self._units(program.output_width)) if gates else None
+        heads = self._packed.sizes.heads
+        weight_hh = self._zeros(gates * self._hidden, self._units(program.output_width) // heads) if gates else None
         projections = tuple(self._zeros(self._units(width), self._units(inner)) for width, inner in program.projections)
         for columns in columns_of(program) if self._any else ():
             product = next((p for p in program.products if p.blocks and p.blocks == columns.blocks), None)
             if product is None:
                 continue
-            units, inner = self._units(product.width), self._units(product.operand_width)
             operand = cleared(self._xp, self._operand(product), self._inside)
             operand = operand.reshape(self._steps * self._batch, operand.shape[2])
-            part = self._part(columns.first_block, len(product.blocks))
-            result = self._xp.empty((part.shape[1], operand.shape[1]), self._dtype)
-            self._device.multiply(part.T, operand, result)
-            for matrix_, number in zip(
-                result.reshape(len(product.blocks), -1, operand.shape[1]), product.blocks, strict=True
-            ):
+            gradients = LayerWeights(None, weight_hh, None, None, projections)
+            for place, number in enumerate(product.blocks):
                 block = program.blocks[number]
-                if block.projection is not None:
-                    projections[block.projection][...] = matrix_[:units, :inner]
-                elif weight_hh is not None and block.gate is not None:
-                    # A gate may multiply several operands.
-                    weight_hh[rows_of(block.gate, units)] += matrix_[:units, :inner]
+                gradient, part = gradients.of_block(block, self._hidden), self._part(columns.first_block + place, 1)
+                of_block = block.heads_of(heads)
+                units, inner = len(gradient) // of_block, gradient.shape[1]
+                for head in range(of_block):
+                    rows = rows_of(head, units)
+                    # Added, as a gate may multiply several operands.
+                    self._device.multiply(
+                        part[:, rows].T, operand[:, rows_of(head, inner)], gradient[rows], accumulate=True
+                    )
         return weight_hh, projections
 
     def biases(self) -> tuple[Array | None, Array | None]:

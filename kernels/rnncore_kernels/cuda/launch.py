@@ -11,6 +11,8 @@ import numpy as np
 
 from ..cells.symbol import Width
 from ..contract import Array, Inputs, Rows, Sizes
+from ..program.program import units_of
+from .arguments import PRODUCT_FIELDS
 from .device import Argument, Device, GpuLimits
 from .layout import extent, inverse_size_bits, padded_size
 from .libraries import FEW_ROWS, make_source, make_tiles
@@ -63,9 +65,14 @@ def step_work(steps: Steps, sizes: Sizes, batch: int) -> StepWork:
     for visit, tile in zip(steps.visits, tiles, strict=True):
         if visit.product is not None:
             of = steps.program.products[visit.product]
-            inner = [of.width] * len(of.blocks) if steps.backward else [of.operand_width]
-            k, units = (extent(widths, itemsize).of(padded) for widths in (inner, [visit.width]))
-            products.append(Product(visit.product, tile, k, units))
+            result, inner = (of.operand_width, of.width) if steps.backward else (of.width, of.operand_width)
+            heads = steps.program.blocks[of.blocks[0]].heads_of(sizes.heads)
+            # Of heads, each block of columns of a transposed product is multiplied apart: a slice needs a part of it.
+            blocks = len(of.blocks) if steps.backward else 1
+            parts = blocks if heads > 1 else 1
+            k, units = (extent(widths, itemsize).of(padded) for widths in ([inner] * (blocks // parts), [visit.width]))
+            head, depth = (units_of(width, sizes.hidden) // heads for width in (result, inner))
+            products.append(Product(visit.product, tile, k, units, parts, head, depth if heads > 1 else k))
     return StepWork(
         tile=tiles[0],
         products=tuple(products),
@@ -124,11 +131,13 @@ def launch(
     }
     run = [0 if fields.get(name) is None else fields[name] for name in source.fields]
     # A product that no visit computes has no weights.
-    weights: list[Any] = [0, 0] * len(program.products)
+    weights: list[Any] = [0] * PRODUCT_FIELDS * len(program.products)
     matrices = packed.backward if steps.backward else packed.forward
     assert matrices is not None
-    for product, at in zip(plan.work.products, plan.weights_at, strict=True):
-        weights[2 * product.number : 2 * product.number + 2] = matrices[product.number], at
+    for product, at, span in zip(plan.work.products, plan.weights_at, plan.spans, strict=True):
+        first = PRODUCT_FIELDS * product.number
+        numbers = at, product.k, span, product.head, product.head_depth
+        weights[first : first + PRODUCT_FIELDS] = matrices[product.number], *numbers
     of_inputs = [v for array in (*inputs.rows, *inputs.units) for v in (array, array.strides[0], array.strides[1])]
     arrays = [
         *(*given, *weights, *packed.parameters, *of_inputs, *values.states, *values.operands),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from ..contract import Array, LayerWeights, Sizes
-from ..program.program import Program, rows_of
+from ..program.program import Block, Program, rows_of
 from .layout import bias_columns, padded_size, x_order
 
 
@@ -43,7 +43,7 @@ def pack(
     """See `contract.Engine.pack`."""
     parameters = (*weights.units, *weights.scalars)
     products = [
-        [weights.of_block(program.blocks[number], sizes.hidden) for number in product.blocks]
+        [_whole(xp, weights, program.blocks[number], sizes) for number in product.blocks]
         for product in program.products
     ]
     return CudaPacked(
@@ -57,6 +57,19 @@ def pack(
         has_bias=weights.bias_ih is not None or weights.bias_hh is not None,
         parameters=tuple(p.copy() for p in parameters) if copy else parameters,
     )
+
+
+def _whole(xp: ModuleType, weights: LayerWeights, block: Block, sizes: Sizes) -> Array:
+    """The matrix of a block (width of the result, width of the operand), with the zeros outside of heads."""
+    matrix, heads = weights.of_block(block, sizes.hidden), block.heads_of(sizes.heads)
+    if heads == 1:
+        return matrix
+    units, inner = len(matrix) // heads, matrix.shape[1]
+    result: Array = xp.zeros((len(matrix), heads * inner), sizes.dtype)
+    for head in range(heads):
+        rows = rows_of(head, units)
+        result[rows, rows_of(head, inner)] = matrix[rows]
+    return result
 
 
 def _weight_x(xp: ModuleType, program: Program, sizes: Sizes, weight: Array | None, *, copy: bool) -> Array:

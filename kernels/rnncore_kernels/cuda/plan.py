@@ -39,14 +39,19 @@ class Product(NamedTuple):
     Attributes:
         number: of the product in the program.
         tile: of a warp.
-        k: elements that are multiplied for each sum.
+        k: elements of a part of a row that is multiplied.
         units: of the result, each with the tile's columns; padded.
+        parts: how many parts a row has: blocks of columns that are multiplied apart, where there are heads.
+        head, head_depth: units of a head, and elements of a part that these multiply.
     """
 
     number: int
     tile: Tile
     k: int
     units: int
+    parts: int
+    head: int
+    head_depth: int
 
 
 class StepWork(NamedTuple):
@@ -78,6 +83,7 @@ class LaunchPlan:
         warps: of a block.
         unit_slices: most slices of the units that a block computes.
         weights_at: of each product, the offset in shared memory of its weights, where they stay there.
+        spans: of each product, the elements of a part that a slice multiplies.
         shared_bytes: dynamic shared memory of a block.
         cycles: of a step, by the model.
     """
@@ -92,6 +98,7 @@ class LaunchPlan:
     resident: bool
     chunk: int
     weights_at: tuple[int, ...]
+    spans: tuple[int, ...]
     operand_at: int
     sums_at: int
     totals_at: int
@@ -118,6 +125,19 @@ class LaunchPlan:
 def divide_up(count: int, size: int) -> int:
     """How many parts of a size there are, the last one smaller."""
     return -(-count // size)
+
+
+@cache
+def span_of(product: Product, units: int) -> int:
+    """Elements of a part that a slice of so many units multiplies at most: those of its heads, in whole vectors."""
+    if product.head_depth >= product.k:
+        return product.k
+    vector, spans = product.tile.vector, []
+    for first in range(0, product.units, units):
+        low, high = first // product.head, (min(first + units, product.units) - 1) // product.head + 1
+        start = low * product.head_depth // vector * vector
+        spans.append(min(product.k, divide_up(high * product.head_depth, vector) * vector) - start)
+    return max(spans)
 
 
 @cache
@@ -167,13 +187,14 @@ def _fitted(
         divide_up(divide_up(count, units), unit_groups) for count in (*work.units, *(p.units for p in work.products))
     ]
     of_products = slices[len(work.units) :]
-    whole = [divide_up(p.k, p.tile.k_block) * p.tile.k_block for p in work.products]
+    spans = [span_of(p, units) for p in work.products]
+    whole = [divide_up(span, p.tile.k_block) * p.tile.k_block for p, span in zip(work.products, spans, strict=True)]
     most_columns = max((p.tile.columns for p in work.products), default=0)
     sums, totals = parts * rows * units * most_columns * itemsize, rows * work.totals * itemsize
     weights_at, weights = [], 0
     for p, total, count in zip(work.products, whole, of_products, strict=True):
         weights_at.append(weights)
-        weights += p.tile.columns * total * units * count * itemsize if resident else 0
+        weights += p.parts * p.tile.columns * total * units * count * itemsize if resident else 0
     columns = 0 if resident else most_columns
     block = max((p.tile.k_block for p in work.products), default=0)
     chunk = 0
@@ -196,10 +217,10 @@ def _fitted(
         loaded = brought / min(LOAD_BYTES, 8 << log_warps) + divide_up(total, chunk) * (
             LOAD_LATENCY + 2 * BLOCK_BARRIER
         )
-        cycles += count * row_slices * (loaded + multiplied + parts * 4 + (1 << log_warps) * 4)
+        cycles += count * row_slices * (p.parts * (loaded + multiplied) + parts * 4 + (1 << log_warps) * 4)
     cycles += sum(slices[: len(work.units)]) * row_slices * FINISH * divide_up(rows * units, 32 << log_warps)
     cycles += work.barriers * (BARRIER + 4 * unit_groups if unit_groups > 1 else BLOCK_BARRIER)
     return LaunchPlan(
         work, 1 << log_warps, log_rows, log_units, row_groups, unit_groups, max(slices), resident, chunk,
-        tuple(weights_at), operand_at, sums_at, totals_at, totals_at + totals, cycles,
+        tuple(weights_at), tuple(spans), operand_at, sums_at, totals_at, totals_at + totals, cycles,
     )  # fmt: skip

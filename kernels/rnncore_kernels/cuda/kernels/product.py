@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..arguments import HEAD, HEAD_DEPTH, PART, SPAN, STAYS_AT, WEIGHTS
 from ..layout import Extent
 from ..tile import LANES, VECTOR_BYTES, Tile
 from .functions import device, gpu
@@ -40,8 +41,8 @@ def make_product(tile: Tile, weights: int, k: Extent, units: Extent) -> BlockPro
 
     Args:
         tile: of a warp.
-        weights: place of the weights in `arrays`.
-        k: elements of a row of the weights.
+        weights: place of the product's numbers in `arrays`.
+        k: elements of a row of the weights, all parts.
         units: rows of the weights, each of the tile's columns.
     """
     itemsize = tile.dtype.itemsize
@@ -54,28 +55,35 @@ def make_product(tile: Tile, weights: int, k: Extent, units: Extent) -> BlockPro
     share, gather = make_share(tile), make_gather(tile)
     bring = _make_bring(tile.dtype)
     k_elements, all_units = make_extent(k), make_extent(units)
-    offset = weights + 1
+    address, offset, of_part, of_span, of_head, of_depth = (
+        weights + number for number in (WEIGHTS, STAYS_AT, PART, SPAN, HEAD, HEAD_DEPTH)
+    )
 
     @device
-    def bring_weights(run: Any, arrays: Any, unit_slice: int, at: int, at_row: int, k: int, count: int) -> None:
-        valid = k_elements(run)
+    def bring_weights(
+        run: Any, arrays: Any, unit_slice: int, at: int, at_row: int, k: int, count: int, valid: int
+    ) -> None:
         units = 1 << (unit_bits + run.log_units)
         first = unit_slice * units
         rows = min(units, all_units(run) - first) * columns
-        bring(at, at_row, units * columns, arrays[weights], valid * itemsize, 0, first * columns, rows, k, count, valid)
+        row_bytes = k_elements(run) * itemsize
+        bring(at, at_row, units * columns, arrays[address], row_bytes, 0, first * columns, rows, k, count, valid)
 
     @device
-    def stayed_at(run: Any, arrays: Any, unit_slice: int) -> Any:
+    def stayed_at(run: Any, arrays: Any, unit_slice: int, row_bytes: int) -> Any:
         slices_before = divide(unit_slice - unit_group(run), run.unit_groups)
-        row_bytes = rounded(k_elements(run), k_block) * itemsize
         return arrays[offset] + ((slices_before * columns * row_bytes) << (unit_bits + run.log_units))
 
     @device
     def product(
         run: Any, arrays: Any, row_slice: int, unit_slice: int, operand: int, operand_row: int, first: bool
     ) -> None:  # fmt: skip
-        valid = k_elements(run)
-        total = rounded(valid, k_block)
+        # Of each part of a row, the elements of the slice's heads, as many for all slices.
+        part, span = arrays[of_part], arrays[of_span]
+        parts_of_row = divide(k_elements(run), part)
+        first_unit = unit_slice << (unit_bits + run.log_units)
+        low = min((divide(first_unit, arrays[of_head]) * arrays[of_depth]) & -vector, part - span)
+        total = rounded(span, k_block)
         chunk = min(run.chunk, total)
         rows = 1 << (row_bits + run.log_rows)
         first_row = row_slice * rows
@@ -91,22 +99,25 @@ def make_product(tile: Tile, weights: int, k: Extent, units: Extent) -> BlockPro
         my_row = (warp_row << row_bits) + lane_row
         my_column = ((warp_unit << unit_bits) + lane_unit) * columns
         my_k = (part * k_block + k_lane * vector) * itemsize
-        weights_row = (total if run.resident else chunk) * itemsize
+        weights_row = (parts_of_row * total if run.resident else chunk) * itemsize
         operand_bytes = chunk * itemsize
         sums = zeros()
-        k = 0
-        while k < total:
-            count = min(chunk, total - k)
-            if k > 0:
+        n, k = 0, 0
+        while n < parts_of_row:
+            count, origin = min(chunk, total - k), n * part + low
+            valid = origin + span
+            if n + k > 0:
                 # All warps are done with what was here before; the first time, a barrier has come after that.
                 gpu.syncthreads()
             bring(
                 run.operand_at, operand_bytes, rows, operand, operand_row,
-                run.order, first_row, min(rows, run.batch - first_row), k, count, valid,
+                run.order, first_row, min(rows, run.batch - first_row), origin + k, count, valid,
             )  # fmt: skip
-            here = stayed_at(run, arrays, unit_slice) + k * itemsize if run.resident else 0
+            here = 0
+            if run.resident:
+                here = stayed_at(run, arrays, unit_slice, weights_row) + (n * total + k) * itemsize
             if not run.resident or (first and row_slice == row_group(run)):
-                bring_weights(run, arrays, unit_slice, here, weights_row, k, count)
+                bring_weights(run, arrays, unit_slice, here, weights_row, origin + k, count, valid)
             gpu.syncthreads()
             blocks = divide(count, k_block)
             mine = divide(blocks + (parts - 1) - part, parts)
@@ -115,6 +126,8 @@ def make_product(tile: Tile, weights: int, k: Extent, units: Extent) -> BlockPro
                 run.operand_at + my_row * operand_bytes + my_k, operand_bytes, mine, parts * k_block * itemsize,
             )  # fmt: skip
             k += chunk
+            if k >= total:
+                n, k = n + 1, 0
         # The warps that divide k write behind each other.
         place = ((part << (run.log_units + run.log_rows)) + (warp_row << run.log_units) + warp_unit) << pair_bits
         place += group << (pair_bits - (lane_row_bits + lane_unit_bits))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...cells.symbol import HIDDEN, Width
-from ..arguments import Arrays
+from ..arguments import PRODUCT_FIELDS, Arrays
 from ..layout import columns_of, extent
 from ..steps import Steps, Visit
 from ..tile import Tile
@@ -96,7 +96,7 @@ def _make_before(steps: Steps, visit: Visit, tile: Tile) -> tuple[Any, Any]:
 
         return totals, no_sums
     operand, widths = _make_operand(steps, visit, tile.dtype.itemsize)
-    itemsize, weights = tile.dtype.itemsize, Arrays.of(steps).weights + 2 * visit.product
+    itemsize, weights = tile.dtype.itemsize, Arrays.of(steps).weights + PRODUCT_FIELDS * visit.product
     k, width = (extent(w, itemsize) for w in (widths, [visit.width]))
     block = make_product(tile, weights, k, width)
     row_elements = make_extent(extent(_row_widths(steps, widths), itemsize))
