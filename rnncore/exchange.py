@@ -25,7 +25,7 @@ class Exchange(Network):
 
         Raises:
             TypeError: another kind of module, or a dtype other than float32 and float64.
-            ValueError: an option that has no counterpart here (proj_size).
+            ValueError: its parameters have other names than PyTorch's.
         """
         from .pytorch import from_torch
 
@@ -35,9 +35,11 @@ class Exchange(Network):
         """A `torch.nn.RNN`, `LSTM` or `GRU` with the same parameters, to the bit.
 
         Those of GRU(update="candidate") are converted: the update gate's rows are negated, as in `load_state_dict`.
+        Those of heads get the zeros around them.
 
         Raises:
-            ValueError: PyTorch has no such cell; a GRU must have reset="after".
+            ValueError: PyTorch has no such cell (a GRU must have reset="after"), or no such network, as with
+                input_size=None.
             ImportError: PyTorch is not installed.
         """
         from .pytorch import to_torch
@@ -91,7 +93,7 @@ class Exchange(Network):
             The model, an `onnx.ModelProto`.
 
         Raises:
-            ValueError: ONNX has no such cell.
+            ValueError: ONNX has no such cell, or no such network, as with input_size=None.
             ImportError: the package onnx is not installed.
         """
         from .interchange.onnx_export import to_onnx

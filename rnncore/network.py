@@ -122,7 +122,7 @@ class Network:
     def state_dict(self) -> StateDict:
         """A copy of the parameters by name, which says of which cell they are, and with which states calls begin."""
         arrays = {name: array.copy() for name, array in self._live.arrays.items()}
-        return StateDict(arrays, describe_cell(self.cell), self.direction, self._parameters.initial_states)
+        return StateDict(arrays, describe_cell(self.cell), self.direction, self._parameters.initial_states, self.heads)
 
     def load_state_dict(self, values: Mapping[str, Any], convention: str | None = None) -> None:
         """Set all parameters, from `state_dict` or from PyTorch's; if one is refused, none is changed.
@@ -158,6 +158,7 @@ class Network:
         seed: int | None = None,
         num_threads: int | None = None,
         direction: str | None = None,
+        heads: int | None = None,
         prefix: str | Sequence[str] = "",
     ) -> Self:
         """A network with a copy of some parameters: sizes, layers, directions, biases and dtype are theirs.
@@ -174,6 +175,7 @@ class Network:
             batch_first, dropout, backend, num_threads: as in the constructor.
             seed: of dropout.
             direction: as in the constructor; None for that of a `state_dict`, else "forward".
+            heads: likewise; None for those of a `state_dict`, else 1.
             prefix: beginning of the names that are meant, "encoder.rnn." say, which is left out of them; with "flax"
                 and "keras" a list of these for several layers, from the first.
 
@@ -184,7 +186,7 @@ class Network:
         options = {"batch_first": batch_first, "dropout": dropout, "backend": backend}
         options |= {"seed": seed, "num_threads": num_threads}
         return from_state_dict(
-            cls, values, convention=convention, cell=cell, direction=direction, prefix=prefix, **options
+            cls, values, convention=convention, cell=cell, direction=direction, heads=heads, prefix=prefix, **options
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from rnncore_kernels.cells import Cell
-from rnncore_kernels.contract import Array, LayerWeights
+from rnncore_kernels.contract import Array, LayerWeights, block_diagonal
 
 from .architecture import Architecture
-from .devices import as_array, check_current, is_anothers, namespace_of, shared
+from .devices import as_array, check_current, is_anothers, namespace_of, on_host, shared
 from .errors import describe
 from .live import Live
 
@@ -37,6 +37,11 @@ class Parameters(Mapping[str, Array]):
     def direction(self) -> str:
         """In which direction the layers of their network run."""
         return self._architecture.direction
+
+    @property
+    def heads(self) -> int:
+        """How many blocks the recurrent weights of their network have on the diagonal."""
+        return self._architecture.heads
 
     @property
     def initial_states(self) -> dict[str, Array]:
@@ -103,6 +108,15 @@ class Parameters(Mapping[str, Array]):
             )
         checked: Array = value
         return checked
+
+    def without_heads(self) -> dict[str, Array]:
+        """Parameters in the host's memory as libraries want them that know no heads: W_hh with the zeros around these."""
+        values = {name: on_host(array) for name, array in self._live.arrays.items()}
+        if self.heads > 1:
+            gates = len(self._architecture.program.h_gates)
+            for name in [name for name in values if name.startswith("weight_hh_")]:
+                values[name] = block_diagonal(np, values[name], self.heads, gates)
+        return values
 
     def layers(self) -> list[LayerWeights]:
         """The arrays of each layer and direction, in the order of the state."""

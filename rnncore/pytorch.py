@@ -13,7 +13,7 @@ from rnncore_kernels.cells import GRU, LSTM, Cell, Elman
 from rnncore_kernels.contract import Array
 
 from .architecture import PYTORCH_OPTIONS, Architecture, options_of
-from .devices import as_array, on_host
+from .devices import as_array
 from .errors import describe
 
 if TYPE_CHECKING:
@@ -99,6 +99,11 @@ def to_torch(rnn: Network) -> Any:
             f"direction='forward' of its state_dict, and give PyTorch's module x turned round along T, "
             f"x.flip({int(rnn.batch_first)}), and each row within its own length where lengths differ"
         )
+    if rnn.input_size is None:
+        raise ValueError(
+            "to_torch: input_size=None has no counterpart in PyTorch, whose modules multiply x by weight_ih themselves: "
+            "make a network with an input_size, and these weights among its own"
+        )
     if options.get("proj_size", 0) >= rnn.hidden_size:
         raise ValueError(
             f"to_torch: expected a projection narrower than hidden_size={rnn.hidden_size}, as PyTorch's are, got "
@@ -114,7 +119,7 @@ def to_torch(rnn: Network) -> Any:
         warnings.simplefilter("ignore", UserWarning)
         make, dtype = getattr(torch.nn, name), getattr(torch, rnn.dtype.name)
         module = make(rnn.input_size, rnn.hidden_size, **options_of(rnn, PYTORCH_OPTIONS), dtype=dtype, **options)
-    values = {name: on_host(array) for name, array in rnn.parameters.items()}
+    values = rnn.parameters.without_heads()
     if _is_candidate(rnn.cell):
         values = {name: _update_negated(value, rnn.hidden_size) for name, value in values.items()}
     module.load_state_dict({name: torch.tensor(value) for name, value in values.items()})

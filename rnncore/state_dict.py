@@ -43,6 +43,7 @@ class StateDict(dict[str, Array]):
     Attributes:
         cell: name and options of the cell, as `Recurrent.save` writes them.
         direction: of the network, "forward" or "reverse".
+        heads: blocks on the diagonal of its recurrent weights.
         initial_states: the network's own, by the names of the cell's states; empty for zeros.
     """
 
@@ -52,9 +53,10 @@ class StateDict(dict[str, Array]):
         cell: dict[str, Any],
         direction: str = "forward",
         initial_states: Mapping[str, Array] = MappingProxyType({}),
+        heads: int = 1,
     ) -> None:
         super().__init__(values)
-        self.cell, self.direction, self.initial_states = cell, direction, dict(initial_states)
+        self.cell, self.direction, self.initial_states, self.heads = cell, direction, dict(initial_states), heads
 
     @staticmethod
     def described(values: Mapping[str, Array], architecture: str) -> StateDict:
@@ -63,14 +65,14 @@ class StateDict(dict[str, Array]):
 
         read = json.loads(architecture)
         parameters, states = apart(values)
-        return StateDict(parameters, read["cell"], read.get("direction", "forward"), states)
+        return StateDict(parameters, read["cell"], read.get("direction", "forward"), states, read.get("heads", 1))
 
     def copy(self) -> StateDict:
         """A shallow copy that says whose they are, too."""
         return copy.copy(self)
 
     def __reduce__(self) -> Any:
-        return StateDict, (dict(self), self.cell, self.direction, self.initial_states)
+        return StateDict, (dict(self), self.cell, self.direction, self.initial_states, self.heads)
 
 
 def read_state_dict(
@@ -136,6 +138,7 @@ def from_state_dict(
     convention: str | None,
     cell: str | Cell | None,
     direction: str | None,
+    heads: int | None,
     prefix: str | Sequence[str],
     **options: Any,
 ) -> SomeNetwork:
@@ -157,16 +160,18 @@ def from_state_dict(
     origin = _origin(values, convention)
     if direction is None:
         direction = str(getattr(values, "direction", "forward"))
+    if heads is None:
+        heads = int(getattr(values, "heads", 1))
     states = getattr(values, "initial_states", {})
     if any(name.startswith(INITIAL_STATE) for name in values):
         values, states = apart(values)
     shapes = {name: tuple(getattr(value, "shape", ())) for name, value in values.items()}
     definition = define(_cell_of(origin, convention, shapes) if cell is None else cell)
-    _check_gates(definition, shapes)
+    _check_gates(definition, shapes, heads)
     options |= read_options("state_dict", definition, shapes)
     first = next(name for name in values if name.endswith("_l0"))
     dtype = str(getattr(values[first], "dtype", "")).removeprefix("torch.")
-    rnn = kind(definition.cell, dtype=dtype, direction=direction, **options)
+    rnn = kind(definition.cell, dtype=dtype, direction=direction, heads=heads, **options)
     rnn.load_state_dict(values, convention)
     if states:
         rnn._begin_with({name: _on_host(name, state) for name, state in states.items()})
@@ -220,7 +225,9 @@ def read_options(who: str, cell: Definition, shapes: Mapping[str, tuple[int, ...
     for name, count in gates.items():
         if count and len(shapes.get(name, ())) == 2:
             hidden = shapes[name][0] // count
-    matrices = [name for name, count in gates.items() if count]
+    # Where x holds the gates' parts of it, the first layer has neither input weights nor their biases.
+    ready = gates["weight_ih_l0"] > 0 and not {"weight_ih_l0", "bias_ih_l0"} & shapes.keys()
+    matrices = [name for name, count in gates.items() if count and not (ready and name == "weight_ih_l0")]
     if not hidden or not all(len(shapes.get(name, ())) == 2 for name in matrices):
         raise ValueError(
             f"{who}: expected the parameters of {cell.cell!r}, {', '.join(matrices) or 'one for each unit'} among "
@@ -229,7 +236,7 @@ def read_options(who: str, cell: Definition, shapes: Mapping[str, tuple[int, ...
     # Every cell has parameters, or there would be no hidden size in them.
     first = next(name for name in shapes if name.endswith("_l0"))
     return {
-        "input_size": shapes["weight_ih_l0"][1] if gates["weight_ih_l0"] else 0,
+        "input_size": None if ready else shapes["weight_ih_l0"][1] if gates["weight_ih_l0"] else 0,
         "hidden_size": hidden,
         "num_layers": next(k for k in range(1, len(shapes) + 1) if f"{first.removesuffix('_l0')}_l{k}" not in shapes),
         "bidirectional": f"{first}_reverse" in shapes,
@@ -237,10 +244,11 @@ def read_options(who: str, cell: Definition, shapes: Mapping[str, tuple[int, ...
     }
 
 
-def _check_gates(cell: Definition, shapes: Mapping[str, tuple[int, ...]]) -> None:
+def _check_gates(cell: Definition, shapes: Mapping[str, tuple[int, ...]], heads: int) -> None:
     """Refuse weights with the rows of another number of gates than the cell's."""
     rows, columns = shapes.get("weight_hh_l0", (0,) * 3)[:2] if len(shapes.get("weight_hh_l0", ())) == 2 else (0, 0)
     expected = len(cell.program.h_gates)
+    columns *= heads
     # With a projection, columns are its width.
     if not columns or cell.projections or "weight_hr_l0" in shapes or rows == expected * columns or rows % columns:
         return

@@ -69,6 +69,17 @@ class LayerWeights(NamedTuple):
         return self.weight_hh[rows_of(block.gate, hidden)]
 
 
+def block_diagonal(xp: ModuleType, weight: Array, heads: int, gates: int = 1) -> Array:
+    """(gates*H, P) recurrent weights of (gates*H, P / heads): of each gate the heads on the diagonal, and zeros."""
+    rows, inner = weight.shape
+    shape = gates, heads, rows // (gates * heads), heads, inner
+    whole, each = xp.zeros(shape, weight.dtype), weight.reshape(*shape[:3], inner)
+    for head in range(heads):
+        whole[:, head, :, head] = each[:, head]
+    flat: Array = whole.reshape(rows, heads * inner)
+    return flat
+
+
 class Inputs(NamedTuple):
     """A call's inputs beside x. Axes T and B may have any strides, 0 for values that do not change with time."""
 

@@ -12,7 +12,6 @@ import numpy as np
 from rnncore_kernels.cells import GRU, LSTM, Cell, Elman
 from rnncore_kernels.contract import Array
 
-from ..devices import on_host
 from ..files import atomic_write
 from ..version import __version__
 from .activations import parse, spell
@@ -34,6 +33,11 @@ def to_onnx(rnn: Network, path: str | os.PathLike[str] | None, *, state: bool, l
     operator, attributes = _operator(rnn)
     if rnn.initial_state is not None and not state:
         raise ValueError("to_onnx: expected state=True for a network with an initial_state, which is given in the call")
+    if rnn.input_size is None:
+        raise ValueError(
+            "to_onnx: input_size=None has no counterpart in ONNX, whose operators multiply x by W themselves: make a "
+            "network with an input_size, and these weights among its own"
+        )
     if sum(values.nbytes for values in rnn.parameters.values()) > MOST_BYTES:
         raise ValueError("to_onnx: expected parameters of less than 2 GiB, which is what a model may be")
     try:
@@ -58,6 +62,7 @@ class _Graph:
 
     def __init__(self, rnn: Network, operator: str, attributes: dict[str, Any], *, state: bool, lengths: bool) -> None:
         self.rnn, self.operator, self.attributes = rnn, operator, attributes
+        self._parameters = rnn.parameters.without_heads()
         self.directions = 2 if rnn.bidirectional else 1
         self.nodes: list[Any] = []
         self.constants: dict[str, Array] = {}
@@ -122,7 +127,7 @@ class _Graph:
             return np.stack([np.concatenate([rows(f"{name}_l{layer}{end}") for name in names]) for end in ends])
 
         def rows(name: str) -> Array:
-            values = on_host(rnn.parameters[name])
+            values = self._parameters[name]
             by_gate: dict[str, Array] = dict(zip(rnn.cell.gates, np.split(values, len(rnn.cell.gates)), strict=True))
             if mirrored:
                 # 1 - sigmoid(a) is sigmoid(-a): the operator's update gate weighs the other part of the new state.
@@ -135,9 +140,9 @@ class _Graph:
         if rnn.bias:
             weights["B"] = stacked("bias_ih", "bias_hh")
         if "peephole_o" in rnn.cell.units:
-            named, zeros = rnn.parameters, np.zeros(hidden, rnn.dtype)
+            named, zeros = self._parameters, np.zeros(hidden, rnn.dtype)
             seen = [[named.get(f"peephole_{gate}_l{layer}{end}", zeros) for gate in PEEPHOLES] for end in ends]
-            weights["P"] = np.stack([np.concatenate([on_host(values) for values in each]) for each in seen])
+            weights["P"] = np.stack([np.concatenate(each) for each in seen])
         return weights
 
     def _constant(self, name: str, values: Array) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from types import ModuleType
 
-from ..contract import Array, LayerWeights, Sizes
+from ..contract import Array, LayerWeights, Sizes, block_diagonal
 from ..program.program import Block, Program, rows_of
 from .layout import bias_columns, padded_size, x_order
 
@@ -62,14 +62,7 @@ def pack(
 def _whole(xp: ModuleType, weights: LayerWeights, block: Block, sizes: Sizes) -> Array:
     """The matrix of a block (width of the result, width of the operand), with the zeros outside of heads."""
     matrix, heads = weights.of_block(block, sizes.hidden), block.heads_of(sizes.heads)
-    if heads == 1:
-        return matrix
-    units, inner = len(matrix) // heads, matrix.shape[1]
-    result: Array = xp.zeros((len(matrix), heads * inner), sizes.dtype)
-    for head in range(heads):
-        rows = rows_of(head, units)
-        result[rows, rows_of(head, inner)] = matrix[rows]
-    return result
+    return matrix if heads == 1 else block_diagonal(xp, matrix, heads)
 
 
 def _weight_x(xp: ModuleType, program: Program, sizes: Sizes, weight: Array | None, *, copy: bool) -> Array:
