@@ -301,7 +301,8 @@ def _check_heads(architecture: Architecture) -> None:
         raise ValueError(f"heads: expected a divisor of hidden_size={architecture.hidden_size}, got {heads}")
     if architecture.output_width % heads:
         raise ValueError(
-            f"heads: expected a divisor of {architecture.output_width}, the width of the output of {cell!r}, got {heads}"
+            f"heads: expected a divisor of {architecture.output_width}, the width of the output of {cell!r}, got "
+            f"{heads}"
         )
 
 

@@ -110,7 +110,7 @@ class Parameters(Mapping[str, Array]):
         return checked
 
     def without_heads(self) -> dict[str, Array]:
-        """Parameters in the host's memory as libraries want them that know no heads: W_hh with the zeros around these."""
+        """Parameters in the host's memory, for libraries that know no heads: W_hh with the zeros around these."""
         values = {name: on_host(array) for name, array in self._live.arrays.items()}
         if self.heads > 1:
             gates = len(self._architecture.program.h_gates)

@@ -101,8 +101,8 @@ def to_torch(rnn: Network) -> Any:
         )
     if rnn.input_size is None:
         raise ValueError(
-            "to_torch: input_size=None has no counterpart in PyTorch, whose modules multiply x by weight_ih themselves: "
-            "make a network with an input_size, and these weights among its own"
+            "to_torch: input_size=None has no counterpart in PyTorch, whose modules multiply x by weight_ih: make a "
+            "network with an input_size, and these weights among its own"
         )
     if options.get("proj_size", 0) >= rnn.hidden_size:
         raise ValueError(

@@ -218,7 +218,11 @@ class Stack:
             for direction, (residuals, part) in enumerate(zip(tapes[layer].residuals, parts, strict=True)):
                 index = arch.state_index(layer, direction)
                 states = tuple([g[index] for g in grad_states])
-                here_needed, inputs, given = ALL if needs is None else needs[index], None, tapes[layer].inputs[direction]
+                here_needed, inputs, given = (
+                    ALL if needs is None else needs[index],
+                    None,
+                    tapes[layer].inputs[direction],
+                )
                 if grad_every and layer == arch.num_layers - 1:
                     inputs = self._with_cotangents(given, grad_every[direction], flow)
                 grad_units: tuple[Array, ...] = ()

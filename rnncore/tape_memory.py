@@ -26,13 +26,20 @@ class TapeMemory(NamedTuple):
     runs: list[Array]
 
 
-def tape_bytes(architecture: Architecture, engine: Engine[Any, Any], programs: Sequence[Program], steps: int, batch: int) -> int:
+def tape_bytes(
+    architecture: Architecture, engine: Engine[Any, Any], programs: Sequence[Program], steps: int, batch: int
+) -> int:
     """Size of the memory of a call whose layers compute some programs, whenever its rows end."""
     return sum(_part_sizes(architecture, engine, programs, steps, batch))
 
 
 def divide_tape(
-    architecture: Architecture, engine: Engine[Any, Any], programs: Sequence[Program], steps: int, batch: int, memory: Array
+    architecture: Architecture,
+    engine: Engine[Any, Any],
+    programs: Sequence[Program],
+    steps: int,
+    batch: int,
+    memory: Array,
 ) -> TapeMemory:
     """The parts of `tape_bytes` bytes, which begin at a cache line."""
     parts, start = [], 0

@@ -109,7 +109,9 @@ def test_heads_are_a_matrix_with_zeros_around_them(hidden_size: int, heads: int)
         np.testing.assert_allclose(found.x, wanted.x, rtol=0, atol=1e-5)
         of_heads = wanted.parameters["weight_hh_l0"].reshape(4, heads, hidden_size // heads, heads, -1)
         each = np.stack([of_heads[:, k, :, k] for k in range(heads)], axis=1)
-        np.testing.assert_allclose(found.parameters["weight_hh_l0"], each.reshape(4 * hidden_size, -1), rtol=0, atol=1e-5)
+        np.testing.assert_allclose(
+            found.parameters["weight_hh_l0"], each.reshape(4 * hidden_size, -1), rtol=0, atol=1e-5
+        )
 
 
 def test_any_number_of_threads_computes_the_same_bits() -> None:
@@ -284,5 +286,7 @@ def test_a_cell_whose_gates_read_no_x_has_no_ready_parts() -> None:
     def without_x(h: Any, a: Any, u: Any) -> Any:
         return 0.5 * h + u * a.h
 
-    with pytest.raises(ValueError, match="input_size: expected a number for without_x, no gate of which reads x, got N"):
+    with pytest.raises(
+        ValueError, match="input_size: expected a number for without_x, no gate of which reads x, got N"
+    ):
         Recurrent(without_x, None, 4)

@@ -35,8 +35,8 @@ def to_onnx(rnn: Network, path: str | os.PathLike[str] | None, *, state: bool, l
         raise ValueError("to_onnx: expected state=True for a network with an initial_state, which is given in the call")
     if rnn.input_size is None:
         raise ValueError(
-            "to_onnx: input_size=None has no counterpart in ONNX, whose operators multiply x by W themselves: make a "
-            "network with an input_size, and these weights among its own"
+            "to_onnx: input_size=None has no counterpart in ONNX, whose operators multiply x by W: make a network with "
+            "an input_size, and these weights among its own"
         )
     if sum(values.nbytes for values in rnn.parameters.values()) > MOST_BYTES:
         raise ValueError("to_onnx: expected parameters of less than 2 GiB, which is what a model may be")

@@ -158,7 +158,7 @@ class LayerSizes:
         return tuple(made)
 
     def _span(self, head: int, head_depth: int, width: int, groups: int) -> int:
-        """Elements that a group multiplies at most: those of all its heads, of `head` units and so many elements each."""
+        """Elements that a group multiplies at most: those of its heads, each of `head` units and so many elements."""
         units = self.vectors(width)
         starts = [(g * (units // groups) + min(g, units % groups)) * self.lanes for g in range(groups + 1)]
         return max((min(end, width) - 1) // head - start // head + 1 for start, end in pairwise(starts)) * head_depth
@@ -219,7 +219,10 @@ class Packing:
         forward = len(sizes)
         for phase in layer.phases:
             depth = phase.units * lanes
-            sizes += [matrix(phase.depth_units, len(phase.blocks) * phase.back_span), matrix(x_vectors, len(phase.x) * depth)]
+            sizes += [
+                matrix(phase.depth_units, len(phase.blocks) * phase.back_span),
+                matrix(x_vectors, len(phase.x) * depth),
+            ]
         offsets = list(accumulate(map(round_up, sizes), initial=0))
         count = len(layer.phases)
         self.w_x, self.w_h, self.bias = (offsets[k : 3 * count : 3] for k in range(3))

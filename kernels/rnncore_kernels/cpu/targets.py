@@ -50,9 +50,7 @@ class Targets:
         sums: SumArguments of columns whose sums are gradients.
     """
 
-    def __init__(
-        self, packed: CpuPacked, x: Array, inputs: Inputs, rows: Rows, grad_units: tuple[Array, ...]
-    ) -> None:
+    def __init__(self, packed: CpuPacked, x: Array, inputs: Inputs, rows: Rows, grad_units: tuple[Array, ...]) -> None:
         layer, program = packed.layer, packed.layer.program
         dtype, hidden, (steps, batch, _) = layer.shape.dtype, layer.hidden, x.shape
         make: Callable[..., Array] = empty if steps * batch else np.zeros
@@ -74,7 +72,8 @@ class Targets:
                 array[...] = 0
         first = len(grad_units)
         new = [
-            (make_input if k in written else np.zeros)(a.shape, dtype) for k, a in enumerate(inputs.units[first:], first)
+            (make_input if k in written else np.zeros)(a.shape, dtype)
+            for k, a in enumerate(inputs.units[first:], first)
         ]
         grad_inputs = Inputs(tuple([np.zeros((steps, batch), dtype) for _ in inputs.rows]), (*grad_units, *new))
         self.gradients = LayerGradients(make_input(x.shape, dtype), weights, grad_inputs)

@@ -170,11 +170,10 @@ def _make_phase(shape: Shape, gemm: Gemm) -> Any:
             group = last_group - together if down != 0 else first_group
             u, wide = group * base + min(group, more), base + (1 if group < more else 0)
             if span < whole:
-                origin = first_multiplied(u * lanes, head, head_depth, whole, span)
                 last_unit = u + (together - 1) * wide
-                if origin != first_multiplied(last_unit * lanes, head, head_depth, whole, span):
-                    u = last_unit if down != 0 else u
-                    together, origin = 1, first_multiplied(u * lanes, head, head_depth, whole, span)
+                if u * lanes // head != last_unit * lanes // head:
+                    u, together = last_unit if down != 0 else u, 1
+                origin = first_multiplied(u * lanes, head, head_depth, whole, span)
             c = target + u * vector
             start, start_row, start_group = step.nothing, 0, 0
             if phase.adds != 0:

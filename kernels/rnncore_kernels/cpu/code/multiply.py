@@ -31,10 +31,11 @@ TILE = ("rows", "k0", "depth", "w", "w_group", "start", "start_row", "start_grou
 
 @once_for_shape
 def make_multiply(shape: Shape) -> Any:
-    """`multiply(columns, rows, origin, n, depth, w, start, start_row, c, c_row, groups, w_group, start_group, c_group)`.
+    """`multiply(columns, rows, origin, n, depth, w, start, start_row, c, c_row, groups, w_group, start_group, c_group)`
 
     C = start + A W for n rows and `groups` groups of `columns` vectors, which may be more than a tile has. `rows` is
-    the table of A's rows, whose `depth` elements from `origin` on are multiplied; `_row` and `_group` are distances in bytes; C may be `start`.
+    the table of A's rows, whose `depth` elements from `origin` on are multiplied; `_row` and `_group` are distances in
+    bytes; C may be `start`.
     """
     most, vector_bytes = shape.columns, shape.vector_bytes
     tallest_1, tallest_2, tallest_3, tallest_4 = tallest_heights(shape)

@@ -105,7 +105,7 @@ def make_pack_back(shape: Shape) -> None:
         call: PackArguments, thread: int, phase: PhaseArguments, of_x: int, first_column: int, columns: int,
         target: int, count: int,
     ) -> None:  # fmt: skip
-        """The weights of some columns of a phase, for a product over these and their units, or those of a group's heads.
+        """The weights of some columns of a phase, for a product over these and their units, or those of its heads.
 
         `count` elements are computed.
         """
@@ -138,7 +138,8 @@ def make_pack_back(shape: Shape) -> None:
                     of_head = (origin + k) // head * head_depth
                     low, high = max(start, of_head), min(min(end, count), of_head + head_depth)
                     if low < high:
-                        copy(at + k * wide * vector + (low - start) * item, word(table, origin + k) + (low - of_head) * item,
+                        row = word(table, origin + k)
+                        copy(at + k * wide * vector + (low - start) * item, row + (low - of_head) * item,
                              (high - low) * item)  # fmt: skip
 
     @compiled("pack_back")

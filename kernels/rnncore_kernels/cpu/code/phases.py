@@ -106,12 +106,11 @@ def make_phase(shape: Shape, gemm: Gemm) -> Any:
                     group += 1 - together
             u, wide = group * base + min(group, more), base + (1 if group < more else 0)
             if span < depth:
-                origin = first_multiplied(u * lanes, head, head_depth, depth, span)
                 last_unit = u + (together - 1) * wide
-                if origin != first_multiplied(last_unit * lanes, head, head_depth, depth, span):
-                    # Of other heads, one group at a time.
-                    u = last_unit if down != 0 else u
-                    together, origin = 1, first_multiplied(u * lanes, head, head_depth, depth, span)
+                if u * lanes // head != last_unit * lanes // head:
+                    # Groups of different heads are multiplied one at a time.
+                    u, together = last_unit if down != 0 else u, 1
+                origin = first_multiplied(u * lanes, head, head_depth, depth, span)
             group_bytes = columns * wide * vector
             pre_row = together * group_bytes
             behind = split * wide * vector
