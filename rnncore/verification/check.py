@@ -11,6 +11,7 @@ import numpy as np
 
 from rnncore_kernels.cells import Cell
 from rnncore_kernels.program.derive import make_program
+from rnncore_kernels.program.program import units_of
 
 from . import oracle
 from .networks import Call, make_call, step_of
@@ -39,9 +40,18 @@ class Case:
         return self.lengths is None and not self.options.get("bidirectional", False)
 
     def call(self, cell: Cell, backend: str, dtype: str, seed: int) -> Call:
-        """The call, on the same values for every backend; the hidden size is at least the width of each projection."""
-        widths = (width for shape in make_program(cell).projections for width in shape)
-        options = {**self.options, "hidden_size": max([self.options["hidden_size"], *widths])}
+        """The call, on the same values for every backend.
+
+        The hidden size is at least the width of each projection, and there are no more heads than the cell can have.
+        """
+        program = make_program(cell)
+        hidden = max([self.options["hidden_size"], *(width for shape in program.projections for width in shape)])
+        options = {**self.options, "hidden_size": hidden}
+        if "heads" in options:
+            width = units_of(program.output_width, hidden) if program.h_gates else 1
+            options["heads"] = math.gcd(options["heads"], hidden, width)
+        if not program.x_gates:
+            options["input_size"] = self.options.get("input_size") or 3
         return make_call(
             cell,
             self.steps,
@@ -69,6 +79,7 @@ CASES = (
         {"input_size": 3, "hidden_size": 5, "num_layers": 2, "bidirectional": True},
         lengths=(2, 5, 0, 3, 1),
     ),
+    Case("heads, ready parts of x", 4, 3, {"input_size": None, "hidden_size": 6, "heads": 6, "num_layers": 2}),
     Case("resets", 4, 4, {"hidden_size": 5, "bidirectional": True}, lengths=(2, 4, 0, 4), resets="given"),
 )
 """The calls that check each variant of a cell, in each dtype."""

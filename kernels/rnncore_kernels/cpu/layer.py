@@ -175,8 +175,18 @@ class LayerSizes:
             for key in [*((x, None) for x in phase.phase.x), *blocks]:
                 places[numbers[key]] = row
                 row += phase.units * self.shape.vector_bytes
+        computed = {
+            output.number: (number, output.node)
+            for number, phase in enumerate(self.program.backward.phases)
+            for output in phase.code.outputs
+            if output.kind == "column"
+        }
+        # The cotangent of a pre-activation may be that of an input, too: it stands there once.
+        shared = {computed[number]: place for number, place in places.items()}
         for number, column in enumerate(self.program.columns):
-            if number not in places:
+            if number not in places and computed[number] in shared:
+                places[number] = shared[computed[number]]
+            elif number not in places:
                 places[number] = row
                 row += self.row_bytes(column.width)
         return [places[number] for number in range(len(self.program.columns))], row
