@@ -22,7 +22,7 @@ from .definition import Definition, define
 PYTORCH_OPTIONS = {"num_layers": 1, "bidirectional": False, "bias": True, "batch_first": False, "dropout": 0.0}
 """The options that a network shares with PyTorch's modules, by name, and their defaults."""
 
-OPTIONS = {**PYTORCH_OPTIONS, "direction": "forward", "heads": 1}
+OPTIONS = {**PYTORCH_OPTIONS, "direction": "forward", "heads": 1, "learn_initial_state": False}
 """All options of a network by name, and their defaults."""
 
 
@@ -46,7 +46,7 @@ class Parameter(NamedTuple):
 class Architecture:
     """What a network is, apart from its parameters and the backend that runs it; for the fields see `Recurrent`.
 
-    `initial_state` is NumPy's, (L*D, 1, width) each, or (L*D, B, width) for batches of B rows alone; None is zeros.
+    `initial_batch` is B where the network's own initial states are for batches of B rows alone, else None.
     """
 
     definition: Definition
@@ -60,7 +60,8 @@ class Architecture:
     dtype: np.dtype[Any]
     direction: str = "forward"
     heads: int = 1
-    initial_state: tuple[Array, ...] | None = None
+    learn_initial_state: bool = False
+    initial_batch: int | None = None
 
     @property
     def cell(self) -> Cell:
@@ -167,12 +168,36 @@ class Architecture:
             yield Parameter(name, (), "no axes", cell.initial.get(name))
 
     def parameters(self) -> dict[str, Parameter]:
-        """All parameters by their whole names, in the order of layers and directions."""
-        return {
+        """All parameters by their whole names: of layers and directions in their order, then the initial states."""
+        of_layers = {
             f"{parameter.name}_{suffix}": parameter
             for index, suffix in enumerate(self.parameter_suffixes())
             for parameter in self.layer_parameters(index // self.num_directions)
         }
+        return of_layers | {parameter.name: parameter for parameter in self._initial_parameters()}
+
+    def _initial_parameters(self) -> Iterator[Parameter]:
+        """The network's own initial states, which begin as zeros."""
+        batch = [] if self.initial_batch is None else [self.initial_batch]
+        first = f"{'2*' * self.bidirectional}num_layers{', B' * len(batch)}"
+        sizes = zip(self.initial_names, self.program.states, self._state_sizes, strict=False)
+        for name, width, (depth, units) in sizes:
+            yield Parameter(name, (depth, *batch, units), f"({first}, {self.width_name(width)})", 0.0)
+
+    @functools.cached_property
+    def initial_names(self) -> tuple[str, ...]:
+        """Names of the parameters that are the network's own initial states; none where these are zeros."""
+        return tuple([f"{name}_0" for name in self.definition.states]) if self.learn_initial_state else ()
+
+    def initial_states(self, named: Mapping[str, Array]) -> list[Array] | None:
+        """The network's own initial states among its parameters, (L*D, B or 1, width) each; None where they are zeros.
+
+        These are views.
+        """
+        if not self.initial_names:
+            return None
+        arrays = [named[name] for name in self.initial_names]
+        return arrays if self.initial_batch is not None else [array[:, None] for array in arrays]
 
     def by_layer(self, named: Mapping[str, Array]) -> list[LayerWeights]:
         """Parameters, or their gradients, of each layer and direction in the order of the state, from those by name."""
@@ -196,13 +221,13 @@ class Architecture:
         ]
 
     @functools.cached_property
-    def _parameter_names(self) -> tuple[str, ...]:
-        """All names, in the order of `parameters`."""
-        return tuple(self.parameters())
+    def layer_names(self) -> tuple[str, ...]:
+        """Names of the parameters of layers, in the order of `parameters`."""
+        return tuple([name for name in self.parameters() if name not in self.initial_names])
 
     def by_name(self, layers: Sequence[LayerWeights]) -> dict[str, Array]:
         """The inverse of `by_layer`, in the order of `parameters`."""
-        return dict(zip(self._parameter_names, in_order(layers), strict=True))
+        return dict(zip(self.layer_names, in_order(layers), strict=True))
 
     def width_name(self, width: Width) -> str:
         """A width in words, for messages."""
@@ -230,7 +255,7 @@ class Architecture:
 
 
 def in_order(layers: Sequence[LayerWeights]) -> list[Array]:
-    """The arrays of layers and directions, in the order of `Architecture.parameters`."""
+    """The arrays of layers and directions, in the order of `Architecture.layer_names`."""
     arrays: list[Array] = []
     for layer in layers:
         arrays += [array for array in layer[:4] if array is not None]
@@ -257,6 +282,7 @@ def make_architecture(
     direction: str = "forward",
     heads: int = 1,
     proj_size: int = 0,
+    learn_initial_state: bool = False,
 ) -> Architecture:
     """Check every argument and return the architecture; ValueError or TypeError names the one that is wrong."""
     architecture = Architecture(
@@ -271,6 +297,7 @@ def make_architecture(
         dtype=_float_dtype(dtype),
         direction=direction,
         heads=check_integer("heads", heads, 1),
+        learn_initial_state=check_flag("learn_initial_state", learn_initial_state),
     )
     if direction not in ("forward", "reverse"):
         raise ValueError(f"direction: expected 'forward' or 'reverse', got {direction!r}")

@@ -16,6 +16,7 @@ from rnncore_kernels.contract import Array
 from .architecture import Architecture, check_flag
 from .devices import as_array, check_current, is_anothers, is_on_gpu, shared
 from .errors import describe
+from .initial import Own, own_states
 from .layout import Layout
 from .rows import arrange
 
@@ -83,10 +84,10 @@ def read_states(layout: Layout, state: Any, name: str = "state") -> tuple[Array,
     return tuple(checked)
 
 
-def new_states(layout: Layout, state: Any) -> tuple[Array, ...]:
+def new_states(layout: Layout, state: Any, own: Own) -> tuple[Array, ...]:
     """Check a state; new arrays with its values, of the caller's shapes, the network's own or zeros for None."""
     if state is None:
-        return layout.new_states(own_states(layout))
+        return layout.new_states(own_states(layout, own))
     shapes, dtype = layout.state_shapes, layout.dtype
     states = state if len(shapes) > 1 else (state,)
     if layout.xp is np and type(states) is tuple and len(states) == len(shapes):
@@ -99,20 +100,6 @@ def new_states(layout: Layout, state: Any) -> tuple[Array, ...]:
         else:
             return tuple(copies)
     return layout.new_states(read_states(layout, state))
-
-
-def own_states(layout: Layout, name: str = "state") -> list[NDArray[Any]] | None:
-    """The network's own initial state for this batch, in the caller's shapes; None is zeros."""
-    own = layout.architecture.initial_state
-    if own is None:
-        return None
-    if (rows := own[0].shape[1]) not in (1, layout.batch):
-        raise ValueError(
-            f"{name}: expected one for B={layout.batch}, got None: the network's own initial state is for B={rows}"
-        )
-    if layout.unbatched:
-        own = tuple([array[:, 0] for array in own])
-    return [np.broadcast_to(array, shape) for array, shape in zip(own, layout.state_shapes, strict=True)]
 
 
 def _state_axes(layout: Layout, width: Width) -> str:

@@ -58,13 +58,13 @@ class Frozen:
         if states is not None or return_sequence is not True:
             check_states(states, return_sequence=return_sequence)
             compute = None
-        state = new_states(layout, state)
+        state = new_states(layout, state, self._own)
         if compute is not None and are_none(inputs):
             output = layout.empty_output()
             compute(x, state, output)
             return output, unwrap_state(state)
         arch, xp, given = self._architecture, layout.xp, read_inputs(layout, inputs)[0]
-        begun = read_resets(layout, resets, reset_state)
+        begun = read_resets(layout, resets, reset_state, self._own)
         stack = self._stack(changes_for(begun))
         run = (layout.engine_states(state), layout.rows)
         if states is not None:
@@ -96,9 +96,9 @@ class Frozen:
         if known is None or not known.layout.fits(x_t):
             known, x_t = self._read_step(x_t)
         layout, compute = known
-        states = new_states(layout, state)
+        states = new_states(layout, state, self._own)
         if resets is not None or reset_state is not None:
-            Beginnings(layout, resets, reset_state, steps=False).set(layout.engine_states(states))
+            Beginnings(layout, resets, reset_state, self._own, steps=False).set(layout.engine_states(states))
         output = layout.empty_output()
         if compute is not None and are_none(inputs):
             compute(x_t, states, output)
@@ -128,10 +128,10 @@ class Frozen:
                 f"feedback: expected a function from an output (B, {arch.output_axis}) to the next input "
                 f"(B, {arch.x_axis}), got None, which needs equal sizes"
             )
-        states = new_states(layout, state)
+        states = new_states(layout, state, self._own)
         whole = Layout(arch, xp, x_0.shape, steps, layout.batch, unbatched=layout.unbatched)
         given, _ = read_inputs(whole, inputs, copy=True)
-        begins = Beginnings(whole, resets, reset_state, steps=True)
+        begins = Beginnings(whole, resets, reset_state, self._own, steps=True)
         outputs = xp.empty((steps, *x_0.shape[:-1], arch.output_size), arch.dtype)
         for t in range(steps):
             if t > 0:
@@ -172,6 +172,10 @@ class Frozen:
             return
         whole, above = (array.reshape(1, layout.batch, array.shape[-1]) for array in (x, output))
         self._stack().infer(whole, layout.engine_states(states), layout.rows, above, None, inputs)
+
+    def _own(self) -> list[Array] | None:
+        """The network's own initial states."""
+        return self._architecture.initial_states(self._weights()) if self._architecture.learn_initial_state else None
 
     def _stack(self, changes: Changes = NOTHING) -> Stack:
         """The weights for calls with such changes: packed when they are first needed, then kept."""

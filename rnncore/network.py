@@ -20,7 +20,7 @@ from .layout import Layout
 from .live import Kept, Live
 from .parameters import Parameters, initial_values
 from .registry import make_engine, resolve
-from .state_dict import StateDict, from_state_dict, prefix_hint, read_initial_states, read_state_dict
+from .state_dict import StateDict, from_state_dict, prefix_hint, read_state_dict
 from .states import unwrap_state
 
 SomeNetwork = TypeVar("SomeNetwork", bound="Network")
@@ -70,6 +70,7 @@ class Network:
         direction: str = "forward",
         heads: int = 1,
         proj_size: int = 0,
+        learn_initial_state: bool = False,
     ) -> None:
         self._architecture = make_architecture(
             cell,
@@ -84,6 +85,7 @@ class Network:
             direction=direction,
             heads=heads,
             proj_size=proj_size,
+            learn_initial_state=learn_initial_state,
         )
         self._num_threads = check_threads(num_threads)
         of_parameters, of_dropout = _seeds(seed)
@@ -120,9 +122,9 @@ class Network:
         return self._parameters
 
     def state_dict(self) -> StateDict:
-        """A copy of the parameters by name, which says of which cell they are, and with which states calls begin."""
+        """A copy of the parameters by name, which says of which cell they are."""
         arrays = {name: array.copy() for name, array in self._live.arrays.items()}
-        return StateDict(arrays, describe_cell(self.cell), self.direction, self._parameters.initial_states, self.heads)
+        return StateDict(arrays, describe_cell(self.cell), self.direction, self.heads)
 
     def load_state_dict(self, values: Mapping[str, Any], convention: str | None = None) -> None:
         """Set all parameters, from `state_dict` or from PyTorch's; if one is refused, none is changed.
@@ -163,7 +165,7 @@ class Network:
     ) -> Self:
         """A network with a copy of some parameters: sizes, layers, directions, biases and dtype are theirs.
 
-        A network that begins with states of its own, see `initial_state`, hands them on.
+        It learns its initial state if that is among them.
 
         Args:
             values: arrays or PyTorch's tensors, by name, or the path of a safetensors file.
@@ -230,17 +232,31 @@ class Network:
     def initial_state(self) -> Any:
         """A copy of the state that calls without one begin with, (L*D, 1, H), or (L*D, B, H) for that batch alone.
 
-        None is zeros, as in every network but those that `from_onnx` read it for. Rows that begin anew without a
-        `reset_state` begin with it, too. Its gradients are `Gradients.state` and `Gradients.reset_state`.
+        None is zeros, as in every network without `learn_initial_state` but those that `from_onnx` read it for. Rows
+        that begin anew without a `reset_state` begin with it, too. It is in the parameters, `h_0` say.
         """
-        own = self._architecture.initial_state
+        own = self._architecture.initial_states(self._live.arrays)
         return None if own is None else unwrap_state(tuple([array.copy() for array in own]))
 
+    def _take(self, values: Mapping[str, Any], convention: str | None) -> None:
+        """`load_state_dict`, before there has been a call; initial states may be those of one batch alone."""
+        states = {name: values[name] for name in self._architecture.initial_names if name in values}
+        if any(np.ndim(state) == 3 for state in states.values()):
+            self._begin_with(states)
+        self.load_state_dict(values, convention)
+
     def _begin_with(self, states: Mapping[str, Array]) -> None:
-        """Let calls without a state begin with these, by the names of the cell's states, before there has been one."""
-        own = read_initial_states(self._architecture, states)
-        self._architecture = replace(self._architecture, initial_state=own)
-        self._parameters = Parameters(self._architecture, self._live)
+        """Let calls without a state begin with these, which become parameters, before there has been a call.
+
+        They are arrays by the parameters' names, (L*D, width) each, or (L*D, B, width) for batches of B rows alone.
+        """
+        batch = next((np.shape(state)[1] for state in states.values() if np.ndim(state) == 3), None)
+        arch = replace(self._architecture, learn_initial_state=True, initial_batch=batch)
+        shapes = {name: parameter.shape for name, parameter in arch.parameters().items()}
+        zeros = {name: self._engine.xp.zeros(shapes[name], arch.dtype) for name in arch.initial_names}
+        self._architecture, self._live = arch, Live(self._live.arrays | zeros)
+        self._parameters = Parameters(arch, self._live)
+        self._parameters.update(states)
 
     # Description ------------------------------------------------------------------------------------------------------
 
@@ -293,6 +309,11 @@ class Network:
     def heads(self) -> int:
         """The number of blocks on the diagonal of W_hh that are not 0, of each gate."""
         return self._architecture.heads
+
+    @property
+    def learn_initial_state(self) -> bool:
+        """Whether the state that calls without one begin with is among the parameters."""
+        return self._architecture.learn_initial_state
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -43,12 +43,6 @@ class Parameters(Mapping[str, Array]):
         """How many blocks the recurrent weights of their network have on the diagonal."""
         return self._architecture.heads
 
-    @property
-    def initial_states(self) -> dict[str, Array]:
-        """Copies of their network's own initial states, by the names of the cell's states; empty for zeros."""
-        names, own = self._architecture.definition.states, self._architecture.initial_state
-        return {} if own is None else {name: state.copy() for name, state in zip(names, own, strict=True)}
-
     def __getitem__(self, name: str) -> Array:
         try:
             return self._live.hand_out(name)

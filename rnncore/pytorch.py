@@ -43,6 +43,9 @@ def from_pytorch(architecture: Architecture, xp: ModuleType, values: Mapping[str
         return dict(values)
     hidden, converted = architecture.hidden_size, {}
     for name, value in values.items():
+        if name in architecture.initial_names:
+            converted[name] = value
+            continue
         expected = f"{name}: expected a {xp.__name__}.ndarray, got {describe(value)}"
         converted[name] = _update_negated(as_array(value, xp, expected), hidden)
     return converted

@@ -17,6 +17,7 @@ from .errors import describe
 from .exchange import Exchange
 from .frozen import Frozen
 from .gradients import Gradients
+from .initial import own_gradients
 from .inputs import gradients_as_given, read_inputs
 from .observed import named
 from .resets import changes_for, read_resets
@@ -64,6 +65,9 @@ class Recurrent(Exchange):
         heads: n where each gate's recurrent weights are n blocks on the diagonal, of H/n units that see each other
             alone: weight_hh is (G*H, H/n), and a row multiplies the output of its own head. A divisor of H, and of P.
         proj_size: P of an LSTM whose output is projected, as in PyTorch; the cell is then LSTM(projection=P). 0: none.
+        learn_initial_state: whether the state with which calls without one begin, and rows that `resets` begin anew
+            without a `reset_state`, is learnt: parameters named as the cell's states, `h_0` and `c_0` say, (L*D, H), or
+            the width of the state, which begin as zeros.
 
     Raises:
         ValueError, TypeError: an argument is wrong; the message says which.
@@ -89,7 +93,7 @@ class Recurrent(Exchange):
 
         Args:
             x: (T, B, I), (B, T, I) with batch_first, or (T, I).
-            state: the initial state; None is the network's own `initial_state`, zeros in all but a few.
+            state: the initial state; None is the network's own `initial_state`, zeros unless it learns one.
             lengths: (B,) integers from 0 to T, in any order: the steps of each row. What x holds past a row's end
                 affects nothing; the output there is 0, the final state is that at the row's end, and the reverse
                 direction starts there. None: every row has T steps.
@@ -192,8 +196,8 @@ class Recurrent(Exchange):
         """
         arch, xp = self._architecture, self._engine.xp
         layout, x = read_sequence(arch, xp, x, lengths)
-        states, (given, _) = new_states(layout, state), read_inputs(layout, inputs)
-        begun = read_resets(layout, resets, reset_state)
+        states, (given, _) = new_states(layout, state, self._own), read_inputs(layout, inputs)
+        begun = read_resets(layout, resets, reset_state, self._own)
         x = xp.array(layout.time_first(x), order="C")
         layout.clear_padding(x)
         changes = changes_for(begun, observed=True)
@@ -248,9 +252,10 @@ class Recurrent(Exchange):
         if layout is None or lengths is not None or not layout.fits(x):
             layout, x = read_sequence(arch, xp, x, lengths)
             self._layout = layout if lengths is None else None
-        state = new_states(layout, state)
+        own = state is None, reset_state is None
+        state = new_states(layout, state, self._own)
         kept, given = read_inputs(layout, inputs, copy=True)
-        begun = read_resets(layout, resets, reset_state)
+        begun = read_resets(layout, resets, reset_state, self._own)
         x_kept = xp.array(layout.time_first(x), order="C")
         layout.clear_padding(x_kept)
         check_states(states, return_sequence=return_sequence)
@@ -270,7 +275,7 @@ class Recurrent(Exchange):
                 result = unwrap_state(tuple(map(layout.sequence_out, stack.states(tapes, arch.num_layers - 1))))
             elif output is None:
                 result = layout.step_out(last)
-            tape = Tape(stack, layout, tapes, return_sequence, given, changes)
+            tape = Tape(stack, layout, tapes, return_sequence, given, own, changes)
             return result, unwrap_state(state), tape
         except BaseException:
             if drawn is not None:
@@ -293,7 +298,8 @@ class Recurrent(Exchange):
 
         Returns:
             Cotangents of x, of the initial state and that of resets, of each parameter and of each input, for the
-            parameters as they were in `forward`.
+            parameters as they were in `forward`. Those of a learnt initial state are sums over the rows that began, or
+            began anew, with it.
 
         Raises:
             ValueError, TypeError: an argument is wrong, or the tape is another network's.
@@ -323,7 +329,7 @@ class Recurrent(Exchange):
         return Gradients(
             layout.sequence_out(grad_x),
             unwrap_state(states),
-            arch.by_name(layers),
+            arch.by_name(layers) | own_gradients(layout, tape.own, (states, begun)),
             gradients_as_given(layout, of_inputs, tape.given),
             None if begun is None else unwrap_state(begun),
             None if flow is None else unwrap_state(flow),
@@ -340,6 +346,10 @@ class Recurrent(Exchange):
     def _pack(self, arrays: Mapping[str, Array], *, copy: bool, backward: bool, changes: Changes = NOTHING) -> Stack:
         arch, weights = self._architecture, self._architecture.by_layer(arrays)
         return Stack.pack(arch, self._engine, weights, copy=copy, backward=backward, changes=changes)
+
+    def _own(self) -> list[Array] | None:
+        """The network's own initial states."""
+        return self._architecture.initial_states(self._live.arrays)
 
     def _frozen(self, weights: Callable[[], Mapping[str, Array]], *, copy: bool = True) -> Frozen:
         return Frozen(self._architecture, self._engine, weights, copy)

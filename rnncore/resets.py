@@ -10,9 +10,10 @@ import numpy as np
 from rnncore_kernels.contract import Array, Inputs
 from rnncore_kernels.program.transform import NOTHING, Changes
 
-from .arguments import own_states, read_states
+from .arguments import read_states
 from .devices import as_array, check_current, is_anothers, shared
 from .errors import describe
+from .initial import Own, own_states
 from .inputs import spoken
 from .layout import Layout
 
@@ -54,14 +55,14 @@ def changes_for(resets: Resets | None, **others: bool) -> Changes:
     return Changes(resets=resets is not None, reset_state=given, **others)
 
 
-def read_resets(layout: Layout, resets: Any, reset_state: Any) -> Resets | None:
+def read_resets(layout: Layout, resets: Any, reset_state: Any, own: Own) -> Resets | None:
     """Check where rows begin anew and their state there; None where nobody asks for it.
 
     Raises:
         ValueError: a shape is wrong, or there is a state without resets.
         TypeError: something is no array, or of another dtype.
     """
-    flags, states = _read(layout, resets, reset_state, steps=True)
+    flags, states = _read(layout, resets, reset_state, own, steps=True)
     if flags is None:
         return None
     xp, dtype = layout.xp, layout.architecture.dtype
@@ -77,9 +78,9 @@ def read_resets(layout: Layout, resets: Any, reset_state: Any) -> Resets | None:
 class Beginnings:
     """The same for calls of single steps: states are set before them."""
 
-    def __init__(self, layout: Layout, resets: Any, reset_state: Any, *, steps: bool) -> None:
+    def __init__(self, layout: Layout, resets: Any, reset_state: Any, own: Own, *, steps: bool) -> None:
         self._xp = layout.xp
-        flags, self._states = _read(layout, resets, reset_state, steps=steps)
+        flags, self._states = _read(layout, resets, reset_state, own, steps=steps)
         # The caller's code runs between the steps of a sequence, and may write to its array.
         self._flags = flags.copy() if steps and flags is not None else flags
 
@@ -93,7 +94,7 @@ class Beginnings:
 
 
 def _read(
-    layout: Layout, resets: Any, reset_state: Any, *, steps: bool
+    layout: Layout, resets: Any, reset_state: Any, own: Own, *, steps: bool
 ) -> tuple[Array | None, tuple[Array, ...] | None]:
     """The resets, (T, B), and copies of the states that rows begin with, (L*D, B, width) each."""
     if resets is None:
@@ -121,5 +122,5 @@ def _read(
     flags = layout.time_first(flags) if steps else flags.reshape(1, layout.batch)
     states: Sequence[Array] | None = read_states(layout, reset_state, "reset_state")
     if states is None:
-        states = own_states(layout, "reset_state")
+        states = own_states(layout, own, "reset_state")
     return flags, None if states is None else layout.engine_states(layout.new_states(states))

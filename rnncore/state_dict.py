@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType, ModuleType
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,9 +22,6 @@ from .pytorch import CARRY, from_pytorch, is_tensor, to_numpy
 
 if TYPE_CHECKING:
     from .network import SomeNetwork
-
-INITIAL_STATE = "initial_state."
-"""Beginning of the names that a file has for the network's own initial states, before those of the cell's states."""
 
 CONVENTIONS = ("rnncore", "torch")
 """Whose cell the rows of weights are for: they differ in the GRU's update gate, which is the other way round."""
@@ -44,19 +41,13 @@ class StateDict(dict[str, Array]):
         cell: name and options of the cell, as `Recurrent.save` writes them.
         direction: of the network, "forward" or "reverse".
         heads: blocks on the diagonal of its recurrent weights.
-        initial_states: the network's own, by the names of the cell's states; empty for zeros.
     """
 
     def __init__(
-        self,
-        values: Mapping[str, Array],
-        cell: dict[str, Any],
-        direction: str = "forward",
-        initial_states: Mapping[str, Array] = MappingProxyType({}),
-        heads: int = 1,
+        self, values: Mapping[str, Array], cell: dict[str, Any], direction: str = "forward", heads: int = 1
     ) -> None:
         super().__init__(values)
-        self.cell, self.direction, self.initial_states, self.heads = cell, direction, dict(initial_states), heads
+        self.cell, self.direction, self.heads = cell, direction, heads
 
     @staticmethod
     def described(values: Mapping[str, Array], architecture: str) -> StateDict:
@@ -64,15 +55,14 @@ class StateDict(dict[str, Array]):
         import json
 
         read = json.loads(architecture)
-        parameters, states = apart(values)
-        return StateDict(parameters, read["cell"], read.get("direction", "forward"), states, read.get("heads", 1))
+        return StateDict(values, read["cell"], read.get("direction", "forward"), read.get("heads", 1))
 
     def copy(self) -> StateDict:
         """A shallow copy that says whose they are, too."""
         return copy.copy(self)
 
     def __reduce__(self) -> Any:
-        return StateDict, (dict(self), self.cell, self.direction, self.initial_states, self.heads)
+        return StateDict, (dict(self), self.cell, self.direction, self.heads)
 
 
 def read_state_dict(
@@ -162,9 +152,6 @@ def from_state_dict(
         direction = str(getattr(values, "direction", "forward"))
     if heads is None:
         heads = int(getattr(values, "heads", 1))
-    states = getattr(values, "initial_states", {})
-    if any(name.startswith(INITIAL_STATE) for name in values):
-        values, states = apart(values)
     shapes = {name: tuple(getattr(value, "shape", ())) for name, value in values.items()}
     definition = define(_cell_of(origin, convention, shapes) if cell is None else cell)
     _check_gates(definition, shapes, heads)
@@ -172,32 +159,8 @@ def from_state_dict(
     first = next(name for name in values if name.endswith("_l0"))
     dtype = str(getattr(values[first], "dtype", "")).removeprefix("torch.")
     rnn = kind(definition.cell, dtype=dtype, direction=direction, heads=heads, **options)
-    rnn.load_state_dict(values, convention)
-    if states:
-        rnn._begin_with({name: _on_host(name, state) for name, state in states.items()})
+    rnn._take(values, convention)
     return rnn
-
-
-def apart(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The parameters of a file by name, and the network's own initial states by the names of the cell's states."""
-    parameters = {name: value for name, value in values.items() if not name.startswith(INITIAL_STATE)}
-    states = {name.removeprefix(INITIAL_STATE): values[name] for name in values if name not in parameters}
-    return parameters, states
-
-
-def read_initial_states(architecture: Architecture, states: Mapping[str, Any]) -> tuple[Array, ...]:
-    """Check a network's own initial states, NumPy's by name; copies in the order of the cell's states."""
-    names = architecture.definition.states
-    if set(states) != set(names):
-        raise ValueError(f"initial_state: expected one of each of {', '.join(names)}, got {', '.join(states)}")
-    rows = next((np.shape(state)[1] for state in states.values() if np.ndim(state) == 3), 1)
-    for name, shape in zip(names, architecture.state_shapes(rows), strict=True):
-        state, expected = states[name], f"initial_state.{name}: expected {shape} of {architecture.dtype}"
-        if not isinstance(state, np.ndarray) or state.shape != shape:
-            raise ValueError(f"{expected}, got {describe(state)}")
-        if state.dtype != architecture.dtype:
-            raise TypeError(f"{expected}, got {state.dtype}")
-    return tuple([states[name].copy() for name in names])
 
 
 def _origin(values: Any, convention: str | None) -> dict[str, Any] | None:
@@ -241,6 +204,7 @@ def read_options(who: str, cell: Definition, shapes: Mapping[str, tuple[int, ...
         "num_layers": next(k for k in range(1, len(shapes) + 1) if f"{first.removesuffix('_l0')}_l{k}" not in shapes),
         "bidirectional": f"{first}_reverse" in shapes,
         "bias": "bias_ih_l0" in shapes or "bias_hh_l0" in shapes,
+        "learn_initial_state": any(f"{state}_0" in shapes for state in cell.states),
     }
 
 

@@ -19,7 +19,6 @@ from .definition import define
 from .devices import on_host
 from .files import atomic_write, of_torch
 from .registry import resolve
-from .state_dict import INITIAL_STATE, apart
 
 if TYPE_CHECKING:
     from .network import Network, SomeNetwork
@@ -34,7 +33,7 @@ def save(rnn: Network, path: str | os.PathLike[str]) -> None:
     """See `Recurrent.save`."""
     architecture = {name: getattr(rnn, name) for name in _ARGUMENTS}
     architecture |= {"dtype": rnn.dtype.name, "cell": describe_cell(rnn.cell)}
-    plain = rnn.direction == "forward", rnn.initial_state is None, rnn.heads == 1, rnn.input_size is not None
+    plain = rnn.direction == "forward", not rnn.learn_initial_state, rnn.heads == 1, rnn.input_size is not None
     metadata = {
         "format": "rnncore",
         "format_version": str(1 if all(plain) else FORMAT_VERSION),
@@ -42,7 +41,6 @@ def save(rnn: Network, path: str | os.PathLike[str]) -> None:
     }
     # safetensors writes the buffer of a non-contiguous array as if it were contiguous, without an error.
     tensors = {name: np.array(on_host(array), order="C") for name, array in rnn.parameters.items()}
-    tensors |= {f"{INITIAL_STATE}{name}": array for name, array in rnn.parameters.initial_states.items()}
     atomic_write(Path(path), safetensors.numpy.save(tensors, metadata))
 
 
@@ -89,10 +87,7 @@ def load(
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{where}: the file is damaged: {error}") from error
     try:
-        parameters, states = apart(tensors)
-        rnn.load_state_dict(parameters, convention="rnncore")
-        if states:
-            rnn._begin_with(states)
+        rnn._take(tensors, "rnncore")
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{where}: the file is damaged: {error}") from error
     return rnn

@@ -16,6 +16,8 @@ from .stack import LayerTape, Stack
 class Tape:
     """One forward pass: its residuals, and the weights as they were, so a later update does not falsify its gradients.
 
+    `own` says whether calls, and rows that began anew, began with the network's own state.
+
     A tape may be used more than once. It holds memory in proportion to T*B*H until it is deleted.
     """
 
@@ -24,6 +26,7 @@ class Tape:
     layers: tuple[LayerTape, ...]
     return_sequence: bool
     given: dict[str, Given]
+    own: tuple[bool, bool]
     changes: Changes = NOTHING
 
     def __copy__(self) -> Tape:

@@ -300,7 +300,7 @@ def test_a_networks_own_state(options: dict[str, Any], backend: str, close: Clos
     """Rows begin anew as calls begin, unless a state says otherwise."""
     rnn = network(backend, **options)
     own = some_state(rnn, 1)
-    rnn._begin_with(dict(zip(rnn.cell.states, own, strict=True)))
+    rnn._begin_with({f"{name}_0": part[:, 0] for name, part in zip(rnn.cell.states, own, strict=True)})
     state = tuple(np.repeat(part, B, 1) for part in own)
     zeros = tuple(map(np.zeros_like, state))
     given, flags = (x.swapaxes(0, 1), resets.T) if rnn.batch_first else (x, resets)
@@ -327,6 +327,6 @@ def test_a_networks_own_state(options: dict[str, Any], backend: str, close: Clos
 
 def test_a_networks_own_state_for_another_batch() -> None:
     rnn = network("numpy")
-    rnn._begin_with(dict(zip(rnn.cell.states, some_state(rnn, B + 1), strict=True)))
+    rnn._begin_with(dict(zip(("h_0", "c_0"), some_state(rnn, B + 1), strict=True)))
     with pytest.raises(ValueError, match=f"reset_state: expected one for B={B}, got None: the network's own"):
         rnn(x, some_state(rnn), resets=resets)

@@ -21,8 +21,9 @@ from rnncore.cells import LSTM
 
 
 def with_a_state_of_its_own() -> Recurrent:
-    rnn = Recurrent(LSTM(projection=2), 3, 4, backend="numpy", seed=0)
-    rnn._begin_with({"h": np.full((1, 1, 2), 0.5, np.float32), "c": np.full((1, 1, 4), -0.25, np.float32)})
+    rnn = Recurrent(LSTM(projection=2), 3, 4, backend="numpy", seed=0, learn_initial_state=True)
+    rnn.parameters["h_0"][:] = 0.5
+    rnn.parameters["c_0"][:] = -0.25
     return rnn
 
 
@@ -163,13 +164,12 @@ def test_a_state_of_its_own_is_handed_on(way: str, tmp_path: Path) -> None:
 
 
 DAMAGED_STATES: dict[str, tuple[dict[str, Any], str]] = {
-    "one is missing": ({"c": None}, "expected one of each of h, c, got h"),
-    "one too many": ({"s": np.zeros((1, 1, 4), np.float32)}, "expected one of each of h, c, got "),
-    "width": ({"h": np.zeros((1, 1, 4), np.float32)}, "initial_state.h: expected (1, 1, 2) of float32"),
-    "axes": ({"c": np.zeros((1, 4), np.float32)}, "initial_state.c: expected (1, 1, 4) of float32"),
-    "layers": ({"c": np.zeros((2, 1, 4), np.float32)}, "initial_state.c: expected (1, 1, 4) of float32"),
-    "rows": ({"c": np.zeros((1, 3, 4), np.float32)}, "of float32, got "),
-    "dtype": ({"c": np.zeros((1, 1, 4))}, "initial_state.c: expected (1, 1, 4) of float32, got float64"),
+    "one is missing": ({"c": None}, "missing ['c_0'], unknown []"),
+    "one too many": ({"s": np.zeros((1, 4), np.float32)}, "missing [], unknown ['s_0']"),
+    "width": ({"h": np.zeros((1, 4), np.float32)}, "h_0: expected (num_layers, 2) = (1, 2), got (1, 4)"),
+    "layers": ({"c": np.zeros((2, 4), np.float32)}, "c_0: expected (num_layers, hidden_size) = (1, 4), got (2, 4)"),
+    "axes": ({"c": np.zeros((1, 3, 4), np.float32)}, "h_0: expected (num_layers, B, 2) = (1, 3, 2), got (1, 2)"),
+    "dtype": ({"c": np.zeros((1, 4))}, "c_0: expected float32, got float64"),
 }
 
 
@@ -180,11 +180,11 @@ def test_damaged_states(what: str, tmp_path: Path) -> None:
     with safetensors.safe_open(path, framework="numpy") as file:
         metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     changes, message = DAMAGED_STATES[what]
-    tensors |= {f"initial_state.{name}": value for name, value in changes.items()}
+    tensors |= {f"{name}_0": value for name, value in changes.items()}
     safetensors.numpy.save_file({name: v for name, v in tensors.items() if v is not None}, path, metadata)
     with pytest.raises(ValueError, match=f"{re.escape(str(path))}: the file is damaged: .*{re.escape(message)}"):
         Recurrent.load(path)
-    with pytest.raises((TypeError, ValueError), match=re.escape(message)):
+    with pytest.raises((KeyError, TypeError, ValueError), match=re.escape(message)):
         Recurrent.from_state_dict(path)
 
 

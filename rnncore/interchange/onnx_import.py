@@ -123,9 +123,8 @@ def _keep_constants(rnn: Network, nodes: Sequence[Node]) -> None:
     ]
     if any(values.any() for values in own):
         same = all((values == values[:, :1]).all() for values in own)
-        rnn._begin_with(
-            {name: values[:, :1] if same else values for name, values in zip(rnn.cell.states, own, strict=True)}
-        )
+        states = zip(rnn.cell.states, own, strict=True)
+        rnn._begin_with({f"{name}_0": values[:, 0] if same else values for name, values in states})
 
 
 def _initial(node: Node, which: str) -> Array | None:
