@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from rnncore_kernels.cells.symbol import Width
 from rnncore_kernels.contract import Array
 
+from . import shapes
 from .architecture import Architecture, check_flag
 from .devices import as_array, check_current, is_anothers, is_on_gpu, shared
 from .errors import describe
@@ -35,7 +35,7 @@ def read_sequence(architecture: Architecture, xp: ModuleType, x: Any, lengths: A
         steps, batch = x.shape[0], 1
     else:
         batch, steps = x.shape[:2] if architecture.batch_first else x.shape[1::-1]
-    ends = _read_lengths(lengths, architecture, steps, batch)
+    ends = _read_lengths(lengths, architecture, steps, batch, unbatched=unbatched)
     layout = Layout(
         architecture, xp, x.shape, steps, batch, unbatched=unbatched, lengths=ends, rows=arrange(ends, steps, batch)
     )
@@ -59,29 +59,13 @@ def read_step(architecture: Architecture, xp: ModuleType, x: Any, name: str = "x
 
 def read_states(layout: Layout, state: Any, name: str = "state") -> tuple[Array, ...] | None:
     """Check a state, or the cotangent of one, and return it as a tuple of arrays."""
-    if state is None:
-        return None
-    architecture = layout.architecture
-    names = architecture.definition.states
-    if len(names) == 1:
-        arrays, labels = (state,), [name]
-    elif isinstance(state, (tuple, list)) and len(state) == len(names):
-        arrays, labels = tuple(state), [f"{name}[{i}] ({state_name})" for i, state_name in enumerate(names)]
-    else:
-        got = f"{len(state)} values" if isinstance(state, (tuple, list)) else describe(state)
-        raise TypeError(f"{name}: expected a tuple ({', '.join(names)}) of arrays, got {got}")
-    checked = []
-    for label, array, width, shape in zip(
-        labels, arrays, architecture.program.states, layout.state_shapes, strict=True
-    ):
-        axes = partial(_state_axes, layout, width)
-        array = read_array(label, array, axes, architecture, layout.xp)
-        if array.shape != shape:
-            came = array.shape[1] if array.ndim == 3 and not layout.unbatched else None
-            hint = _swap_hint(architecture, layout.steps, layout.batch, came)
-            raise ValueError(f"{label}: expected {axes()}, got {array.shape}{hint}")
-        checked.append(array)
-    return tuple(checked)
+    states = shapes.read_states(layout, state, name, reader(layout))
+    return None if states is None else tuple(states)
+
+
+def reader(layout: Layout) -> shapes.Read:
+    """`read_array` for a layout."""
+    return lambda name, value, axes: read_array(name, value, axes, layout.architecture, layout.xp)
 
 
 def new_states(layout: Layout, state: Any, own: Own) -> tuple[Array, ...]:
@@ -102,11 +86,6 @@ def new_states(layout: Layout, state: Any, own: Own) -> tuple[Array, ...]:
     return layout.new_states(read_states(layout, state))
 
 
-def _state_axes(layout: Layout, width: Width) -> str:
-    architecture = layout.architecture
-    both = "*2" if architecture.bidirectional else ""
-    first = f"num_layers{both}={architecture.num_layers * architecture.num_directions}"
-    return f"({first}, {'' if layout.unbatched else f'B={layout.batch}, '}{architecture.axis(width)})"
 
 
 def check_states(states: Any, *, return_sequence: bool) -> None:
@@ -154,8 +133,7 @@ def _read_grad(layout: Layout, grad_output: Any, name: str, width: Width) -> Arr
     grad = read_array(name, grad_output, lambda: axes, architecture, layout.xp)
     shape = (*(sizes[axis] for axis in order), units)
     if grad.shape != shape:
-        swapped = grad.ndim == 3 and (*grad.shape[1::-1], grad.shape[2]) == shape
-        hint = f": time and batch look swapped; batch_first={architecture.batch_first} here" if swapped else ""
+        hint = shapes.swap_hint(layout, grad.shape, shape)
         if grad.shape == _last_axes(layout)[1]:
             hint = ": the cotangent of each row's last output is grad_last"
         raise ValueError(f"{name}: expected {axes}, got {grad.shape}{hint}")
@@ -215,7 +193,9 @@ def _plain_array(name: str, value: Any, axes: Callable[[], str], architecture: A
     return shared(value, xp, expected) if is_anothers(value, xp) else as_array(value, xp, expected)
 
 
-def _read_lengths(lengths: Any, architecture: Architecture, steps: int, batch: int) -> NDArray[np.int64] | None:
+def _read_lengths(
+    lengths: Any, architecture: Architecture, steps: int, batch: int, *, unbatched: bool
+) -> NDArray[np.int64] | None:
     if lengths is None:
         return None
     expected = f"lengths: expected (B={batch},) integers"
@@ -231,21 +211,9 @@ def _read_lengths(lengths: Any, architecture: Architecture, steps: int, batch: i
         raise TypeError(f"{expected}, got {describe(lengths)}") from None
     if array.dtype.kind not in "iu" and array.size:
         raise TypeError(f"{expected}, got {array.dtype}")
-    if array.shape != (batch,):
-        hint = _swap_hint(architecture, steps, batch, array.shape[0] if array.ndim == 1 else None)
-        raise ValueError(f"{expected}, one for each row, got {array.shape}{hint}")
+    shapes.check_lengths(shapes.CallAxes(architecture, steps, batch, unbatched), array.shape)
+    array = array.reshape(batch)
     for row, length in enumerate(array.tolist()):
         if not 0 <= length <= steps:
             raise ValueError(f"lengths: expected 0 to T={steps}, got {length} at index {row}")
     return array.astype(np.int64)
-
-
-def _swap_hint(architecture: Architecture, steps: int, batch: int, came: int | None) -> str:
-    """What to add to a message when a batch of `came` rows would be right had x its first two axes swapped."""
-    if came != steps or steps == batch:
-        return ""
-    read = f"(B={batch}, T={steps}, ...)" if architecture.batch_first else f"(T={steps}, B={batch}, ...)"
-    return (
-        f": x was read as {read}; if these axes are swapped, "
-        f"make the network with batch_first={not architecture.batch_first} or swap them"
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from rnncore_kernels.contract import Array
 from rnncore_kernels.quiet import quiet
 
+from .architecture import Architecture
 from .arguments import read_grad_last, read_grad_output, read_grad_states, read_states, refuse_grad_output
 from .layout import Layout
 from .tape import Tape
@@ -42,7 +44,7 @@ def read_cotangents(tape: Tape, grad_output: Any, grad_state: Any, grad_last: An
     if tape.changes.states:
         grad_output, *others = read_grad_states(layout, grad_output)
         outputs = tape.stack.parts(grad_output)
-        every = _by_direction(layout, others)
+        every = by_direction(layout.xp, layout.architecture, others, layout.steps, layout.batch)
     else:
         if not tape.return_sequence:
             refuse_grad_output(layout, grad_output)
@@ -54,14 +56,15 @@ def read_cotangents(tape: Tape, grad_output: Any, grad_state: Any, grad_last: An
     return Cotangents(outputs, states, every)
 
 
-def _by_direction(layout: Layout, cotangents: Sequence[Array | None]) -> list[list[Array]]:
+def by_direction(
+    xp: ModuleType, arch: Architecture, cotangents: Sequence[Array | None], steps: int, batch: int
+) -> list[list[Array]]:
     """Cotangents (T, B, D*width) of all states but the output, for each direction; zeros in the place of None."""
-    arch, xp, shape = layout.architecture, layout.xp, (layout.steps, layout.batch)
     result: list[list[Array]] = [[] for _ in range(arch.num_directions)]
     for width, cotangent in zip(map(arch.units, arch.program.states[1:]), cotangents, strict=True):
         for direction, parts in enumerate(result):
             if cotangent is None:
-                parts.append(xp.broadcast_to(xp.zeros(width, arch.dtype), (*shape, width)))
+                parts.append(xp.broadcast_to(xp.zeros(width, arch.dtype), (steps, batch, width)))
             else:
                 parts.append(cotangent[..., direction * width : (direction + 1) * width])
     return result

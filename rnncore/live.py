@@ -16,6 +16,7 @@ import numpy as np
 from rnncore_kernels.contract import Array
 
 from .frozen import Frozen
+from .kept import are_same, in_memory
 
 COUNTED = sys.implementation.name == "cpython" and "free-threading" not in sys.version
 """Whether the number of references to an array tells whether somebody has it; where not, somebody always may."""
@@ -79,7 +80,7 @@ class Live:
 
         What another thread writes meanwhile would else be packed and not in the copy, or the other way round.
         """
-        copied = {name: _like(self.arrays[name], copy) for name, copy in list(copies.items())}
+        copied = {name: in_memory(self.arrays[name], copy) for name, copy in list(copies.items())}
         return {**self.arrays, **copied}
 
     def check(self, kept: Kept) -> bool:
@@ -92,8 +93,7 @@ class Live:
         copies = list(kept.copies.items())
         # Before they are compared: from here on nobody writes to what nobody has.
         free = [name for name, _ in copies if not self._is_held(name)]
-        # By bits, as NaN has to be: a bytearray compares itself with any memory.
-        if not all(copy.__eq__(self.arrays[name]) is True for name, copy in copies):
+        if not are_same([copy for _, copy in copies], [self.arrays[name] for name, _ in copies]):
             return False
         for name in free:
             kept.copies.pop(name, None)
@@ -113,10 +113,6 @@ class Live:
         # An unpickled array may lie in a buffer of the pickle's.
         owned = {name: array if _owns_memory(array) else array.copy() for name, array in arrays.items()}
         self.__init__(owned)  # type: ignore[misc]
-
-
-def _like(array: Array, memory: bytearray) -> Array:
-    return np.ndarray(array.shape, array.dtype, memory)
 
 
 def _owns_memory(array: Array) -> bool:

@@ -141,12 +141,17 @@ class Network:
             ValueError, TypeError: a shape or dtype is wrong; nobody says whose GRU the values are for, as in a plain
                 dict, or they are another GRU's; PyTorch has no such cell; or no such convention.
         """
-        values = read_state_dict(self._architecture, self._engine.xp, values, convention)
-        missing = [name for name in self._parameters if name not in values]
-        unknown = [name for name in values if name not in self._parameters]
+        arrays = read_state_dict(self._architecture, self._engine.xp, values, convention)
+        missing = [name for name in self._parameters if name not in arrays]
+        unknown = [name for name in arrays if name not in self._parameters]
         if missing or unknown:
             raise KeyError(f"state_dict: missing {missing}, unknown {unknown}{prefix_hint(unknown)}")
-        self._parameters.update(values)
+        states = getattr(values, "initial_states", None)
+        if states:
+            read_initial_states(self._architecture, states)
+        self._parameters.update(arrays)
+        if states is not None:
+            self._begin_with(states)
 
     @classmethod
     def from_state_dict(

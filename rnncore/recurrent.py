@@ -19,7 +19,7 @@ from .frozen import Frozen
 from .gradients import Gradients
 from .initial import own_gradients
 from .inputs import gradients_as_given, read_inputs
-from .observed import named
+from .observed import observe
 from .resets import changes_for, read_resets
 from .stack import Stack
 from .states import unwrap_state
@@ -194,19 +194,8 @@ class Recurrent(Exchange):
         Raises:
             ValueError, TypeError: an argument is wrong; the message gives the axes that were expected.
         """
-        arch, xp = self._architecture, self._engine.xp
-        layout, x = read_sequence(arch, xp, x, lengths)
-        states, (given, _) = new_states(layout, state, self._own), read_inputs(layout, inputs)
-        begun = read_resets(layout, resets, reset_state, self._own)
-        x = xp.array(layout.time_first(x), order="C")
-        layout.clear_padding(x)
-        changes = changes_for(begun, observed=True)
-        stack = self._pack(self._live.arrays, copy=False, backward=False, changes=changes)
-        widths, depth = arch.definition.changed(changes).states, arch.num_layers * arch.num_directions
-        more = [xp.zeros((depth, layout.batch, arch.units(width)), arch.dtype) for width in widths[len(states) :]]
-        all_states = (*layout.engine_states(states), *more)
-        tapes = stack.forward(x, all_states, layout.rows, None, None, given, None, begun)
-        return [named(layout, stack.states(tapes, layer)) for layer in range(arch.num_layers)]
+        others = x, state, lengths, inputs, resets, reset_state
+        return observe(self._architecture, self._engine, self._live.arrays, *others)
 
     def freeze(self) -> Frozen:
         """An immutable copy for inference: `f(x, state, lengths, return_sequence)`, `f.step`, `f.generate`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,11 +11,11 @@ import numpy as np
 from rnncore_kernels.contract import Array, Inputs
 from rnncore_kernels.program.transform import NOTHING, Changes
 
+from . import shapes
 from .arguments import read_states
 from .devices import as_array, check_current, is_anothers, shared
 from .errors import describe
 from .initial import Own, own_states
-from .inputs import spoken
 from .layout import Layout
 
 FLAGS = ("bool", "uint8")
@@ -65,14 +66,19 @@ def read_resets(layout: Layout, resets: Any, reset_state: Any, own: Own) -> Rese
     flags, states = _read(layout, resets, reset_state, own, steps=True)
     if flags is None:
         return None
-    xp, dtype = layout.xp, layout.architecture.dtype
-    rows = xp.zeros((layout.steps + 1, layout.batch), dtype)
-    rows[:-1] = flags != 0
-    layout.clear_padding(rows[:-1, :, None])
+    begun = make_resets(layout.xp, flags != 0, states, layout.architecture.dtype)
+    layout.clear_padding(begun.rows[:-1, :, None])
+    return begun
+
+
+def make_resets(xp: ModuleType, flags: Array, states: Sequence[Array] | None, dtype: np.dtype[Any]) -> Resets:
+    """Where rows begin anew, (T, B) of bool, and with which states, (L*D, B, width) each, that do not change."""
+    steps, batch = flags.shape
+    rows = xp.zeros((steps + 1, batch), dtype)
+    rows[:-1] = flags
     if states is None:
         return Resets(rows, None)
-    shapes = ((s.shape[0], layout.steps, *s.shape[1:]) for s in states)
-    return Resets(rows, tuple(xp.broadcast_to(s[:, None], shape) for s, shape in zip(states, shapes, strict=True)))
+    return Resets(rows, tuple([xp.broadcast_to(s[:, None], (len(s), steps, *s.shape[1:])) for s in states]))
 
 
 class Beginnings:
@@ -97,17 +103,11 @@ def _read(
     layout: Layout, resets: Any, reset_state: Any, own: Own, *, steps: bool
 ) -> tuple[Array | None, tuple[Array, ...] | None]:
     """The resets, (T, B), and copies of the states that rows begin with, (L*D, B, width) each."""
+    shapes.check_reset_state(resets, reset_state)
     if resets is None:
-        if reset_state is not None:
-            raise ValueError(
-                f"reset_state: expected None without resets, got {describe(reset_state)}: resets say which rows begin "
-                f"with it"
-            )
         return None, None
-    batch = [] if layout.unbatched else [("B", layout.batch)]
-    time = [("T", layout.steps)] if steps else []
-    named = batch + time if layout.architecture.batch_first else time + batch
-    axes, shape = spoken(named), tuple(size for _, size in named)
+    named = shapes.sequence_axes(layout, [], steps=steps)
+    axes, shape = shapes.spoken(named), shapes.lengths_of(named)
     xp, expected = layout.xp, f"resets: expected a {layout.xp.__name__}.ndarray {axes} of bool, got {describe(resets)}"
     if isinstance(resets, (bool, np.bool_)) and not shape:
         resets = xp.asarray(resets)
@@ -115,10 +115,7 @@ def _read(
     check_current("resets", flags, xp)
     if flags.dtype.name not in FLAGS:
         raise TypeError(f"{expected}: True where a row begins anew before a step, as resets != 0 has it")
-    if tuple(flags.shape) != shape:
-        swapped = flags.ndim == 2 and flags.shape[::-1] == shape
-        hint = f": time and batch look swapped; batch_first={layout.architecture.batch_first} here" if swapped else ""
-        raise ValueError(f"resets: expected {axes}, got {tuple(flags.shape)}{hint}")
+    shapes.check_resets(layout, flags, steps=steps)
     flags = layout.time_first(flags) if steps else flags.reshape(1, layout.batch)
     states: Sequence[Array] | None = read_states(layout, reset_state, "reset_state")
     if states is None:

@@ -78,6 +78,9 @@ def read_state_dict(
                 f"{origin['options']}: make the network with that cell, or write "
                 f"load_state_dict(dict(values), convention='rnncore') to read them as this one's all the same"
             )
+        if (came := values.direction) != architecture.direction:
+            plain = "dict(values), convention='rnncore'"
+            raise ValueError(other_direction("state_dict", architecture.direction, came, plain))
     elif convention is None and isinstance(cell, GRU) and cell != CARRY:
         raise ValueError(
             f"state_dict: expected parameters that say whose GRU they are for, as {cell!r} is not PyTorch's, got "
@@ -105,6 +108,15 @@ def prefix_hint(names: Sequence[str]) -> str:
 def is_another(cell: Cell, origin: dict[str, Any]) -> bool:
     """Whether parameters of a cell, as `describe_cell` has it, mean something else for `cell`: the GRU's do."""
     return origin != describe_cell(cell) and (isinstance(cell, GRU) or origin["name"] == GRU.name)
+
+
+def other_direction(who: str, direction: str, came: str, plain: str) -> str:
+    """The message for parameters of a network that runs the other way; they are loaded as `plain` all the same."""
+    return (
+        f"{who}: expected the parameters of a network with direction={direction!r}, got those of one with "
+        f"direction={came!r}: make the network with that direction, or write load_state_dict({plain}) to read them as "
+        f"this one's all the same"
+    )
 
 
 def _marked(values: Any, whole: Any, prefix: str = "") -> Any:

@@ -71,7 +71,7 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
     for clear in caches:
         clear()
     with monkeypatch.context() as patch:
-        patch.setattr(network, "_engine", lambda: make_engine(request.param, None))
+        patch.setattr(network, "host_engine", lambda: make_engine(request.param, None))
         yield request.param
     for clear in caches:
         clear()
@@ -297,21 +297,21 @@ PARAMS = ours.init(jax.random.key(0), "gru", I, H)
     [
         ({"x": jnp.zeros((T, B, 7))}, r"x: expected \(T, B, input_size\) or .*input_size=3, got \(6, 4, 7\)"),
         ({"x": jnp.zeros((T, B, I), "int32")}, "x: expected float32 as the parameters are, got int32"),
-        ({"state": jnp.zeros((2, B, H))}, r"state: expected \(h\) of shapes \(1, 4, 5\), got \(2, 4, 5\)"),
-        ({"inputs": {"dt": jnp.zeros(B)}}, "inputs: expected none, got 'dt'"),
-        ({"lengths": jnp.zeros(B)}, r"lengths: expected integers of shape \(4,\), got float32"),
-        ({"resets": jnp.zeros(B, bool)}, r"resets: expected bool of shape \(6, 4\), got bool \(4,\)"),
+        ({"state": jnp.zeros((2, B, H))}, r"state: expected \(num_layers=1, B=4, hidden_size=5\), got \(2, 4, 5\)"),
+        ({"inputs": {"dt": jnp.zeros(B)}}, "inputs: expected None, as .* takes no inputs, got 'dt'"),
+        ({"lengths": jnp.zeros(B)}, r"lengths: expected \(B=4,\) integers, got float32"),
+        ({"resets": jnp.zeros(B, bool)}, r"resets: expected \(T=6, B=4\), got \(4,\)"),
         ({"reset_state": jnp.zeros((1, B, H))}, "reset_state: expected None without resets"),
-        ({"state": (jnp.zeros((1, B, H)),)}, r"state: expected an array, the state h of GRU.*, got a tuple of 1"),
-        ({"state": jnp.zeros((1, T, H))}, r"got \(1, 6, 5\): time and batch look swapped; batch_first=False here"),
+        ({"state": (jnp.zeros((1, B, H)),)}, r"state: expected an array \(num_layers=1, .*, got a tuple of 1"),
+        ({"state": jnp.zeros((1, T, H))}, r"got \(1, 6, 5\): x was read as .*write batch_first=True"),
         ({"state": "gru"}, "state: expected None or arrays, got str 'gru': a cell is given by its keyword, cell='gru'"),
         ({"resets": jnp.zeros((T, B), bool), "reset_state": [jnp.zeros((1, B, H))]}, "reset_state: expected an array"),
-        ({"resets": jnp.zeros((B, T), bool)}, r"got bool \(4, 6\): time and batch look swapped"),
-        ({"lengths": jnp.zeros(T, int)}, r"got int32 \(6,\): time and batch look swapped"),
+        ({"resets": jnp.zeros((B, T), bool)}, r"got \(4, 6\): time and batch look swapped"),
+        ({"lengths": jnp.zeros(T, int)}, r"got \(6,\): x was read as .*write batch_first=True"),
         ({"inputs": (jnp.zeros(B),)}, "inputs: expected a mapping from names to arrays, got a tuple"),
         ({"cell": driven, "params": ours.init(jax.random.key(0), driven, I, H),
           "inputs": {"dt": jnp.ones((B, T)), "gain": jnp.ones((B, H))}},
-         r"inputs\['dt'\]: expected \(6, 4\) or \(4,\), got \(4, 6\): time and batch look swapped"),
+         r"inputs\['dt'\]: expected \(T=6, B=4\) or \(B=4,\), got \(4, 6\): time and batch look swapped"),
         ({"cell": "lstm"}, r"LSTM\(\), got weight_hh_l0 \(15, 5\), 3 gates of 5 units .* 4 gates: write cell='gru'"),
         ({"params": ours.init(jax.random.key(0), "lstm", I, H)}, "4 gates of 5 units instead of 3 gates: write cell='lstm'"),
         ({"params": ours.init(jax.random.key(0), "mgu", I, H)}, r"2 gates of 5 units .*: write cell=\.\.\. with the cell"),

@@ -140,13 +140,13 @@ CALLS: list[tuple[dict[str, Any], dict[str, Any], type[Exception], str]] = [
         {"x": x, "state": (zeros(1, 5, 4), zeros(1, 5, 4))},
         ValueError,
         "state[0] (h): expected (num_layers=1, B=2, hidden_size=4), got (1, 5, 4): x was read as (T=5, B=2, ...); if these "
-        "axes are swapped, make the network with batch_first=True or swap them",
+        "axes are swapped, write batch_first=True or swap them",
     ),
     (
         {"batch_first": True},
         {"x": x, "state": pair},
         ValueError,
-        "got (1, 2, 4): x was read as (B=5, T=2, ...); if these axes are swapped, make the network with batch_first=False",
+        "got (1, 2, 4): x was read as (B=5, T=2, ...); if these axes are swapped, write batch_first=False",
     ),
     ({}, {"x": x, "lengths": [5, -1]}, ValueError, "lengths: expected 0 to T=5, got -1 at index 1"),
     ({}, {"x": x, "lengths": [6, 1]}, ValueError, "lengths: expected 0 to T=5, got 6 at index 0"),
@@ -169,7 +169,7 @@ CALLS: list[tuple[dict[str, Any], dict[str, Any], type[Exception], str]] = [
         {"x": x, "lengths": [2, 2, 1, 2, 1]},
         ValueError,
         "lengths: expected (B=2,) integers, one for each row, got (5,): x was read as (T=5, B=2, ...); if these axes are "
-        "swapped, make the network with batch_first=True or swap them",
+        "swapped, write batch_first=True or swap them",
     ),
 ]
 

@@ -251,11 +251,11 @@ def _backend() -> str:
 def test_layers_that_run_in_reverse() -> None:
     module = ours.Recurrent("gru", 3, 4, num_layers=2, direction="reverse")
     turned = ours.Recurrent("gru", 3, 4, num_layers=2)
-    turned.load_state_dict(module.state_dict())
+    turned.load_state_dict(dict(module.state_dict()))
     x = torch.randn(5, 2, 3)
     for each in (module, ours.Recurrent("mgu", 3, 4, direction="reverse")):
         other = turned if each is module else ours.Recurrent("mgu", 3, 4)
-        other.load_state_dict(each.state_dict())
+        other.load_state_dict(dict(each.state_dict()))
         torch.testing.assert_close(each(x)[0], other(x.flip(0))[0].flip(0))
         with torch.no_grad():
             torch.testing.assert_close(each(x)[0], other(x.flip(0))[0].flip(0))
@@ -286,7 +286,7 @@ def test_layouts_of_a_module_of_any_cell(batch_first: bool) -> None:
         (lambda: (torch.randn(2, 3, 4),), r"x: expected \(T, B, input_size\) or \(T, input_size\) with input_size=5"),
         (
             lambda: (torch.randn(2, 3, 5), torch.randn(1, 3, 6)),
-            r"state: expected \(h\) of shapes \(1, 3, 7\), got \(1, 3, 6\)",
+            r"state: expected \(num_layers=1, B=3, hidden_size=7\), got \(1, 3, 6\)",
         ),
         (
             lambda: (torch.randn(2, 3, 5), None, torch.tensor([1, 2, 3])),
@@ -296,10 +296,13 @@ def test_layouts_of_a_module_of_any_cell(batch_first: bool) -> None:
             lambda: (torch.randn(2, 3, 5), None, torch.ones(3)),
             r"lengths: expected \(B=3,\) integers, got torch.float32",
         ),
-        (lambda: (torch.randn(2, 3, 5), None, None, {"a": torch.ones(2)}), "inputs: expected none, got 'a'"),
+        (
+            lambda: (torch.randn(2, 3, 5), None, None, {"a": torch.ones(2)}),
+            "inputs: expected None, as .* takes no inputs, got 'a'",
+        ),
         (
             lambda: (torch.randn(2, 3, 5), None, None, None, torch.ones(3, 2, dtype=torch.bool)),
-            r"resets: expected a tensor \(2, 3\) of torch\.bool, got torch\.bool \(3, 2\)",
+            r"resets: expected \(T=2, B=3\), got \(3, 2\): time and batch look swapped",
         ),
         (
             lambda: (torch.randn(2, 3, 5), None, None, None, None, torch.ones(1, 3, 7)),
@@ -319,12 +322,20 @@ def test_refusals(arguments: Any, message: str) -> None:
         (lambda x: (None,), {}, r"x: expected a torch\.Tensor .* got NoneType None$"),
         (lambda x: (x.double(),), {}, r"x: expected torch\.float32, which .* got torch\.float64: convert it"),
         (lambda x: (x, torch.zeros(1, 2, 4).double()), {}, r"state: expected torch\.float32, .* got torch\.float64"),
-        (lambda x: (x, (torch.zeros(1, 2, 4),)), {}, r"state: expected a torch\.Tensor \(1, 2, 4\), got a tuple of 1"),
-        (lambda x: (x, torch.zeros(1, 5, 4)), {}, r"state: .* got \(1, 5, 4\): time and batch look swapped"),
+        (
+            lambda x: (x, (torch.zeros(1, 2, 4),)),
+            {},
+            r"state: expected a torch\.Tensor .*hidden_size=4\), got a tuple of 1",
+        ),
+        (lambda x: (x, torch.zeros(1, 5, 4)), {}, r"state: .* got \(1, 5, 4\): x was read as .*write batch_first=True"),
         (lambda x: (x,), {"resets": torch.zeros(2, 5, dtype=torch.bool)}, "resets: .*: time and batch look swapped"),
         (lambda x: (x,), {"inputs": {"dt": torch.zeros(2, 5)}}, r"inputs\['dt'\]: .*: time and batch look swapped"),
         (lambda x: (x,), {"inputs": {"dt": torch.ones(2).double()}}, r"inputs\['dt'\]: expected torch\.float32"),
-        (lambda x: (x,), {"inputs": {"dt": np.ones(2)}}, r"inputs\['dt'\]: expected a torch\.Tensor .* or a number"),
+        (
+            lambda x: (x,),
+            {"inputs": {"dt": np.ones(2)}},
+            r"inputs\['dt'\]: expected a torch\.Tensor .*got numpy\.ndarray",
+        ),
     ],
 )
 def test_refusals_name_the_argument(arguments: Any, named: dict[str, Any], message: str) -> None:
@@ -374,7 +385,11 @@ def test_a_state_dict_says_whose_gru_it_is() -> None:
             torch.nn.Sequential(module).load_state_dict(refused)
         assert torch.equal(module.weight_hh_l0, before)
         torch.nn.Sequential(module).load_state_dict(dict(refused))
-    torch.nn.Sequential(ours.Recurrent("gru", 3, 4)).load_state_dict(values)
+    torch.nn.Sequential(ours.Recurrent("gru", 3, 4, direction="reverse")).load_state_dict(values)
+    with pytest.raises(
+        RuntimeError, match=r"direction='forward', got those of one with direction='reverse'.*dict\(values\)"
+    ):
+        torch.nn.Sequential(ours.Recurrent("gru", 3, 4)).load_state_dict(values)
     torch.nn.Sequential(ours.Recurrent(carry, 3, 4)).load_state_dict(theirs)
     torch.nn.Sequential(ours.GRU(3, 4)).load_state_dict(torch.nn.Sequential(ours.Recurrent(carry, 3, 4)).state_dict())
 
@@ -388,10 +403,10 @@ def test_a_state_dict_says_whose_gru_it_is() -> None:
 def test_refused_dtypes_and_devices() -> None:
     with pytest.raises(ValueError, match=r"dtype: expected torch\.float32 or torch\.float64, got torch\.bfloat16"):
         ours.Recurrent("gru", 5, 7, dtype=torch.bfloat16)
-    with pytest.raises(ValueError, match="device: expected 'cpu', got 'meta'"):
+    with pytest.raises(ValueError, match="device: expected one where an engine computes, got a tensor on meta"):
         ours.Recurrent("gru", 5, 7, device="meta")
     with pytest.raises(
-        TypeError, match=r"x: expected dense torch\.float32 tensors of the processor, got a tensor on meta"
+        TypeError, match=r"x: expected dense torch\.float32 tensors where an engine computes, got a tensor on meta"
     ):
         ours.Recurrent("gru", 5, 7)(torch.randn(2, 3, 5, device="meta"))
 

@@ -13,6 +13,10 @@ import torch
 
 import rnncore.torch as ours
 from rnncore.cells import cell, exp, tanh
+from rnncore.keyed import How
+from rnncore.torch.operators import written
+
+PLAIN = written(How())
 
 
 class Model(torch.nn.Module):
@@ -157,9 +161,9 @@ def test_a_tensor_may_be_given_twice(kind: str) -> None:
 
 
 def test_a_graph_of_a_cell_that_this_process_has_not() -> None:
-    x, key = torch.randn(2, 1, 3), "mine h 0123456789abcdef|3 4 1 False True False"
-    with pytest.raises(ValueError, match=r"expected a graph of a cell .* got one of 'mine h 0.*Recurrent of that cell"):
-        torch.ops.rnncore.forward(x, None, None, [], [], [], [], [], key, False, False, False, False)
+    x, key = torch.randn(2, 1, 3), "mine h 0123456789abcdef|{}"
+    with pytest.raises(ValueError, match=r"expected a graph of a cell .* got one of 'mine h 0.*a network of that cell"):
+        torch.ops.rnncore.forward(x, None, None, [], [], [], [], [], key, PLAIN, False, False, False)
 
 
 def test_dropout_in_a_graph() -> None:
@@ -197,8 +201,8 @@ def test_operators_are_well_formed(batch_first: bool) -> None:
     weights = [p.detach() for p in rnn.parameters()]
     x, h = torch.randn(2, 5, 3, dtype=torch.float64), torch.randn(2, 2 if batch_first else 5, 4, dtype=torch.float64)
     masks = [torch.ones(2, 5, 4, dtype=torch.float64)]
-    network = "GRU 0|3 4 2 False True"
-    arguments: Any = (x, None, None, [h], [], [], weights, masks, network, batch_first, False, False)
+    network = rnn.network_text()
+    arguments: Any = (x, None, None, [h], [], [], weights, masks, network, PLAIN, batch_first, False)
     torch.library.opcheck(torch.ops.rnncore.forward.default, (*arguments, True))
     torch.library.opcheck(torch.ops.rnncore.forward.default, (*arguments, False))
     output, final, token = torch.ops.rnncore.forward(*arguments, True)
@@ -218,7 +222,7 @@ def test_operators_of_rows_that_end_are_well_formed(packed: bool) -> None:
     weights = [p.detach() for p in rnn.parameters()]
     x = torch.randn((6, 3) if packed else (3, 3, 3), dtype=torch.float64)
     state, lengths = torch.randn(1, 3, 4, dtype=torch.float64), torch.tensor([3, 2, 1])
-    arguments: Any = (x, lengths, None, [state], [], [], weights, [], "GRU 0|3 4 1 False True", False, packed, False)
+    arguments: Any = (x, lengths, None, [state], [], [], weights, [], rnn.network_text(), PLAIN, False, packed)
     torch.library.opcheck(torch.ops.rnncore.forward.default, (*arguments, True))
     output, final, token = torch.ops.rnncore.forward(*arguments, True)
     gradients = [torch.ones_like(output)], [torch.ones_like(final)]
@@ -256,5 +260,5 @@ def test_other_dtypes_are_refused_in_graphs_too() -> None:
     for given in (x.double(), x.half()):
         with pytest.raises(TypeError, match=r"x: expected tensors of torch\.float32 or of torch\.float64, got"):
             torch.ops.rnncore.forward(
-                given, None, None, [], [], [], weights, [], "GRU 0|3 4 1 False True", *[False] * 4
+                given, None, None, [], [], [], weights, [], rnn.network_text(), PLAIN, *[False] * 3
             )

@@ -238,7 +238,7 @@ def test_frozen_parameters_get_no_gradient(frozen: list[str]) -> None:
 
 def watch(module: Any, method: str, see: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch) -> None:
     """See the runs of the engine's calls."""
-    engine = type(module.__dict__[calls.KEPT].network(module.network_arguments(), torch.float32).engine)
+    engine = type(module.__dict__[calls.KEPT].network(module, torch.zeros(0)).engine)
     compute = getattr(engine, method)
 
     def call(self: Any, runs: Any) -> Any:

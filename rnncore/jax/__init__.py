@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from .flax import from_flax, to_flax
 from .parameters import init
-from .recurrent import recurrent
+from .recurrent import observe, recurrent
 
-__all__ = ["from_flax", "init", "recurrent", "to_flax"]
+__all__ = ["from_flax", "init", "observe", "recurrent", "to_flax"]

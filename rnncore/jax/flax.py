@@ -89,7 +89,7 @@ def to_flax(params: Mapping[str, Any], like: Any, cell: str | Cell) -> Any:
     definition = _check_cell(cell)
     if not has_own_names(params):
         check_tree(params)
-    suffixes = read_architecture(definition, params, "forward").parameter_suffixes()
+    suffixes = read_architecture(definition, params).parameter_suffixes()
     layers = [_directions("like", layer) for layer in (like if isinstance(like, list) else [like])]
     places = [f"l{number}{end}" for number, (_, ends) in enumerate(layers) for end in ends]
     if places != suffixes:

@@ -14,38 +14,39 @@ from rnncore_kernels.alignment import aligned, is_at_line
 from rnncore_kernels.contract import Array, Engine, Inputs, Needs, Rows
 from rnncore_kernels.program.transform import Changes
 
-from ..architecture import Architecture, in_order
-from ..definition import DEFINITIONS
+from ..architecture import in_order
+from ..cotangents import by_direction
+from ..kept import KeptStacks
+from ..keyed import PLAIN, How, architecture_of
+from ..needs import needed
 from ..registry import make_engine, resolve_on_host
-from ..resets import Resets
+from ..resets import Resets, make_resets
 from ..rows import DENSE, arrange
 from ..stack import Stack
 from ..tape_memory import TapeMemory, divide_tape, tape_bytes
-from .kept import Kept
+
+MOST_KEPT = 4
+"""Packed weights that are kept: those of as many networks of the same sizes."""
 
 
 class Signature(NamedTuple):
     """What a call is, beside its arrays; in graphs it is a text.
 
     Attributes:
-        cell: a key of `DEFINITIONS`.
+        network: its text, see `keyed.text_of`.
         dtype: "float32" or "float64", of all arrays but lengths.
         batch_first: whether sequences are (B, T, ...) instead of (T, B, ...).
         ragged: whether there are lengths.
         resets: whether rows begin anew: "" for never, "zeros" or "given" for the state that they begin with.
+        how: see `How`.
     """
 
-    cell: str
-    input_size: int
-    hidden_size: int
-    num_layers: int
-    bidirectional: bool
-    bias: bool
+    network: str
     dtype: str
     batch_first: bool
     ragged: bool
     resets: str
-    direction: str
+    how: tuple[Any, ...] = (*PLAIN,)
 
 
 class Parts(NamedTuple):
@@ -53,6 +54,7 @@ class Parts(NamedTuple):
 
     Attributes:
         begins: the states that rows begin anew with.
+        flow: what nothing reads, and whose gradients are the norms of cotangents, (L*D, T) of each state.
         others are called as those of `recurrent`, and may be none.
     """
 
@@ -61,6 +63,7 @@ class Parts(NamedTuple):
     lengths: Sequence[Any]
     resets: Sequence[Any]
     begins: Sequence[Any]
+    flow: Sequence[Any]
     inputs: Sequence[Any]
     weights: Sequence[Any]
 
@@ -69,27 +72,22 @@ class Network:
     """An architecture on an engine of the processor, see `find_network`."""
 
     def __init__(self, signature: Signature) -> None:
-        if signature.cell not in DEFINITIONS:
-            raise ValueError(
-                f"rnncore.jax: expected a cell that this process has called, got a compiled function with "
-                f"{signature.cell!r}: call rnncore.jax.recurrent with it once before"
-            )
-        self.signature, definition = signature, DEFINITIONS[signature.cell]
-        self.architecture = Architecture(
-            definition, signature.input_size, signature.hidden_size, signature.num_layers, signature.bidirectional,
-            signature.bias, batch_first=False, dropout=0.0, dtype=np.dtype(signature.dtype),
-            direction=signature.direction,
-        )  # fmt: skip
-        self.engine = _engine()
-        self._kept = Kept(self._pack, self.engine.compared_bytes)
-        self.names = tuple(self.architecture.parameters())
+        self.signature, self.how = signature, How(*signature.how)
+        self.architecture = arch = architecture_of(signature.network, signature.dtype)
+        self.engine, definition = host_engine(), arch.definition
+        self._kept = KeptStacks(self._pack, self.engine.compared_bytes, MOST_KEPT)
+        self.names = tuple(arch.parameters())
         self.states, self.inputs, self.row_inputs = map(
             len, (definition.states, definition.inputs, definition.row_inputs)
         )
-        self._changes = Changes(resets=bool(signature.resets), reset_state=signature.resets == "given")
-        self._programs = self.architecture.programs(self._changes)
-        begins = self.states if signature.resets == "given" else 0
-        named = int(signature.ragged), int(bool(signature.resets)), begins
+        self.outputs = self.states if self.how.every else 1
+        self.changes = Changes(
+            resets=bool(signature.resets), reset_state=signature.resets == "given", states=self.how.every,
+            flow=self.how.flow,
+        )  # fmt: skip
+        self.programs = arch.programs(self.changes)
+        begins, flow = (self.states if some else 0 for some in (signature.resets == "given", self.how.flow))
+        named = int(signature.ragged), int(bool(signature.resets)), begins, flow
         self._counts = (1, self.states, *named, self.inputs, len(self.names))
         self.arguments = sum(self._counts)
 
@@ -105,27 +103,36 @@ class Network:
 
     def tape_bytes(self, shape: Sequence[int]) -> int:
         """Size of the tape of a call with an x of this shape."""
-        return tape_bytes(self.architecture, self.engine, self._programs, *self.size(shape))
+        return tape_bytes(self.architecture, self.engine, self.programs, *self.size(shape))
+
+    def output_widths(self) -> list[int]:
+        """The last axes of the outputs."""
+        arch = self.architecture
+        widths = [arch.num_directions * arch.units(width) for width in arch.program.states]
+        return widths if self.how.every else [arch.output_size]
 
     def forward(self, arguments: Sequence[Array], results: Sequence[Array]) -> None:
-        """Write the output and the final states, and the tape if there is one among the results."""
-        parts, (output, *others) = self.split(arguments), results
+        """Write the outputs and the final states, and the tape if there is one among the results."""
+        parts, outputs = self.split(arguments), [self._time_first(output) for output in results[: self.outputs]]
+        others = results[self.outputs :]
         finals, tapes = tuple(others[: self.states]), others[self.states :]
         for final, state in zip(finals, parts.states, strict=True):
             final[...] = state
-        x, above, rows, inputs = (
-            self._time_first(parts.x),
-            self._time_first(output),
-            self._rows(parts),
-            self._inputs(parts),
-        )
-        stack = self._kept.find(parts.weights, backward=bool(tapes))
-        if not tapes:
-            stack.infer(x, finals, rows, above, None, inputs, self._resets(parts))
+        x, rows, inputs, resets = (
+            self._time_first(parts.x), self._rows(parts), self._inputs(parts), self._resets(parts)
+        )  # fmt: skip
+        stack = self._kept.find(parts.weights, self.changes, backward=bool(tapes))
+        if not tapes and not self.how.every:
+            stack.infer(x, finals, rows, outputs[0], None, inputs, resets)
             return
-        memory = _at_line(tapes[0])
-        stack.forward(x, finals, rows, above, None, inputs, None, self._resets(parts), self._divide(parts, memory))
-        if memory is not tapes[0]:
+        memory = _at_line(tapes[0]) if tapes else None
+        above = None if self.how.every else outputs[0]
+        divided = None if memory is None else self._divide(parts, memory)
+        layers = stack.forward(x, finals, rows, above, None, inputs, None, resets, divided)
+        if self.how.every:
+            for output, values in zip(outputs, stack.states(layers, self.architecture.num_layers - 1), strict=True):
+                output[...] = values
+        if memory is not None and memory is not tapes[0]:
             tapes[0][...] = memory
 
     def backward(
@@ -137,40 +144,42 @@ class Network:
         """
         parts = self.split(arguments[: self.arguments])
         tape, *cotangents = arguments[self.arguments :]
-        batch = self.size(parts.x.shape)[1]
+        arch, (steps, batch) = self.architecture, self.size(parts.x.shape)
         left = iter(cotangents)
-        grad_output, *grad_states = [next(left) if is_given else None for is_given in given]
+        grads = [next(left) if is_given else None for is_given in given]
+        grad_output, *others = [None if g is None else self._time_first(g) for g in grads[: self.outputs]]
         states = tuple(
-            np.zeros(shape, self.architecture.dtype) if grad is None else grad.copy()
-            for grad, shape in zip(grad_states, self.architecture.state_shapes(batch), strict=True)
+            np.zeros(shape, arch.dtype) if grad is None else grad.copy()
+            for grad, shape in zip(grads[self.outputs :], arch.state_shapes(batch), strict=True)
         )
-        rows, inputs = self._rows(parts), self._inputs(parts)
-        stack = self._kept.find(parts.weights, backward=True)
+        rows, inputs, resets = self._rows(parts), self._inputs(parts), self._resets(parts)
+        stack = self._kept.find(parts.weights, self.changes, backward=True)
         # An engine without a tape computes the states again.
         before = tuple([s.copy() for s in parts.states])
         x, memory = self._time_first(parts.x), self._divide(parts, _at_line(tape, copy=True))
-        layers = stack.recall(x, before, rows, inputs, self._resets(parts), memory)
+        layers = stack.recall(x, before, rows, inputs, resets, memory)
         begins = tuple([np.zeros_like(s) for s in parts.begins])
-        above = None if grad_output is None else self._time_first(grad_output)
+        flow = tuple([np.empty_like(s) for s in parts.flow])
+        every = by_direction(np, arch, others, steps, batch) if self.how.every else []
         grad_x, weights, of_inputs = stack.backward(
-            layers, stack.parts(above), states, self._needs(wanted), begins or None
+            layers, stack.parts(grad_output), states, self._needs(wanted), begins or None, every, flow or None
         )
         sequences = [grad_x, *of_inputs.rows, *of_inputs.units]
         if self.signature.batch_first:
             sequences = [s.swapaxes(0, 1) for s in sequences]
-        others = [*parts.lengths, *parts.resets]
-        gradients = [sequences[0], *states, *others, *begins, *sequences[1:], *in_order(weights)]
+        unread = [*parts.lengths, *parts.resets]
+        gradients = [sequences[0], *states, *unread, *begins, *flow, *sequences[1:], *in_order(weights)]
         targets = iter(results)
         for gradient, is_wanted in zip(gradients, wanted, strict=True):
             if is_wanted:
                 next(targets)[...] = gradient
 
-    def _pack(self, weights: Sequence[Array], backward: bool) -> Stack:
+    def _pack(self, weights: Sequence[Array], changes: Changes, **how: bool) -> Stack:
         layers = self.architecture.by_layer(dict(zip(self.names, weights, strict=True)))
-        return Stack.pack(self.architecture, self.engine, layers, copy=True, backward=backward, changes=self._changes)
+        return Stack.pack(self.architecture, self.engine, layers, changes=changes, **how)
 
     def _divide(self, parts: Parts, memory: Array) -> TapeMemory:
-        return divide_tape(self.architecture, self.engine, self._programs, *self.size(parts.x.shape), memory)
+        return divide_tape(self.architecture, self.engine, self.programs, *self.size(parts.x.shape), memory)
 
     def _time_first(self, array: Array) -> Array:
         return array.swapaxes(0, 1) if self.signature.batch_first else array
@@ -186,23 +195,15 @@ class Network:
     def _resets(self, parts: Parts) -> Resets | None:
         if not parts.resets:
             return None
-        steps, batch = self.size(parts.x.shape)
-        rows = np.zeros((steps + 1, batch), self.architecture.dtype)
-        rows[:-1] = self._time_first(parts.resets[0])
-        if not parts.begins:
-            return Resets(rows, None)
-        shapes = [(len(s), steps, *s.shape[1:]) for s in parts.begins]
-        return Resets(rows, tuple(np.broadcast_to(s[:, None], to) for s, to in zip(parts.begins, shapes, strict=True)))
+        return make_resets(np, self._time_first(parts.resets[0]), parts.begins or None, self.architecture.dtype)
 
     def _inputs(self, parts: Parts) -> Inputs:
         arrays = [self._time_first(array) for array in parts.inputs]
         return Inputs(tuple(arrays[: self.row_inputs]), tuple(arrays[self.row_inputs :]))
 
     def _needs(self, wanted: Sequence[bool]) -> list[Needs]:
-        parts, directions = self.split(wanted), self.architecture.num_directions
-        per_layer = len(self.names) // (self.architecture.num_layers * directions)
-        weights = [any(parts.weights[k : k + per_layer]) for k in range(0, len(self.names), per_layer)]
-        return [Needs(parts.x or layer >= directions, each) for layer, each in enumerate(weights)]
+        parts = self.split(wanted)
+        return needed(self.architecture, parts.x, parts.weights)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -249,5 +250,6 @@ def _at_line(memory: Array, *, copy: bool = False) -> Array:
 
 
 @functools.cache
-def _engine() -> Engine[Any, Any]:
+def host_engine() -> Engine[Any, Any]:
+    """The engine of the processor."""
     return make_engine(resolve_on_host(), None)

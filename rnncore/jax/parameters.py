@@ -13,7 +13,7 @@ import numpy as np
 
 from rnncore_kernels.cells import Cell
 
-from ..architecture import Architecture, make_architecture
+from ..architecture import OPTIONS, Architecture, make_architecture
 from ..definition import Definition
 from ..errors import describe
 from ..network import Network
@@ -38,6 +38,7 @@ def init(
     bidirectional: bool = False,
     bias: bool = True,
     dtype: Any = "float32",
+    **options: Any,
 ) -> dict[str, Any]:
     """Parameters by the names of `rnncore.Recurrent`, in its shapes.
 
@@ -46,6 +47,7 @@ def init(
         cell: the name of a cell, or an instance of `rnncore.cells.Cell`, one of your own too.
         input_size, hidden_size, num_layers, bidirectional, bias: as in `rnncore.Recurrent`.
         dtype: "float32", or "float64" with jax_enable_x64.
+        options: others of `rnncore.Recurrent`.
 
     Returns:
         The number that the cell says, else values from U(-1/sqrt(H), 1/sqrt(H)).
@@ -53,10 +55,9 @@ def init(
     Raises:
         ValueError, TypeError: an argument is wrong; the message says which.
     """
-    architecture = make_architecture(
-        cell, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers, bidirectional=bidirectional,
-        bias=bias, batch_first=False, dropout=0.0, dtype=dtype,
-    )  # fmt: skip
+    options |= {"num_layers": num_layers, "bidirectional": bidirectional, "bias": bias}
+    sizes = {"input_size": input_size, "hidden_size": hidden_size}
+    architecture = make_architecture(cell, dtype=dtype, **{**OPTIONS, **options, **sizes})
     if jax.dtypes.canonicalize_dtype(architecture.dtype) != architecture.dtype:
         raise ValueError("dtype: expected 'float32', or JAX with jax_enable_x64, got 'float64'")
     parameters, bound = architecture.parameters(), 1 / math.sqrt(architecture.hidden_size)
@@ -94,8 +95,8 @@ def check_tree(params: Any) -> None:
             check_tree(value)
 
 
-def read_architecture(definition: Definition, params: Mapping[str, Any], direction: str) -> Architecture:
-    """The network that parameters are of, and which way it runs."""
+def read_architecture(definition: Definition, params: Mapping[str, Any], **others: Any) -> Architecture:
+    """The network that parameters are of, with others of its options."""
     shapes = {name: tuple(np.shape(value)) for name, value in params.items()}
     dtypes = {str(getattr(value, "dtype", type(value).__name__)) for value in params.values()}
     if len(dtypes) != 1 or not dtypes <= {*DTYPES}:
@@ -106,10 +107,8 @@ def read_architecture(definition: Definition, params: Mapping[str, Any], directi
     dtype = dtypes.pop()
 
     def architecture_of(hidden_size: int) -> Architecture:
-        given = {**options, "hidden_size": hidden_size}
-        return make_architecture(
-            definition, **given, batch_first=False, dropout=0.0, dtype=dtype, direction=direction
-        )  # fmt: skip
+        given = {**OPTIONS, **options, **others, "hidden_size": hidden_size}
+        return make_architecture(definition, **given, dtype=dtype)
 
     architecture = architecture_of(options["hidden_size"])
     if not (wrong := _differences(architecture, shapes)):

@@ -49,10 +49,11 @@ ffi.register(TARGET, compute)
 
 
 def _result_shapes(*arguments: Any, signature: Signature, **_: Any) -> list[Any]:
-    """The shapes of the output and the final states."""
+    """The shapes of the outputs and the final states."""
     network, shape = find_network(signature), arguments[0].shape
     architecture = network.architecture
-    shapes = [(*shape[:2], architecture.output_size), *architecture.state_shapes(network.size(shape)[1])]
+    outputs = [(*shape[:2], width) for width in network.output_widths()]
+    shapes = [*outputs, *architecture.state_shapes(network.size(shape)[1])]
     return [jax.core.ShapedArray(shape, architecture.dtype) for shape in shapes]
 
 
@@ -143,21 +144,26 @@ def _one_by_one(primitive: Primitive, arguments: Sequence[Any], axes: Sequence[i
 def _together(arguments: Sequence[Any], axes: Sequence[int | None], *, signature: Signature) -> Any:
     """One call with a batch of all rows."""
     network = find_network(signature)
-    if any(axis is not None for axis in network.split(axes).weights):
+    apart = network.split(axes)
+    if any(axis is not None for axis in (*apart.weights, *apart.flow)):
         return _one_by_one(recurrence, arguments, axes, signature=signature)
     count = next(a.shape[axis] for a, axis in zip(arguments, axes, strict=True) if axis is not None)
     of_rows = 0 if signature.batch_first else 1
     parts, rows = network.split(arguments), [of_rows] * len(arguments)
     of_states, of_lengths, of_begins = [1] * len(parts.states), [0] * len(parts.lengths), [1] * len(parts.begins)
-    places = [of_rows, *of_states, *of_lengths, *rows[: len(parts.resets)], *of_begins, *rows[: len(parts.inputs)]]
+    places: list[int | None] = [of_rows, *of_states, *of_lengths, *rows[: len(parts.resets)], *of_begins]
+    places += [*[None] * len(parts.flow), *rows[: len(parts.inputs)]]
     merged = [_merge(*each, count) for each in zip(arguments, axes, places, strict=False)]
     results = recurrence.bind(*merged, *parts.weights, signature=signature)
-    places, sizes = [of_rows, *of_states], [size for axis, size in enumerate(arguments[0].shape) if axis != axes[0]]
-    return [_divide(*each, count, sizes[of_rows]) for each in zip(results, places, strict=True)], places
+    rows_of_one = [size for axis, size in enumerate(arguments[0].shape) if axis != axes[0]][of_rows]
+    places = [*[of_rows] * network.outputs, *of_states]
+    return [_divide(*each, count, rows_of_one) for each in zip(results, places, strict=True)], places
 
 
-def _merge(array: Any, axis: int | None, rows: int, count: int) -> Any:
-    """An array whose rows, which are an axis of it without the batched one, are those of all."""
+def _merge(array: Any, axis: int | None, rows: int | None, count: int) -> Any:
+    """An array whose rows, an axis of it without the batched one, are those of all; as it is if it has none."""
+    if rows is None:
+        return array
     if axis is None:
         array = jnp.broadcast_to(jnp.expand_dims(array, rows), (*array.shape[:rows], count, *array.shape[rows:]))
     else:

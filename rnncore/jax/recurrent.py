@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 
 from rnncore_kernels.cells import Cell
 
-from ..architecture import Architecture
+from .. import observed, shapes
+from ..architecture import OPTIONS, Architecture, options_of
+from ..arguments import check_states
 from ..definition import cell_key, define
 from ..errors import describe
+from ..keyed import How, text_of
+from ..state_dict import apart
+from ..states import unwrap_state
 from .flax import from_flax
-from .network import Signature
+from .network import Signature, host_engine
 from .parameters import check_tree, has_own_names, read_architecture
 from .primitives import recurrence
 
@@ -28,8 +37,10 @@ def recurrent(
     inputs: Mapping[str, Any] | None = None,
     resets: Any = None,
     reset_state: Any = None,
+    states: str | None = None,
+    flow: Any = None,
     batch_first: bool = False,
-    direction: str = "forward",
+    **options: Any,
 ) -> tuple[Any, Any]:
     """Compute a sequence on the processor, under any of jit, grad, vmap, scan and checkpoint.
 
@@ -38,10 +49,12 @@ def recurrent(
 
     Args:
         params: parameters by the names of `rnncore.Recurrent`, as `init` makes them; or those of Flax's LSTMCell,
-            OptimizedLSTMCell, GRUCell or SimpleCell, see `from_flax`. Gradients come in the same form.
+            OptimizedLSTMCell, GRUCell or SimpleCell, see `from_flax`. Gradients come in the same form. Arrays of names
+            that begin with "initial_state.", "initial_state.h" say, (L*D, 1, width), are the network's own initial
+            state.
         x: (T, B, I), (B, T, I) with batch_first, or (T, I); float32 or float64 as the parameters are.
         state: the initial state, (L*D, B, width), or (L*D, width) without a batch; a tuple of them where the cell has
-            several, (h, c) for the LSTM; None is zeros.
+            several, (h, c) for the LSTM; None is the network's own, zeros in all but a few.
         cell: the name of a cell, or an instance of `rnncore.cells.Cell`, one of your own too.
         lengths: (B,) integers from 0 to T, in any order: the steps of each row, without a batch a number. None: every
             row has T steps.
@@ -49,9 +62,13 @@ def recurrent(
             (B, T) and (B, T, H) with batch_first; without B where there is no batch; a row input may be a number.
         resets: (T, B), (B, T) with batch_first, or (T,), of bool: where a row begins anew. Its state becomes
             `reset_state` before that step, in the reverse direction behind it.
-        reset_state: the state that rows begin anew with, as `state`; None is zeros.
+        reset_state: the state that rows begin anew with, as `state`; None as for `state`.
+        states: "all" for every state of the last layer at each step in the place of the output, in a tuple where the
+            cell has several.
+        flow: zeros (L*D, T), in a tuple where the cell has several states, that nothing reads: their gradients are the
+            norms of the cotangents of the states at each step, over rows and units.
         batch_first: whether sequences are (B, T, ...) instead of (T, B, ...).
-        direction: "forward", or "reverse" for layers that run from the end of each row to its start.
+        options: others of `rnncore.Recurrent` that parameters do not tell, as direction="reverse".
 
     Returns:
         (output, state): output (T, B, D*P), (B, T, D*P) or (T, D*P), 0 past a row's end; the state at each row's end.
@@ -59,57 +76,112 @@ def recurrent(
     Raises:
         ValueError, TypeError: an argument is wrong; the message says what was expected.
     """
+    named, own, architecture = _network(params, state, cell, x, batch_first=batch_first, **options)
+    x = jnp.asarray(x)
+    _check_x(architecture, x)
+    unbatched = x.ndim == 2
+    first, second = (x.shape[0], 1) if unbatched else x.shape[:2]
+    steps, batch = (second, first) if batch_first and not unbatched else (first, second)
+    axes = shapes.CallAxes(architecture, steps, batch, unbatched)
+    if unbatched:
+        # As under vmap most often, where rows come first.
+        x, batch_first = x[None], True
+    initial = _states(axes, own if state is None else state, "state")
+    given = _inputs(axes, inputs, batch_first=batch_first)
+    ends = [] if lengths is None else [_lengths(axes, lengths)]
+    shapes.check_reset_state(resets, reset_state)
+    flags, begins = [], []
+    if resets is not None:
+        flags = [_resets(axes, resets, batch_first=batch_first)]
+        reset_state = own if reset_state is None else reset_state
+        begins = [] if reset_state is None else _states(axes, reset_state, "reset_state")
+    check_states(states, return_sequence=True)
+    probes = _flow(axes, flow)
+    for values in ends:
+        ended = jnp.arange(steps) >= values[:, None]
+        ended = ended if batch_first else ended.T
+        x, flags = jnp.where(ended[..., None], 0, x), [f & ~ended for f in flags]
+    sizes = {"input_size": architecture.input_size, "hidden_size": architecture.hidden_size}
+    text = text_of(cell_key(architecture.definition), {**sizes, **options_of(architecture), "batch_first": False})
+    how = How(states == "all", bool(probes))
+    reset = "given" if begins else "zeros" if flags else ""
+    signature = Signature(text, architecture.dtype.name, batch_first, bool(ends), reset, (*how,))
+    weights = [named[name] for name in architecture.parameters()]
+    arguments = (x, *initial, *ends, *flags, *begins, *probes, *given, *weights)
+    results = recurrence.bind(*arguments, signature=signature)
+    outputs, finals = results[: -len(initial)], results[-len(initial) :]
+    if unbatched:
+        outputs, finals = [output[0] for output in outputs], [s[:, 0] for s in finals]
+    return unwrap_state(tuple(outputs)), unwrap_state(tuple(finals))
+
+
+def observe(
+    params: Any,
+    x: Any,
+    state: Any = None,
+    *,
+    cell: str | Cell = "lstm",
+    lengths: Any = None,
+    inputs: Mapping[str, Any] | None = None,
+    resets: Any = None,
+    reset_state: Any = None,
+    batch_first: bool = False,
+    **options: Any,
+) -> list[dict[str, Any]]:
+    """Compute a sequence, to look at what its steps compute, as `rnncore.Recurrent.observe` does; not under jit.
+
+    Arguments are those of `recurrent`.
+
+    Returns:
+        For each layer by name, arrays (T, B, D*H), or (B, T, D*H) with batch_first.
+
+    Raises:
+        ValueError, TypeError: an argument is wrong, or a transformation of JAX's traces it.
+    """
+    given = {"x": x, "state": state, "lengths": lengths, "inputs": inputs, "resets": resets, "reset_state": reset_state}
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((params, given))):
+        raise TypeError(
+            "observe: expected arrays with values, got ones that JAX traces: call it outside of jit and grad"
+        )
+    named, own, architecture = _network(params, state, cell, x, batch_first=batch_first, **options)
+    if own is not None:
+        initial = tuple(np.asarray(each) for each in own)
+        architecture = replace(architecture, initial_state=initial)
+    engine, parameters = host_engine(), {name: np.asarray(value) for name, value in named.items()}
+    arrays = jax.tree.map(lambda leaf: np.asarray(leaf) if hasattr(leaf, "shape") else leaf, given)
+    found = observed.observe(architecture, engine, parameters, **arrays)
+    return [{name: jnp.asarray(value) for name, value in layer.items()} for layer in found]
+
+
+def _network(
+    params: Any, state: Any, cell: str | Cell, x: Any, **options: Any
+) -> tuple[Mapping[str, Any], Any, Architecture]:
+    """The parameters by our names, the network's own initial state, (L*D, rows, width) each, and its architecture."""
     if isinstance(state, (str, Cell)):
         given_cell = repr(state) if isinstance(state, str) else "..."
         raise TypeError(
             f"state: expected None or arrays, got {describe(state)}: a cell is given by its keyword, cell={given_cell}"
         )
-    named = params
+    for name in options.keys() - OPTIONS.keys():
+        raise TypeError(f"{name}: expected options of rnncore.Recurrent, {', '.join(OPTIONS)}, got {options[name]!r}")
+    named, states = params, dict[str, Any]()
     if not has_own_names(params):
         check_tree(params)
         named = from_flax(params, cell)
+    else:
+        named, states = apart(params)
     if x is None or isinstance(x, Mapping):
         raise TypeError(f"x: expected an array (T, B, input_size) or (T, input_size), got {type(x).__name__}")
-    x = jnp.asarray(x)
-    architecture = read_architecture(define(cell), named, direction)
-    _check_x(architecture, x, batch_first=batch_first)
-    unbatched = x.ndim == 2
-    if unbatched:
-        # As under vmap most often, where rows come first.
-        x, batch_first = x[None], True
-    batch, steps = x.shape[:2] if batch_first else (x.shape[1], x.shape[0])
-    swapped = "" if unbatched or batch == steps else f": time and batch look swapped; batch_first={batch_first} here"
-    states = _states("state", architecture, state, batch, steps, swapped, unbatched=unbatched)
-    given = _inputs(architecture, inputs, steps, batch, swapped, unbatched=unbatched, batch_first=batch_first)
-    ends = [] if lengths is None else [_lengths(lengths, batch, steps, swapped, unbatched=unbatched)]
-    flags, begins = [], []
-    if resets is not None:
-        flags = [_resets(resets, (batch, steps) if batch_first else (steps, batch), swapped, unbatched=unbatched)]
-        if reset_state is not None:
-            begins = _states("reset_state", architecture, reset_state, batch, steps, swapped, unbatched=unbatched)
-    elif reset_state is not None:
-        raise ValueError("reset_state: expected None without resets, which say which rows begin with it")
-    for values in ends:
-        ended = jnp.arange(steps) >= values[:, None]
-        ended = ended if batch_first else ended.T
-        x, flags = jnp.where(ended[..., None], 0, x), [f & ~ended for f in flags]
-    signature = Signature(
-        cell_key(architecture.definition), architecture.input_size, architecture.hidden_size, architecture.num_layers,
-        architecture.bidirectional, architecture.bias, architecture.dtype.name, batch_first, bool(ends),
-        "given" if begins else "zeros" if flags else "", direction,
-    )  # fmt: skip
-    weights = [named[name] for name in architecture.parameters()]
-    output, *finals = recurrence.bind(x, *states, *ends, *flags, *begins, *given, *weights, signature=signature)
-    if unbatched:
-        output, finals = output[0], [s[:, 0] for s in finals]
-    return output, finals[0] if len(finals) == 1 else tuple(finals)
+    architecture = read_architecture(define(cell), named, **options)
+    own = tuple(states[name] for name in architecture.definition.states) if states else None
+    return named, own, architecture
 
 
-def _check_x(architecture: Architecture, x: Any, *, batch_first: bool) -> None:
-    size = architecture.input_size
-    if x.ndim not in (2, 3) or x.shape[-1] != size:
-        axes = "(B, T, input_size)" if batch_first else "(T, B, input_size)"
-        raise ValueError(f"x: expected {axes} or (T, input_size) with input_size={size}, got {x.shape}")
+def _check_x(architecture: Architecture, x: Any) -> None:
+    if x.ndim not in (2, 3) or x.shape[-1] != architecture.x_size:
+        name, _, size = architecture.x_axis.partition("=")
+        axes = f"(B, T, {name})" if architecture.batch_first else f"(T, B, {name})"
+        raise ValueError(f"x: expected {axes} or (T, {name}) with {name}={size}, got {x.shape}")
     _check_dtype("x", x, architecture)
 
 
@@ -121,72 +193,66 @@ def _check_dtype(name: str, value: Any, architecture: Architecture) -> None:
         )
 
 
-def _states(
-    who: str, architecture: Architecture, state: Any, batch: int, steps: int, swapped: str, *, unbatched: bool
-) -> list[Any]:
+def _reader(architecture: Architecture) -> shapes.Read:
+    def read(name: str, value: Any, axes: Callable[[], str]) -> Any:
+        if isinstance(value, (tuple, list, str)) or value is None:
+            raise TypeError(f"{name}: expected an array {axes()}, got {describe(value)}")
+        array = jnp.asarray(value)
+        _check_dtype(name, array, architecture)
+        return array
+
+    return read
+
+
+def _states(axes: shapes.CallAxes, state: Any, name: str) -> list[Any]:
     """Initial states (L*D, B, width)."""
-    shapes, names = architecture.state_shapes(batch), architecture.definition.states
+    arch = axes.architecture
     if state is None:
-        return [jnp.zeros(shape, architecture.dtype) for shape in shapes]
-    several = isinstance(state, (tuple, list))
-    if several != (len(names) > 1) or (several and len(state) != len(names)):
-        wanted = f"an array, the state {names[0]}" if len(names) == 1 else f"a tuple ({', '.join(names)}) of arrays"
-        got = f"a {type(state).__name__} of {len(state)}" if several else describe(state)
-        raise TypeError(f"{who}: expected {wanted} of {architecture.cell!r}, got {got}")
-    states = [jnp.asarray(s) for s in (state if several else [state])]
-    wanted_shapes = [(shape[0], shape[2]) if unbatched else shape for shape in shapes]
-    if [s.shape for s in states] != wanted_shapes:
-        wanted, got = (", ".join(map(str, each)) for each in (wanted_shapes, [s.shape for s in states]))
-        hint = swapped if all(s.ndim == 3 and s.shape[1] == steps for s in states) else ""
-        raise ValueError(f"{who}: expected ({', '.join(names)}) of shapes {wanted}, got {got}{hint}")
-    for s in states:
-        _check_dtype(who, s, architecture)
-    return [s[:, None] for s in states] if unbatched else states
+        return [jnp.zeros(shape, arch.dtype) for shape in arch.state_shapes(axes.batch)]
+    states = shapes.read_states(axes, state, name, _reader(arch)) or []
+    return [s[:, None] for s in states] if axes.unbatched else states
 
 
-def _inputs(
-    architecture: Architecture, inputs: Any, steps: int, batch: int, swapped: str, *, unbatched: bool, batch_first: bool
-) -> list[Any]:
+def _inputs(axes: shapes.CallAxes, inputs: Any, *, batch_first: bool) -> list[Any]:
     """Inputs (T, B) and (T, B, H), or (B, T) and (B, T, H), in the order of the cell."""
-    if inputs is not None and not isinstance(inputs, Mapping):
-        raise TypeError(f"inputs: expected a mapping from names to arrays, got a {type(inputs).__name__}")
-    cell, named = architecture.definition, {} if inputs is None else inputs
-    if {*named} != {*cell.inputs}:
-        wanted = ", ".join(map(repr, cell.inputs)) or "none"
-        raise ValueError(f"inputs: expected {wanted}, got {', '.join(map(repr, named)) or 'none'}")
-    result = []
-    for name in cell.inputs:
-        given, who = named[name], f"inputs[{name!r}]"
-        is_number = isinstance(given, (int, float)) and not isinstance(given, bool)
-        value = jnp.asarray(given, architecture.dtype if is_number else None)
-        _check_dtype(who, value, architecture)
-        tail = (architecture.hidden_size,) if name in cell.unit_inputs else ()
-        rows = () if unbatched else (batch,)
-        sequence = (*rows, steps, *tail) if batch_first else (steps, *rows, *tail)
-        if value.shape == (*rows, *tail):
-            value = jnp.expand_dims(value, len(rows) if batch_first else 0)
-        elif value.shape != sequence and (value.shape or tail):
-            hint = swapped if (*value.shape[1::-1], *value.shape[2:]) == sequence else ""
-            raise ValueError(f"{who}: expected {sequence} or {(*rows, *tail)}, got {value.shape}{hint}")
-        value = jnp.broadcast_to(value, sequence)
-        result.append(value[None] if unbatched else value)
+    arch, result = axes.architecture, []
+    from_number = partial(jnp.asarray, dtype=arch.dtype)
+    for _, value, constant, tail in shapes.read_inputs(axes, inputs, _reader(arch), from_number):
+        order = (axes.batch, axes.steps) if batch_first else (axes.steps, axes.batch)
+        if constant == (0,):
+            value = jnp.expand_dims(value, 1 if batch_first and not axes.unbatched else 0)
+        result.append(jnp.broadcast_to(value, (*order, *tail)))
     return result
 
 
-def _resets(resets: Any, shape: tuple[int, int], swapped: str, *, unbatched: bool) -> Any:
-    flags, wanted = jnp.asarray(resets), shape[1:] if unbatched else shape
-    if flags.shape != wanted or flags.dtype != bool:
-        hint = swapped if flags.shape == shape[::-1] else ""
-        raise ValueError(f"resets: expected bool of shape {wanted}, got {flags.dtype} {flags.shape}{hint}")
-    return flags.reshape(shape)
+def _resets(axes: shapes.CallAxes, resets: Any, *, batch_first: bool) -> Any:
+    flags = jnp.asarray(resets)
+    if flags.dtype != bool:
+        wanted = shapes.spoken(shapes.sequence_axes(axes, []))
+        raise TypeError(f"resets: expected an array {wanted} of bool, got {flags.dtype} {flags.shape}")
+    shapes.check_resets(axes, flags)
+    return flags.reshape((axes.batch, axes.steps) if batch_first else (axes.steps, axes.batch))
 
 
-def _lengths(lengths: Any, batch: int, steps: int, swapped: str, *, unbatched: bool) -> Any:
+def _lengths(axes: shapes.CallAxes, lengths: Any) -> Any:
     values = jnp.asarray(lengths)
-    wanted: Sequence[int] = () if unbatched else (batch,)
-    if values.shape != tuple(wanted) or not jnp.issubdtype(values.dtype, jnp.integer):
-        hint = swapped if values.shape == (steps,) else ""
-        raise ValueError(
-            f"lengths: expected integers of shape {tuple(wanted)}, got {values.dtype} {values.shape}{hint}"
-        )
-    return values.reshape(batch).astype(jnp.int32)
+    if not jnp.issubdtype(values.dtype, jnp.integer):
+        raise ValueError(f"lengths: expected (B={axes.batch},) integers, got {values.dtype} {values.shape}")
+    shapes.check_lengths(axes, values.shape)
+    return values.reshape(axes.batch).astype(jnp.int32)
+
+
+def _flow(axes: shapes.CallAxes, flow: Any) -> list[Any]:
+    """What nothing reads, (L*D, T) of each state; none where nobody asks for norms."""
+    if flow is None:
+        return []
+    arch = axes.architecture
+    count, shape = len(arch.definition.states), (arch.num_layers * arch.num_directions, axes.steps)
+    probes: Sequence[Any] = flow if count > 1 and isinstance(flow, (tuple, list)) else [flow]
+    arrays = [jnp.asarray(probe) for probe in probes]
+    if len(arrays) != count or any(array.shape != shape for array in arrays):
+        got = ", ".join(str(array.shape) for array in arrays)
+        raise ValueError(f"flow: expected zeros (L*D={shape[0]}, T={shape[1]}) for each of {count} states, got {got}")
+    for array in arrays:
+        _check_dtype("flow", array, arch)
+    return arrays

@@ -2,106 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, NoReturn
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ..definition import Definition
+from .. import shapes
+from ..architecture import Architecture
 from ..errors import describe
 from .fallback import reason_against
 from .network import DTYPES
 
 
-class Layout(NamedTuple):
-    """How a call's sequences lie; the batch is 1 without one, and comes second then."""
-
-    steps: int
-    batch: int
-    unbatched: bool
-    batch_first: bool
-
-
-def check_x(x: Any, input_size: int, *, batch_first: bool) -> None:
-    """Raise TypeError unless x is a tensor, ValueError unless it is one of these sizes."""
-    axes = "(B, T, input_size)" if batch_first else "(T, B, input_size)"
+def read_x(architecture: Architecture, x: Any) -> shapes.CallAxes:
+    """The axes of x; TypeError unless it is a tensor, ValueError unless it is one of the network's sizes."""
+    batch_first, (name, _, size) = architecture.batch_first, architecture.x_axis.partition("=")
+    axes = f"(B, T, {name})" if batch_first else f"(T, B, {name})"
     if not isinstance(x, Tensor):
         fix = "" if x is None else ": make one with torch.as_tensor(x)"
         raise TypeError(f"x: expected a torch.Tensor {axes} or a PackedSequence, got {describe(x)}{fix}")
-    if x.dim() not in (2, 3) or x.shape[-1] != input_size:
-        raise ValueError(f"x: expected {axes} or (T, input_size) with input_size={input_size}, got {(*x.shape,)}")
+    if x.dim() not in (2, 3) or x.shape[-1] != architecture.x_size:
+        raise ValueError(f"x: expected {axes} or (T, {name}) with {name}={size}, got {(*x.shape,)}")
+    if x.dim() == 2:
+        return shapes.CallAxes(architecture, x.shape[0], 1, True)
+    steps, batch = (x.shape[1], x.shape[0]) if batch_first else (x.shape[0], x.shape[1])
+    return shapes.CallAxes(architecture, steps, batch, False)
 
 
-def read_states(
-    cell: Definition, state: Any, depth: int, widths: Sequence[int], layout: Layout, name: str = "state"
-) -> list[Tensor]:
+def read_states(axes: shapes.CallAxes, state: Any, name: str = "state") -> list[Tensor]:
     """Initial states (L*D, B, width), or those of resets; none for zeros."""
-    if state is None:
-        return []
-    names, several = cell.states, len(cell.states) > 1
-    shapes = [(depth, width) if layout.unbatched else (depth, layout.batch, width) for width in widths]
-    states = list(state) if several and isinstance(state, (tuple, list)) else [state]
-    if len(states) != len(names) or not all([isinstance(each, Tensor) for each in states]):  # noqa: C419
-        wanted = f"a tuple ({', '.join(names)}) of tensors" if several else "a torch.Tensor"
-        raise TypeError(f"{name}: expected {wanted} {', '.join(map(str, shapes))}, got {describe(state)}")
-    if [(*s.shape,) for s in states] != shapes:
-        got, swapped = ", ".join(str((*s.shape,)) for s in states), [(depth, layout.steps, width) for width in widths]
-        hint = f": {_swapped(layout)}" if not layout.unbatched and [(*s.shape,) for s in states] == swapped else ""
-        raise ValueError(
-            f"{name}: expected ({', '.join(names)}) of shapes {', '.join(map(str, shapes))}, got {got}{hint}"
-        )
-    return [s.unsqueeze(1) for s in states] if layout.unbatched else states
+    states = shapes.read_states(axes, state, name, _read) or []
+    return [s.unsqueeze(1) for s in states] if axes.unbatched else states
 
 
-def read_inputs(
-    cell: Definition, inputs: Mapping[str, Any] | None, hidden_size: int, layout: Layout, like: Tensor
-) -> list[Tensor]:
+def read_inputs(axes: shapes.CallAxes, inputs: Any, like: Tensor) -> list[Tensor]:
     """Inputs (T, B) and (T, B, H), in the order of the cell; numbers become tensors as `like` is."""
-    named = {} if inputs is None else inputs
-    if {*named} != {*cell.inputs}:
-        wanted = ", ".join(map(repr, cell.inputs)) or "none"
-        raise ValueError(f"inputs: expected {wanted}, got {', '.join(map(repr, named)) or 'none'}")
-    result, (steps, batch, unbatched, batch_first) = [], layout
-    for name in cell.inputs:
-        per_unit = name in cell.unit_inputs
-        tail = (hidden_size,) if per_unit else ()
-        value = named[name]
-        time = (batch, steps) if batch_first else (steps, batch)
-        axes = [(*(time[:1] if unbatched else time), *tail), tail if unbatched else (batch, *tail)]
-        if not per_unit and _is_number(value):
-            value = like.new_full((), value)
-        if not isinstance(value, Tensor):
-            number = "" if per_unit else ", or a number"
-            raise TypeError(
-                f"inputs[{name!r}]: expected a torch.Tensor {axes[0]} or {axes[1]}{number}, got {describe(value)}"
-            )
-        if value.dim() or per_unit:
-            if (*value.shape,) not in axes:
-                turned = (*value.shape[:2][::-1], *value.shape[2:]) == axes[0] and not unbatched
-                hint = f": {_swapped(layout)}" if turned else ""
-                raise ValueError(f"inputs[{name!r}]: expected {axes[0]} or {axes[1]}, got {(*value.shape,)}{hint}")
-            value = value.unsqueeze(-1 - len(tail)) if unbatched else value
-            if batch_first and value.shape == (*time, *tail):
-                value = value.transpose(0, 1)
-        result.append(value.expand(steps, batch, *tail))
+    if inputs is None and not axes.architecture.definition.inputs:
+        return []
+    result = []
+    for _, value, constant, tail in shapes.read_inputs(axes, inputs, _read, lambda number: like.new_full((), number)):
+        if not constant:
+            value = value.unsqueeze(1) if axes.unbatched else value
+            value = value.transpose(0, 1) if axes.architecture.batch_first and not axes.unbatched else value
+        result.append(value.expand(axes.steps, axes.batch, *tail))
     return result
 
 
-def read_resets(resets: Any, layout: Layout) -> Tensor | None:
+def read_resets(axes: shapes.CallAxes, resets: Any) -> Tensor | None:
     """Where rows begin anew, (T, B) of bool."""
     if resets is None:
         return None
-    steps, batch, unbatched, batch_first = layout
-    shape = (steps,) if unbatched else (batch, steps) if batch_first else (steps, batch)
-    if not isinstance(resets, Tensor) or resets.shape != shape or resets.dtype not in (torch.bool, torch.uint8):
-        got = f"{resets.dtype} {(*resets.shape,)}" if isinstance(resets, Tensor) else type(resets).__name__
-        turned = isinstance(resets, Tensor) and not unbatched and (*resets.shape,) == shape[::-1]
-        hint = f": {_swapped(layout)}" if turned and steps != batch else ""
-        raise ValueError(f"resets: expected a tensor {shape} of torch.bool, got {got}{hint}")
+    if not isinstance(resets, Tensor) or resets.dtype not in (torch.bool, torch.uint8):
+        wanted = shapes.spoken(shapes.sequence_axes(axes, []))
+        raise TypeError(f"resets: expected a torch.Tensor {wanted} of torch.bool, got {describe(resets)}")
+    shapes.check_resets(axes, resets)
     flags = resets.bool()
-    return flags[:, None] if unbatched else flags.T if batch_first else flags
+    return flags[:, None] if axes.unbatched else flags.T if axes.architecture.batch_first else flags
+
+
+def read_lengths(axes: shapes.CallAxes, lengths: Any) -> Tensor | None:
+    """The steps of each row, on the host; None where all rows have all steps."""
+    if lengths is None:
+        return None
+    values = torch.as_tensor(lengths, device="cpu")
+    if values.dtype.is_floating_point or values.dtype is torch.bool:
+        raise ValueError(f"lengths: expected (B={axes.batch},) integers, got {values.dtype} {(*values.shape,)}")
+    shapes.check_lengths(axes, values.shape)
+    return values.reshape(axes.batch)
 
 
 def refuse(reason: str, named: Sequence[tuple[str, Tensor]]) -> NoReturn:
@@ -123,12 +91,10 @@ def refuse(reason: str, named: Sequence[tuple[str, Tensor]]) -> NoReturn:
     alone = reason_against([parameter])
     named = [each for each in named if reason_against([parameter, each[1]]) == reason] if alone is None else []
     name = named[0][0] if named else "x"
-    raise TypeError(f"{name}: expected dense {dtype} tensors of the processor, got {reason}")
+    raise TypeError(f"{name}: expected dense {dtype} tensors where an engine computes, got {reason}")
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-
-
-def _swapped(layout: Layout) -> str:
-    return f"time and batch look swapped; batch_first={layout.batch_first} here"
+def _read(name: str, value: Any, axes: Callable[[], str]) -> Tensor:
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name}: expected a torch.Tensor {axes()}, got {describe(value)}")
+    return value

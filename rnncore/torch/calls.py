@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import torch
+import torch.utils._pytree
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from rnncore_kernels.contract import Rows
 
+from .. import observed
+from ..architecture import Architecture
+from ..keyed import PLAIN, How
+from ..resets import changes_for
 from ..rows import DENSE
 from .dynamo import leave
 from .kept import Kept
-from .network import Sequences, make_resets, packed_sequences
-from .operators import Traced
-from .recurrence import compute
+from .networks import find_network
+from .operators import Traced, written
+from .recurrence import Call, compute
+from .sequences import Sequences, packed_sequences
 
 KEPT = "_rnncore_kept"
 """Attribute of a module that holds its `Kept`."""
@@ -41,43 +47,53 @@ class Caller(Protocol):
     output_size: int
     state_widths: Sequence[int]
 
-    def network_arguments(self) -> tuple[str, tuple[Any, ...]]:
-        """The key of the cell, and `Options`, the last of which is the dropout."""
+    def network_key(self) -> Any:
+        """What is the same as long as the network is."""
+        ...
+
+    def network_text(self) -> str:
+        """The text of the network, see `keyed.text_of`, without its dropout."""
         ...
 
 
+class Given(NamedTuple):
+    """What a call is given beside x and the parameters.
+
+    Attributes:
+        states: the initial states, (L*D, B, width) each; none for zeros.
+        inputs: (T, B) or (T, B, H) each.
+        resets: (T, B) of bool, where rows begin anew.
+        begun: (L*D, B, width) each, with which states; none for zeros.
+        flow: (L*D, T) of each state, that the backward pass writes, where `how` asks for it.
+        how: see `How`.
+    """
+
+    states: Sequence[Tensor] = ()
+    inputs: Sequence[Tensor] = ()
+    resets: Tensor | None = None
+    begun: Sequence[Tensor] = ()
+    flow: Sequence[Tensor] = ()
+    how: How = PLAIN
+
+
 def padded(
-    module: Any,
-    x: Tensor,
-    states: Sequence[Tensor],
-    inputs: Sequence[Tensor],
-    weights: Sequence[Tensor],
-    *,
-    batch_first: bool,
-    rows: Rows = DENSE,
-    resets: Tensor | None = None,
-    begun: Sequence[Tensor] = (),
-    every: bool = False,
+    module: Any, x: Tensor, given: Given, weights: Sequence[Tensor], *, batch_first: bool, rows: Rows = DENSE
 ) -> Sequence[Tensor]:
-    """The output and the final states of a batch (T, B, I), or (B, T, I) with `batch_first`.
+    """The outputs and the final states of a batch (T, B, I), or (B, T, I) with `batch_first`.
 
     Args:
         module: whose call it is, a `Caller`; keeps packed weights.
         x: 0 past a row's end.
-        states: (L*D, B, width) each; none for zeros.
-        inputs: (T, B) or (T, B, H) each.
+        given: what there is beside.
         weights: in the order of `Network.names`.
         batch_first: of x and the output.
         rows: when rows end.
-        resets: (T, B) of bool, where rows begin anew.
-        begun: (L*D, B, width) each, with which states; none for zeros.
-        every: whether every state of the last layer at each step comes in the place of the output.
     """
     steps, batch = (x.shape[1], x.shape[0]) if batch_first else (x.shape[0], x.shape[1])
     masks = _masks(module, (steps, batch), x)
     if batch_first:
         masks = [m.transpose(0, 1) for m in masks]
-    return _call(module, x, states, inputs, weights, masks, Sequences(batch_first, rows), resets, begun, every)
+    return _call(module, x, given, weights, masks, Sequences(batch_first, rows))
 
 
 def count_rows(sequence: PackedSequence) -> int:
@@ -97,10 +113,10 @@ def packed(
         if not states:
             depth, batch = module.num_layers * (2 if module.bidirectional else 1), count_rows(sequence)
             states = [x.new_zeros(depth, batch, width) for width in module.state_widths]
-        results = traced(module, x, states, (), weights, batch_first=False, lengths=sizes, packed=True)
+        results = traced(module, x, Given(states), weights, batch_first=False, lengths=sizes, packed=True)
     else:
         masks = _masks(module, (x.shape[0],), x)
-        results = _call(module, x, states, (), weights, masks, packed_sequences(sizes))
+        results = _call(module, x, Given(states), weights, masks, packed_sequences(sizes))
     output, *finals = results
     if back is not None:
         finals = [s.index_select(1, back) for s in finals]
@@ -110,33 +126,29 @@ def packed(
 def traced(
     module: Any,
     x: Tensor,
-    states: Sequence[Tensor],
-    inputs: Sequence[Tensor],
+    given: Given,
     weights: Sequence[Tensor],
     *,
     batch_first: bool,
     lengths: Tensor | None = None,
     packed: bool = False,
-    resets: Tensor | None = None,
-    begun: Sequence[Tensor] = (),
-    every: bool = False,
 ) -> Sequence[Tensor]:
     """The same as `padded`, or as `packed`, in a graph of torch.compile; `lengths` are of rows, or the batch sizes."""
-    cell, options = module.network_arguments()
-    # The tracer's float is a symbol, of which there is no text: masks are what values are multiplied with here.
-    network = f"{cell}|{' '.join([str(option) for option in options[:-1]])}"
     masks: list[Tensor] = []
     if module.dropout and module.training:
+        # The tracer's float is a symbol, of which there is no text: masks are what values are multiplied with here.
         ones = x.new_ones((*x.shape[:-1], module.output_size))
         masks = [torch.nn.functional.dropout(ones, module.dropout) for _ in range(module.num_layers - 1)]
+    states, inputs, resets, begun, _, how = given
+    network = module.network_text(), written(how), batch_first, packed
     if torch.is_grad_enabled():
+        outputs = len(module.state_widths) if how.every else 1
         counts = len(states), len(begun), len(inputs), len(masks)
-        how, tensors = (network, batch_first, packed, every), (*states, *begun, *inputs, *masks, *weights)
-        first, *others = _distinct((x, *tensors))
-        results: Sequence[Tensor] = Traced.apply(how, counts, first, lengths, resets, *others)
+        first, *others = _distinct((x, *states, *begun, *inputs, *masks, *weights))
+        results: Sequence[Tensor] = Traced.apply(network, outputs, counts, first, lengths, resets, *others)
         return results
     arguments = list(states), list(begun), list(inputs), list(weights), list(masks)
-    return torch.ops.rnncore.forward(x, lengths, resets, *arguments, network, batch_first, packed, every, False)[:-1]  # type: ignore[no-any-return]
+    return torch.ops.rnncore.forward(x, lengths, resets, *arguments, *network, False)[:-1]  # type: ignore[no-any-return]
 
 
 def _distinct(tensors: Sequence[Tensor]) -> list[Tensor]:
@@ -148,34 +160,38 @@ def _distinct(tensors: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _call(
-    module: Any,
-    x: Tensor,
-    states: Sequence[Tensor],
-    inputs: Sequence[Tensor],
-    weights: Sequence[Tensor],
-    masks: Sequence[Tensor],
-    sequences: Sequences,
-    resets: Tensor | None = None,
-    begun: Sequence[Tensor] = (),
-    every: bool = False,
+    module: Any, x: Tensor, given: Given, weights: Sequence[Tensor], masks: Sequence[Tensor], sequences: Sequences
 ) -> Sequence[Tensor]:
     kept: Kept | None = module.__dict__.get(KEPT)
     if kept is None:
         kept = module.__dict__[KEPT] = Kept()
-    network = kept.network(module.network_arguments(), x.dtype)
-    again = None if resets is None else make_resets(resets, begun, network.architecture.dtype)
-    tensors = (x, *states, *begun, *inputs, *weights)
-    if torch.is_grad_enabled() and (weights[0].requires_grad or any([t.requires_grad for t in tensors])):  # noqa: C419
-        call = network, kept.views(network, weights).layers, sequences, masks, again, len(states), every
-        results: Sequence[Tensor] = compute(call, *tensors)
-        return results
-    if masks or every:
-        layers = kept.views(network, weights).layers
-        return network.forward(x, states or None, inputs, layers, sequences, masks, again, every)[0]
-    if again is not None:
-        stack = network.pack(kept.views(network, weights).layers, again, backward=False)
-        return network.infer(x, states or None, inputs, stack, sequences, again)
-    return network.infer(x, states or None, inputs, kept.stack(network, weights), sequences)
+    network = kept.network(module, weights[0])
+    states, inputs, resets, begun, flow, how = given
+    with network.memory.entered():
+        again = None if resets is None else network.make_resets(resets, begun)
+        tensors = (x, *states, *begun, *inputs, *weights)
+        if torch.is_grad_enabled() and (weights[0].requires_grad or any([t.requires_grad for t in tensors])):  # noqa: C419
+            layers = kept.views(network, weights).layers
+            call = Call(network, layers, sequences, masks, again, len(states), flow, how)
+            results: Sequence[Tensor] = compute(call, *tensors)
+            return results
+        if masks or how.every:
+            layers = kept.views(network, weights).layers
+            return network.forward(x, states, inputs, layers, sequences, masks, again, how)[0]
+        stack = kept.stack(network, weights, changes_for(again))
+        return network.infer(x, states, inputs, stack, sequences, again)
+
+
+def observe(
+    module: Any, architecture: Architecture, weights: Sequence[Tensor], arguments: Mapping[str, Any]
+) -> list[dict[str, Tensor]]:
+    """See `Recurrent.observe`; the arguments are those of `rnncore.Recurrent.observe`, but tensors."""
+    network = find_network(module.network_text(), weights[0].dtype, weights[0].device)
+    memory, detached = network.memory, torch.utils._pytree.tree_map_only(Tensor, Tensor.detach, arguments)
+    with memory.entered():
+        parameters = {name: memory.array(w.detach()) for name, w in zip(network.names, weights, strict=True)}
+        found = observed.observe(architecture, memory.engine, parameters, **detached)
+        return [{name: memory.tensor(value) for name, value in layer.items()} for layer in found]
 
 
 def _masks(module: Caller, rows: tuple[int, ...], x: Tensor) -> list[Tensor]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rnncore_kernels.notices import warn_once
 
+from .memory import reason_against_device
 from .network import DTYPES
 
 fallbacks: Counter[str] = Counter()
@@ -27,14 +28,22 @@ def fall_back(reason: str) -> None:
     )
 
 
+def autocasts(x: Tensor) -> bool:
+    """Whether PyTorch casts what is computed on a tensor's device."""
+    return torch.is_autocast_enabled("cuda" if x.is_cuda else "cpu")
+
+
 def reason_against(tensors: Sequence[Tensor]) -> str | None:
     """Why the engine cannot compute with tensors, the first of which is a parameter; None if it can."""
-    dtype = tensors[0].dtype
+    dtype, on_host = tensors[0].dtype, tensors[0].is_cpu
     for tensor in tensors:
         if type(tensor) not in _TYPES:
             return f"a tensor of type {type(tensor).__name__}"
-        if not tensor.is_cpu:
-            return f"a tensor on {tensor.device.type}"
+        if not (on_host and tensor.is_cpu):
+            if reason := reason_against_device(tensor.device):
+                return reason
+            if tensor.device != tensors[0].device:
+                return f"tensors on {tensors[0].device} and {tensor.device}"
         if tensor.dtype is not dtype or dtype not in DTYPES:
             return f"a tensor of {tensor.dtype}" if tensor.dtype not in DTYPES else f"tensors of {dtype} and others"
         if tensor.layout is not torch.strided:

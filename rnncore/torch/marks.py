@@ -9,12 +9,14 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from rnncore_kernels.cells import GRU, Cell
 
 from ..architecture import Architecture
 from ..cells_by_name import describe_cell
 from ..pytorch import CARRY
-from ..state_dict import MARK, is_another
+from ..state_dict import MARK, is_another, other_direction
 
 
 def mark(destination: Any, prefix: str, architecture: Architecture) -> None:
@@ -25,12 +27,14 @@ def mark(destination: Any, prefix: str, architecture: Architecture) -> None:
         metadata.setdefault(prefix.removesuffix("."), {})[MARK] = json.dumps(said, default=repr)
 
 
-def reason_to_refuse(cell: Cell, metadata: Mapping[str, Any], prefix: str) -> str | None:
-    """Why parameters with such metadata are not those of a cell; None where they are, or do not say."""
+def reason_to_refuse(cell: Cell, direction: str, metadata: Mapping[str, Any], prefix: str) -> str | None:
+    """Why parameters with such metadata are not those of a cell and direction; None where they are, or do not say."""
     if (text := metadata.get(MARK)) is not None:
-        origin = json.loads(text)["cell"]
+        said = json.loads(text)
+        origin, came = said["cell"], said.get("direction", "forward")
         if not is_another(cell, origin):
-            return None
+            who = prefix or "state_dict"
+            return None if came == direction else other_direction(who, direction, came, "dict(values)")
         whose = f"the cell {origin['name']!r} with {origin['options']} of a rnncore.torch.Recurrent"
     elif "version" not in metadata or not isinstance(cell, GRU) or cell == CARRY:
         return None
@@ -41,3 +45,20 @@ def reason_to_refuse(cell: Cell, metadata: Mapping[str, Any], prefix: str) -> st
         f"be the other way round: PyTorch's GRU is Recurrent(GRU(update='carry'), ...); load_state_dict(dict(values)) "
         f"reads them as this cell's all the same"
     )
+
+
+class Marked(torch.nn.Module):
+    """A module whose `state_dict` is loaded only where it is one of its cell."""
+
+    direction = "forward"
+
+    def _marked_cell(self) -> Cell:
+        raise NotImplementedError
+
+    def _load_from_state_dict(
+        self, state_dict: Any, prefix: str, metadata: Any, strict: bool, missing: Any, unexpected: Any, errors: Any
+    ) -> None:
+        if reason := reason_to_refuse(self._marked_cell(), self.direction, metadata, prefix):
+            errors.append(reason)
+            return
+        super()._load_from_state_dict(state_dict, prefix, metadata, strict, missing, unexpected, errors)

@@ -9,15 +9,18 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from ..pytorch import CARRY
+from rnncore_kernels.cells import Cell
+
 from . import calls
 from .dynamo import allow
-from .fallback import fall_back, reason_against
-from .marks import reason_to_refuse
+from .fallback import autocasts, fall_back, reason_against
+from .marks import Marked
+from .memory import reason_against_device
 from .network import DTYPES
+from .networks import CELLS
 
 
-class _Accelerated(torch.nn.modules.rnn.RNNBase):
+class _Accelerated(Marked, torch.nn.modules.rnn.RNNBase):
     """What the three classes have in common."""
 
     def forward(self, input: Any, hx: Any = None) -> Any:
@@ -33,11 +36,11 @@ class _Accelerated(torch.nn.modules.rnn.RNNBase):
         if not self._fits(x, states, weights, packed=packed, batch_sizes=batch_sizes):
             # It raises what is to be raised.
             return super().forward(input, hx)
-        if torch.is_autocast_enabled("cpu"):
+        if autocasts(x):
             dtype = weights[0].dtype
             x, states = x.to(dtype), [s.to(dtype) for s in states]
         reason = None if compiling else reason_against([*weights, x, *states])
-        if compiling and (not x.is_cpu or x.dtype not in DTYPES):
+        if compiling and (reason_against_device(x.device) or x.dtype not in DTYPES):
             reason = "a graph of what only eager calls take"
         if reason is not None:
             fall_back(reason)
@@ -49,15 +52,23 @@ class _Accelerated(torch.nn.modules.rnn.RNNBase):
         if x.dim() == 2:
             x, states = x.unsqueeze(1), [s.unsqueeze(1) for s in states]
         call = calls.traced if compiling else calls.padded
-        output, *finals = call(self, x, states, (), weights, batch_first=batch_first)
+        output, *finals = call(self, x, calls.Given(states), weights, batch_first=batch_first)
         if input.dim() == 2:
             output, finals = output.squeeze(1), [s.squeeze(1) for s in finals]
         return output, finals[0] if self.mode != "LSTM" else (finals[0], finals[1])
 
-    def network_arguments(self) -> tuple[str, tuple[Any, ...]]:
-        """The key of the cell and the options of the network."""
+    def network_key(self) -> tuple[Any, ...]:
+        """See `calls.Caller`."""
         sizes = self.input_size, self.hidden_size, self.num_layers, self.bidirectional, self.bias
-        return f"{self.mode} {self.proj_size}", (*sizes, False, self.dropout)
+        return (self.mode, self.proj_size, self.dropout, *sizes)
+
+    def network_text(self) -> str:
+        """See `calls.Caller`."""
+        # As `text_of` has it, in operations that the tracer knows.
+        return (
+            f"{self.mode} {self.proj_size}|{{'input_size': {self.input_size}, 'hidden_size': {self.hidden_size}, "
+            f"'num_layers': {self.num_layers}, 'bidirectional': {self.bidirectional}, 'bias': {self.bias}}}"
+        )
 
     @property
     def output_size(self) -> int:
@@ -77,7 +88,7 @@ class _Accelerated(torch.nn.modules.rnn.RNNBase):
         # An empty sequence is an error of PyTorch's; an empty batch is left to it.
         if not isinstance(x, Tensor) or x.dim() not in ((2,) if packed else (2, 3)) or x.numel() == 0:
             return False
-        dtype = None if torch.is_autocast_enabled("cpu") else weights[0].dtype
+        dtype = None if autocasts(x) else weights[0].dtype
         if x.shape[-1] != self.input_size or (dtype is not None and x.dtype is not dtype):
             return False
         if len(states) == 0:
@@ -98,20 +109,9 @@ class _Accelerated(torch.nn.modules.rnn.RNNBase):
                 return False
         return True
 
-    def _load_from_state_dict(
-        self,
-        state_dict: Any,
-        prefix: str,
-        local_metadata: Any,
-        strict: bool,
-        missing: Any,
-        unexpected: Any,
-        errors: Any,
-    ) -> None:
-        if self.mode == "GRU" and (reason := reason_to_refuse(CARRY, local_metadata, prefix)):
-            errors.append(reason)
-            return
-        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing, unexpected, errors)
+    def _marked_cell(self) -> Cell:
+        cell: Cell = CELLS[self.mode](self.proj_size)
+        return cell
 
     def __getstate__(self) -> Any:
         state = super().__getstate__()
@@ -120,7 +120,7 @@ class _Accelerated(torch.nn.modules.rnn.RNNBase):
 
     def __prepare_scriptable__(self) -> torch.nn.Module:
         # TorchScript compiles a module from its source: it gets PyTorch's own class.
-        own: Any = type(self).__mro__[2]
+        own: Any = type(self).__bases__[1]
         other = own.__new__(own)
         other.__dict__.update({k: v for k, v in self.__dict__.items() if k != calls.KEPT})
         return other

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,8 +12,10 @@ from torch import Tensor
 
 from rnncore_kernels.contract import LayerWeights
 
+from ..keyed import How
 from ..resets import Resets
-from .network import Forward, Network, Sequences
+from .network import Forward, Network
+from .sequences import Sequences
 
 NO_SECOND_DERIVATIVE = (
     "rnncore: expected the gradient of a network to be differentiated once, got a second time (create_graph=True): its "
@@ -52,10 +54,28 @@ def find_tape(token: Tensor) -> Forward | None:
     return None if memory is None else memory.tape
 
 
-Call = tuple[Network, Sequence[LayerWeights], Sequences, Sequence[Tensor], Resets | None, int, bool]
-"""An eager call: what computes it, the parameters as arrays, how its sequences lie, masks of dropout by layer from the
-second on, where rows begin anew, the number of initial states that are given, 0 for zeros, and whether every state is
-an output."""
+class Call(NamedTuple):
+    """An eager call, beside the tensors that may get gradients.
+
+    Attributes:
+        network: what computes it.
+        weights: the parameters as arrays.
+        sequences: how its sequences lie.
+        masks: of dropout, of what layers read from the second on.
+        resets: where rows begin anew.
+        states: the number of initial states that are given, 0 for zeros.
+        flow: what the backward pass writes norms to, where `how` asks for it.
+        how: see `How`.
+    """
+
+    network: Network
+    weights: Sequence[LayerWeights]
+    sequences: Sequences
+    masks: Sequence[Tensor]
+    resets: Resets | None
+    states: int
+    flow: Sequence[Tensor]
+    how: How
 
 
 class Recurrence(torch.autograd.Function):
@@ -67,11 +87,11 @@ class Recurrence(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, call: Call, x: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Compute a call and keep its tape."""
-        network, weights, sequences, masks, resets, count, every = call
+        network, weights, sequences, masks, resets, count, flow, how = call
         end = len(tensors) - len(network.names)
-        inputs, states = tensors[end - network.inputs : end], tensors[:count] if count else None
-        results, tape = network.forward(x, states, inputs, weights, sequences, masks, resets, every)
-        ctx.call = network, count, network.outputs(every)
+        inputs, states = tensors[end - network.inputs : end], tensors[:count]
+        results, tape = network.forward(x, states, inputs, weights, sequences, masks, resets, how)
+        ctx.call = network, count, len(results) - len(network.state_widths), flow
         # The tape refers to x and inputs: PyTorch refuses the backward pass if one was changed in place.
         ctx.save_for_backward(x, *inputs, make_token(tape))
         ctx.set_materialize_grads(False)
@@ -83,12 +103,13 @@ class Recurrence(torch.autograd.Function):
         tape = find_tape(ctx.saved_tensors[-1])
         if tape is None:
             raise RuntimeError(COPIED)
-        network, count, outputs = ctx.call
+        network, count, outputs, flow = ctx.call
         grad_states = grads[outputs:]
         _, of_x, *others = ctx.needs_input_grad
         absent = 0 if count else len(grad_states)
         wanted = (of_x, *[False] * absent, *others)
-        first, *gradients = network.backward(tape, grads[:outputs], grad_states, wanted)
+        with network.memory.entered():
+            first, *gradients = network.backward(tape, grads[:outputs], grad_states, wanted, flow)
         result = None, first, *gradients[absent:]
         return _Once.apply(_anchor(), *result) if torch.is_grad_enabled() else result
 

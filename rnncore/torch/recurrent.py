@@ -6,22 +6,29 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from rnncore_kernels.cells import Cell
 
-from ..architecture import make_architecture
+from ..architecture import OPTIONS, make_architecture, options_of
 from ..arguments import check_states
-from ..definition import Definition, cell_key
+from ..definition import cell_key
+from ..keyed import How, text_of
 from ..rows import DENSE, arrange
+from ..shapes import CallAxes, check_reset_state
+from ..state_dict import INITIAL_STATE, StateDict, read_state_dict
 from . import calls
-from .arguments import Layout, check_x, read_inputs, read_resets, read_states, refuse
+from .arguments import read_inputs, read_lengths, read_resets, read_states, read_x, refuse
 from .dynamo import leave
-from .fallback import reason_against
-from .marks import mark, reason_to_refuse
-from .network import DTYPES, read_lengths
+from .fallback import autocasts, reason_against
+from .initial import InitialState
+from .marks import Marked, mark
+from .memory import reason_against_device
+from .network import DTYPES
+from .sequences import read_ends
 
 TRACED = (
     "torch.jit.trace: expected operations of PyTorch's to record, got rnncore.torch.Recurrent, of which a trace would "
@@ -29,18 +36,19 @@ TRACED = (
 )
 
 
-class Recurrent(torch.nn.Module):
+class Recurrent(Marked):
     """A recurrent network of any cell as a module: one or more layers, in one or both directions.
 
-    Parameters have the names and shapes of `rnncore.Recurrent`, so that each loads the other's `state_dict`.
+    Parameters have the names and shapes of `rnncore.Recurrent`, so that each loads the other's `state_dict`; so has a
+    network's own initial state, with which calls without one begin.
 
     Args:
         cell: the name of a cell, or an instance of `rnncore.cells.Cell`, one of your own too.
         input_size, hidden_size, num_layers, bidirectional, bias, batch_first: as in `rnncore.Recurrent`.
         dropout: probability of zeroing an element of the input of each layer but the first, while training.
-        device: "cpu" or None.
+        device: where the parameters are; None for PyTorch's default.
         dtype: torch.float32 or torch.float64; None for PyTorch's default.
-        direction: "forward" or "reverse", as in `rnncore.Recurrent`.
+        options: all others of `rnncore.Recurrent`, direction="reverse" say.
 
     Raises:
         ValueError, TypeError: an argument is wrong; the message says which.
@@ -58,45 +66,45 @@ class Recurrent(torch.nn.Module):
         dropout: float = 0.0,
         device: Any = None,
         dtype: torch.dtype | None = None,
-        direction: str = "forward",
+        **options: Any,
     ) -> None:
         super().__init__()
         dtype = torch.get_default_dtype() if dtype is None else dtype
         assert dtype is not None
         if dtype not in DTYPES:
             raise ValueError(f"dtype: expected torch.float32 or torch.float64, got {dtype}")
-        if device is not None and torch.device(device).type != "cpu":
-            raise ValueError(f"device: expected 'cpu', got {device!r}")
-        self._architecture = make_architecture(
-            cell,
-            input_size=input_size,
-            hidden_size=hidden_size,
-            num_layers=num_layers,
-            bidirectional=bidirectional,
-            bias=bias,
-            batch_first=batch_first,
-            dropout=dropout,
-            dtype=DTYPES[dtype],
-            direction=direction,
-        )
-        arch = self._architecture
-        self.input_size, self.hidden_size, self.num_layers = arch.input_size, arch.hidden_size, arch.num_layers
-        self.bidirectional, self.bias, self.batch_first = arch.bidirectional, arch.bias, arch.batch_first
-        self.dropout, self.direction, self.output_size = arch.dropout, arch.direction, arch.output_size
-        self._cell_key = cell_key(arch.definition)
-        self.state_widths = [arch.units(width) for width in arch.program.states]
+        if device is not None and (reason := reason_against_device(torch.device(device))):
+            raise ValueError(f"device: expected one where an engine computes, got {reason}")
+        for name in options.keys() - OPTIONS.keys():
+            known = ", ".join(OPTIONS)
+            raise TypeError(f"{name}: expected options of Recurrent, {known}, got {name}={options[name]!r}")
+        options |= {"num_layers": num_layers, "bidirectional": bidirectional, "bias": bias, "batch_first": batch_first}
+        options = OPTIONS | options | {"dropout": dropout, "input_size": input_size, "hidden_size": hidden_size}
+        self._architecture = arch = make_architecture(cell, dtype=DTYPES[dtype], **options)
+        self.input_size, self.hidden_size, self.output_size = arch.input_size, arch.hidden_size, arch.output_size
+        for name, value in options_of(arch).items():
+            setattr(self, name, value)
+        self.dropout: float
+        # Here, as a tracer of torch.compile could not find it.
+        self.state_widths = [width for _, _, width in arch.state_shapes(1)]
         for name, parameter in arch.parameters().items():
-            self.register_parameter(name, torch.nn.Parameter(torch.empty(parameter.shape, dtype=dtype)))
+            values = torch.empty(parameter.shape, dtype=dtype, device=device)
+            self.register_parameter(name, torch.nn.Parameter(values))
+        self.initial_state: InitialState | None = None
+        self._name_network()
         self.reset_parameters()
+
+    def _name_network(self) -> None:
+        arch = self._architecture
+        sizes = {"input_size": arch.input_size, "hidden_size": arch.hidden_size}
+        # A graph has no layout, and no text of a number that may change.
+        apart = {"batch_first": False, "dropout": 0.0}
+        self._text = text_of(cell_key(arch.definition), {**sizes, **options_of(arch), **apart})
 
     @property
     def cell(self) -> Cell:
         """The cell."""
         return self._architecture.cell
-
-    @property
-    def _definition(self) -> Definition:
-        return self._architecture.definition
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
@@ -118,72 +126,98 @@ class Recurrent(torch.nn.Module):
         resets: Tensor | None = None,
         reset_state: Any = None,
         states: str | None = None,
-    ) -> tuple[Any, Any]:
+        flow: bool = False,
+    ) -> Any:
         """Compute a sequence.
 
         Args:
             x: (T, B, I), (B, T, I) with batch_first, (T, I), or a PackedSequence of such a batch.
             state: the initial state, (L*D, B, width), or (L*D, width) without a batch; a tuple of them where the cell
-                has several; None is zeros.
+                has several; None is the module's own `initial_state`, zeros in all but a few.
             lengths: (B,) integers from 0 to T, in any order: the steps of each row. None: every row has T steps.
             inputs: what the cell takes beside x, by name: row inputs (T, B) or (B,), unit inputs (T, B, H) or (B, H);
                 (B, T) and (B, T, H) with batch_first; a number for a row input. Differentiable.
             resets: (T, B), (B, T) with batch_first, or (T,) of bool: where a row begins anew. Its state becomes
                 `reset_state` before that step, in the reverse direction behind it. None for nowhere.
-            reset_state: the state that rows begin anew with, shaped like `state`; None is zeros. Differentiable.
+            reset_state: the state that rows begin anew with, shaped like `state`; None as for `state`. Differentiable.
             states: "all" for every state of the last layer at each step in the place of the output, in a tuple where
                 the cell has several.
+            flow: whether there is a third result: how large the cotangent of each state is at each step, its norm
+                over rows and units, (L*D, T), in a tuple where the cell has several. The backward pass writes it;
+                before that it is NaN.
 
         Returns:
-            (output, state): as x and the state were given; 0 past a row's end.
+            (output, state), or (output, state, flow): as x and the state were given; 0 past a row's end.
 
         Raises:
             ValueError, TypeError: an argument is wrong; the message says what was expected.
         """
         if torch._C._get_tracing_state() is not None:
             raise TypeError(TRACED)
-        weights = calls.read_parameters(self, self._names)
+        arch, weights = self._architecture, calls.read_parameters(self, self._names)
         dtype = weights[0].dtype
         if isinstance(x, PackedSequence):
-            if any(each is not None for each in (lengths, inputs, resets, reset_state, states)):
+            if any([each is not None for each in (lengths, inputs, resets, reset_state, states)]) or flow:  # noqa: C419
                 raise ValueError("x: expected a padded batch where there is more than a state, got a PackedSequence")
             return self._packed(x, state, weights)
         compiling = torch.compiler.is_compiling()
-        check_x(x, self.input_size, batch_first=self.batch_first)
-        unbatched = x.dim() == 2
-        batch_first = self.batch_first and not unbatched
-        x = x.unsqueeze(1) if unbatched else x
-        steps, batch = (x.shape[1], x.shape[0]) if batch_first else (x.shape[0], x.shape[1])
-        layout = Layout(steps, batch, unbatched, batch_first)
-        initial = self._states(state, layout)
-        given = read_inputs(self._definition, inputs, self.hidden_size, layout, weights[0])
-        begun = self._states(reset_state, layout, "reset_state")
-        again = read_resets(resets, layout)
-        if again is None and begun:
-            raise ValueError("reset_state: expected None without resets, which say which rows begin with it")
+        axes = read_x(arch, x)
+        batch_first = arch.batch_first and not axes.unbatched
+        x = x.unsqueeze(1) if axes.unbatched else x
+        initial, given = self._states(state, axes), read_inputs(axes, inputs, weights[0])
+        check_reset_state(resets, reset_state)
+        again = read_resets(axes, resets)
+        begun = [] if again is None else self._states(reset_state, axes, "reset_state")
         check_states(states, return_sequence=True)
-        if torch.is_autocast_enabled("cpu"):
+        if autocasts(x):
             x = x.to(dtype)
             initial, begun, given = ([t.to(dtype) for t in each] for each in (initial, begun, given))
         self._check(weights, x, initial, begun, given)
-        how: dict[str, Any] = {"batch_first": batch_first, "begun": begun, "every": states == "all"}
+        ends, rows = read_lengths(axes, lengths), DENSE
+        if ends is not None:
+            if not compiling:
+                rows = arrange(read_ends(ends, axes.steps), axes.steps, axes.batch)
+            if compiling or rows is not DENSE:
+                x, again = _cleared(x, again, ends, axes.steps, batch_first=batch_first)
+        norms = self._norms(axes.steps, weights[0], compiling=compiling) if flow else ()
+        call = calls.Given(initial, given, again, begun, norms, How(states == "all", flow))
         if compiling:
-            if lengths is not None:
-                lengths = torch.as_tensor(lengths, device="cpu")
-                x, again = _cleared(x, again, lengths, steps, batch_first=batch_first)
-            results = calls.traced(self, x, initial, given, weights, lengths=lengths, resets=again, **how)
+            results = calls.traced(self, x, call, weights, batch_first=batch_first, lengths=ends)
         else:
-            rows = DENSE
-            if lengths is not None:
-                values = torch.as_tensor(lengths, device="cpu")
-                rows = arrange(read_lengths(values, steps, batch), steps, batch)
-                if rows is not DENSE:
-                    x, again = _cleared(x, again, values, steps, batch_first=batch_first)
-            results = calls.padded(self, x, initial, given, weights, rows=rows, resets=again, **how)
-        if unbatched:
+            results = calls.padded(self, x, call, weights, batch_first=batch_first, rows=rows)
+        if axes.unbatched:
             results = [result.squeeze(1) for result in results]
         count = len(self.state_widths)
-        return _as_given(results[:-count]), _as_given(results[-count:])
+        output, final = _as_given(results[:-count]), _as_given(results[-count:])
+        return (output, final, _as_given(norms)) if flow else (output, final)
+
+    @torch.no_grad()
+    def observe(
+        self,
+        x: Tensor,
+        state: Any = None,
+        lengths: Any = None,
+        inputs: Mapping[str, Any] | None = None,
+        resets: Tensor | None = None,
+        reset_state: Any = None,
+    ) -> list[dict[str, Tensor]]:
+        """Compute a sequence, to look at what its steps compute, as `rnncore.Recurrent.observe` does.
+
+        Arguments are as in `forward`.
+
+        Returns:
+            For each layer by name, tensors (T, B, D*H), or (B, T, D*H) with batch_first; none requires a gradient.
+
+        Raises:
+            ValueError, TypeError: an argument is wrong; the message gives the axes that were expected.
+        """
+        arch, weights = self._architecture, calls.read_parameters(self, self._names)
+        axes = read_x(arch, x)
+        state = self._own_state(axes, "state") if state is None else state
+        if resets is not None and reset_state is None:
+            reset_state = self._own_state(axes, "reset_state")
+        given = {"x": x, "state": state, "lengths": lengths, "inputs": inputs}
+        return calls.observe(self, arch, weights, given | {"resets": resets, "reset_state": reset_state})
 
     def _packed(self, x: PackedSequence, state: Any, weights: Sequence[Tensor]) -> tuple[Any, Any]:
         compiling, given = torch.compiler.is_compiling(), state
@@ -191,14 +225,26 @@ class Recurrent(torch.nn.Module):
             given = state[0]
         # In a graph of torch.compile a state says how many rows it is for, and the operator compares.
         batch = given.shape[-2] if compiling and isinstance(given, Tensor) else calls.count_rows(x)
-        states = self._states(state, Layout(-1, batch, unbatched=False, batch_first=False))
+        states = self._states(state, CallAxes(self._architecture, -1, batch, unbatched=False))
         self._check(weights, x.data, states)
         packed, finals = calls.packed(self, x, x.data, states, weights)
         return packed, _as_given(finals)
 
-    def _states(self, state: Any, layout: Layout, name: str = "state") -> list[Tensor]:
-        depth = self.num_layers * (2 if self.bidirectional else 1)
-        return read_states(self._definition, state, depth, self.state_widths, layout, name)
+    def _states(self, state: Any, axes: CallAxes, name: str = "state") -> list[Tensor]:
+        return read_states(axes, self._own_state(axes, name) if state is None else state, name)
+
+    def _own_state(self, axes: CallAxes, name: str) -> Any:
+        """The module's own initial state, as one is given; None for zeros."""
+        if self.initial_state is None:
+            return None
+        states = self.initial_state.of_rows(axes.batch, name)
+        return _as_given([s[:, 0] for s in states] if axes.unbatched else states)
+
+    def _norms(self, steps: int, like: Tensor, *, compiling: bool) -> tuple[Tensor, ...]:
+        if compiling:
+            raise ValueError("flow: expected False in a graph of torch.compile, got True: call the module eagerly")
+        shape = self._architecture.num_layers * self._architecture.num_directions, steps
+        return tuple([like.new_full(shape, math.nan, requires_grad=False) for _ in self.state_widths])
 
     def _check(
         self,
@@ -215,38 +261,50 @@ class Recurrent(torch.nn.Module):
         else:
             reason = reason_against(tensors)
         if reason is not None:
-            cell = self._definition
             labels = [*self._names, "x", *_labels("state", len(states)), *_labels("reset_state", len(begun))]
-            labels += [f"inputs[{name!r}]" for name in cell.inputs]
+            labels += [f"inputs[{name!r}]" for name in self._architecture.definition.inputs]
             refuse(reason, list(zip(labels, tensors, strict=False)))  # a PackedSequence has no inputs
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
         mark(destination, prefix, self._architecture)
 
-    def _load_from_state_dict(
-        self,
-        state_dict: Any,
-        prefix: str,
-        local_metadata: Any,
-        strict: bool,
-        missing: Any,
-        unexpected: Any,
-        errors: Any,
-    ) -> None:
-        if reason := reason_to_refuse(self.cell, local_metadata, prefix):
-            errors.append(reason)
-            return
-        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing, unexpected, errors)
+    def _marked_cell(self) -> Cell:
+        return self.cell
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """As a module of PyTorch does; one of `rnncore.Recurrent` will do, too.
+
+        Raises:
+            RuntimeError, ValueError: it is not one of this network; the message says why.
+        """
+        if isinstance(state_dict, StateDict):
+            values = read_state_dict(self._architecture, np, state_dict, None)
+            own = {f"{INITIAL_STATE}{name}": state for name, state in state_dict.initial_states.items()}
+            state_dict = {name: torch.from_numpy(array) for name, array in {**values, **own}.items()}
+        return super().load_state_dict(state_dict, strict, assign)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *others: Any) -> None:
+        before, begun = self.initial_state, f"{prefix}{INITIAL_STATE}{self._architecture.definition.states[0]}"
+        if begun in state_dict:
+            rows = state_dict[begun].shape[1]
+            self.initial_state = InitialState(self._architecture, rows, self.get_parameter(self._names[0]))
+        errors = others[-1]
+        super()._load_from_state_dict(state_dict, prefix, *others)
+        if errors:
+            self.initial_state = before
 
     @property
     def _names(self) -> tuple[str, ...]:
         return tuple(self._architecture.parameters())
 
-    def network_arguments(self) -> tuple[str, tuple[Any, ...]]:
+    def network_key(self) -> tuple[str, float]:
         """See `calls.Caller`."""
-        sizes = self.input_size, self.hidden_size, self.num_layers, self.bidirectional, self.bias
-        return self._cell_key, (*sizes, self.direction == "reverse", self.dropout)
+        return self._text, self.dropout
+
+    def network_text(self) -> str:
+        """See `calls.Caller`."""
+        return self._text
 
     def extra_repr(self) -> str:
         """The constructor's arguments."""
@@ -257,7 +315,7 @@ class Recurrent(torch.nn.Module):
 
     def __setstate__(self, state: Any) -> None:
         super().__setstate__(state)
-        self._cell_key = cell_key(self._definition)
+        self._name_network()  # so that this process has the cell
 
 
 leave(Recurrent._check)
@@ -275,6 +333,6 @@ def _cleared(
     x: Tensor, resets: Tensor | None, lengths: Tensor, steps: int, *, batch_first: bool
 ) -> tuple[Tensor, Tensor | None]:
     """x with zeros past the end of each row, where no row begins anew either."""
-    ended = torch.arange(steps)[:, None] >= lengths
+    ended = torch.arange(steps, device=x.device)[:, None] >= lengths.to(x.device)
     x = x.masked_fill((ended.T if batch_first else ended)[..., None], 0)
     return x, None if resets is None else resets & ~ended
