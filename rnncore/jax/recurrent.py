@@ -86,6 +86,7 @@ def recurrent(
     if unbatched:
         # As under vmap most often, where rows come first.
         x, batch_first = x[None], True
+    own = _own_state(axes, own)
     initial = _states(axes, own if state is None else state, "state")
     given = _inputs(axes, inputs, batch_first=batch_first)
     ends = [] if lengths is None else [_lengths(axes, lengths)]
@@ -211,6 +212,14 @@ def _states(axes: shapes.CallAxes, state: Any, name: str) -> list[Any]:
         return [jnp.zeros(shape, arch.dtype) for shape in arch.state_shapes(axes.batch)]
     states = shapes.read_states(axes, state, name, _reader(arch)) or []
     return [s[:, None] for s in states] if axes.unbatched else states
+
+
+def _own_state(axes: shapes.CallAxes, own: Sequence[Any] | None) -> Any:
+    """The network's own initial state for this batch, as a caller gives one."""
+    if own is None:
+        return None
+    rows = [jnp.broadcast_to(state, (state.shape[0], axes.batch, state.shape[-1])) for state in own]
+    return unwrap_state(tuple([state[:, 0] for state in rows] if axes.unbatched else rows))
 
 
 def _inputs(axes: shapes.CallAxes, inputs: Any, *, batch_first: bool) -> list[Any]:
