@@ -310,6 +310,14 @@ def make_architecture(
     return architecture
 
 
+def check_options(options: Iterable[str]) -> None:
+    """Raise TypeError for the name of an option that networks do not have."""
+    known = {**OPTIONS, **(make_architecture.__kwdefaults__ or {})}
+    for name in options:
+        if name not in known:
+            raise TypeError(f"{name}: expected options of Recurrent, which are {', '.join(known)}, got another")
+
+
 def _projected(definition: Definition, size: int) -> Definition:
     """An LSTM whose output is projected to `size` units as PyTorch's is; any cell for 0."""
     cell = definition.cell

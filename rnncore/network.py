@@ -130,7 +130,8 @@ class Network:
         """Set all parameters, from `state_dict` or from PyTorch's; if one is refused, none is changed.
 
         Args:
-            values: arrays or PyTorch's tensors, by name.
+            values: arrays or PyTorch's tensors, by name. Those of `state_dict` and `parameters` also say with which
+                states calls begin.
             convention: whose they are, "rnncore" or "torch"; None where `values` say it, as those of `state_dict` and
                 `parameters` do, or where both are alike, as for the LSTM, the Elman cell and GRU(update="carry"). The
                 update gate of PyTorch's GRU is the other way round than that of `GRU()`, which computes the same, to
@@ -139,16 +140,14 @@ class Network:
         Raises:
             KeyError: a name is missing or unknown.
             ValueError, TypeError: a shape or dtype is wrong; nobody says whose GRU the values are for, as in a plain
-                dict, or they are another GRU's; PyTorch has no such cell; or no such convention.
+                dict, or they are another GRU's, or of a network with another direction; PyTorch has no such cell; or no
+                such convention.
         """
-        arrays = read_state_dict(self._architecture, self._engine.xp, values, convention)
+        arrays, states = read_state_dict(self._architecture, self._engine.xp, values, convention)
         missing = [name for name in self._parameters if name not in arrays]
         unknown = [name for name in arrays if name not in self._parameters]
         if missing or unknown:
             raise KeyError(f"state_dict: missing {missing}, unknown {unknown}{prefix_hint(unknown)}")
-        states = getattr(values, "initial_states", None)
-        if states:
-            read_initial_states(self._architecture, states)
         self._parameters.update(arrays)
         if states is not None:
             self._begin_with(states)

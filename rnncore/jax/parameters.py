@@ -13,7 +13,7 @@ import numpy as np
 
 from rnncore_kernels.cells import Cell
 
-from ..architecture import OPTIONS, Architecture, make_architecture
+from ..architecture import OPTIONS, Architecture, check_options, make_architecture
 from ..definition import Definition
 from ..errors import describe
 from ..network import Network
@@ -55,6 +55,7 @@ def init(
     Raises:
         ValueError, TypeError: an argument is wrong; the message says which.
     """
+    check_options(options)
     options |= {"num_layers": num_layers, "bidirectional": bidirectional, "bias": bias}
     sizes = {"input_size": input_size, "hidden_size": hidden_size}
     architecture = make_architecture(cell, dtype=dtype, **{**OPTIONS, **options, **sizes})

@@ -14,7 +14,7 @@ import numpy as np
 from rnncore_kernels.cells import Cell
 
 from .. import observed, shapes
-from ..architecture import OPTIONS, Architecture, options_of
+from ..architecture import Architecture, check_options, options_of
 from ..arguments import check_states
 from ..definition import cell_key, define
 from ..errors import describe
@@ -163,8 +163,7 @@ def _network(
         raise TypeError(
             f"state: expected None or arrays, got {describe(state)}: a cell is given by its keyword, cell={given_cell}"
         )
-    for name in options.keys() - OPTIONS.keys():
-        raise TypeError(f"{name}: expected options of rnncore.Recurrent, {', '.join(OPTIONS)}, got {options[name]!r}")
+    check_options(options)
     named, states = params, dict[str, Any]()
     if not has_own_names(params):
         check_tree(params)

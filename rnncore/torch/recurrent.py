@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from rnncore_kernels.cells import Cell
 
-from ..architecture import OPTIONS, make_architecture, options_of
+from ..architecture import OPTIONS, check_options, make_architecture, options_of
 from ..arguments import check_states
 from ..definition import cell_key
 from ..keyed import How, text_of
@@ -75,9 +75,7 @@ class Recurrent(Marked):
             raise ValueError(f"dtype: expected torch.float32 or torch.float64, got {dtype}")
         if device is not None and (reason := reason_against_device(torch.device(device))):
             raise ValueError(f"device: expected one where an engine computes, got {reason}")
-        for name in options.keys() - OPTIONS.keys():
-            known = ", ".join(OPTIONS)
-            raise TypeError(f"{name}: expected options of Recurrent, {known}, got {name}={options[name]!r}")
+        check_options(options)
         options |= {"num_layers": num_layers, "bidirectional": bidirectional, "bias": bias, "batch_first": batch_first}
         options = OPTIONS | options | {"dropout": dropout, "input_size": input_size, "hidden_size": hidden_size}
         self._architecture = arch = make_architecture(cell, dtype=DTYPES[dtype], **options)
@@ -279,8 +277,10 @@ class Recurrent(Marked):
             RuntimeError, ValueError: it is not one of this network; the message says why.
         """
         if isinstance(state_dict, StateDict):
-            values = read_state_dict(self._architecture, np, state_dict, None)
-            own = {f"{INITIAL_STATE}{name}": state for name, state in state_dict.initial_states.items()}
+            values, states = read_state_dict(self._architecture, np, state_dict, None)
+            if not states:
+                self.initial_state = None
+            own = {f"{INITIAL_STATE}{name}": state for name, state in (states or {}).items()}
             state_dict = {name: torch.from_numpy(array) for name, array in {**values, **own}.items()}
         return super().load_state_dict(state_dict, strict, assign)
 
