@@ -86,8 +86,6 @@ def new_states(layout: Layout, state: Any, own: Own) -> tuple[Array, ...]:
     return layout.new_states(read_states(layout, state))
 
 
-
-
 def check_states(states: Any, *, return_sequence: bool) -> None:
     """Raise an error unless `states` is None, or "all" where there is a sequence to return, which is a flag."""
     check_flag("return_sequence", return_sequence)

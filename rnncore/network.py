@@ -130,8 +130,7 @@ class Network:
         """Set all parameters, from `state_dict` or from PyTorch's; if one is refused, none is changed.
 
         Args:
-            values: arrays or PyTorch's tensors, by name. Those of `state_dict` and `parameters` also say with which
-                states calls begin.
+            values: arrays or PyTorch's tensors, by name.
             convention: whose they are, "rnncore" or "torch"; None where `values` say it, as those of `state_dict` and
                 `parameters` do, or where both are alike, as for the LSTM, the Elman cell and GRU(update="carry"). The
                 update gate of PyTorch's GRU is the other way round than that of `GRU()`, which computes the same, to
@@ -143,14 +142,12 @@ class Network:
                 dict, or they are another GRU's, or of a network with another direction; PyTorch has no such cell; or no
                 such convention.
         """
-        arrays, states = read_state_dict(self._architecture, self._engine.xp, values, convention)
-        missing = [name for name in self._parameters if name not in arrays]
-        unknown = [name for name in arrays if name not in self._parameters]
+        values = read_state_dict(self._architecture, self._engine.xp, values, convention)
+        missing = [name for name in self._parameters if name not in values]
+        unknown = [name for name in values if name not in self._parameters]
         if missing or unknown:
             raise KeyError(f"state_dict: missing {missing}, unknown {unknown}{prefix_hint(unknown)}")
-        self._parameters.update(arrays)
-        if states is not None:
-            self._begin_with(states)
+        self._parameters.update(values)
 
     @classmethod
     def from_state_dict(

@@ -67,12 +67,8 @@ class StateDict(dict[str, Array]):
 
 def read_state_dict(
     architecture: Architecture, xp: ModuleType, values: Any, convention: str | None
-) -> tuple[Mapping[str, Array], dict[str, Array] | None]:
-    """The values as a network of this architecture has them; see `Recurrent.load_state_dict` for the errors.
-
-    Behind them are the initial states of the network that they are of, by the names of the cell's states, empty for
-    zeros; None where they do not say it.
-    """
+) -> Mapping[str, Array]:
+    """The values as a network of this architecture has them; see `Recurrent.load_state_dict` for the errors."""
     values = _marked(values, values)
     cell, origin = architecture.cell, _origin(values, convention)
     if origin is not None:
@@ -94,11 +90,7 @@ def read_state_dict(
     arrays = {name: _on_host(name, value) for name, value in values.items()}
     if xp is not np:
         arrays = {name: xp.asarray(value) if isinstance(value, np.ndarray) else value for name, value in arrays.items()}
-    states = getattr(values, "initial_states", None)
-    if states:
-        states = {name: _on_host(name, state) for name, state in states.items()}
-        read_initial_states(architecture, states)
-    return from_pytorch(architecture, xp, arrays) if convention == "torch" else arrays, states
+    return from_pytorch(architecture, xp, arrays) if convention == "torch" else arrays
 
 
 def prefix_hint(names: Sequence[str]) -> str:

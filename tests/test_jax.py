@@ -122,6 +122,35 @@ def test_same_as_recurrent(
         close(of_begins, gradients.reset_state)
 
 
+@pytest.mark.parametrize(("cell_", "options"), [("lstm", {"num_layers": 2, "bidirectional": True}), ("gru", {"heads": 2})])
+def test_all_states_flow_and_what_is_observed(cell_: str, options: dict[str, Any]) -> None:
+    """Flow is the gradient of zeros that nothing reads; a learnt initial state is among the parameters."""
+    options = {**options, "learn_initial_state": True}
+    params = ours.init(jax.random.key(0), cell_, I, 4, **options)
+    params |= {name: params[name] + 0.3 for name in params if name.endswith("_0")}
+    rnn = rnncore.Recurrent(cell_, I, 4, **options)
+    rnn.load_state_dict({name: np.array(value) for name, value in params.items()}, "rnncore")
+    x, resets, others = draw(T, B, I), draw(T, B) > 0.5, {} if "heads" not in options else {"heads": 2}
+    count, depth = len(rnn.cell.states), 4 if rnn.bidirectional else 1
+    probes = tuple(jnp.zeros((depth, T)) for _ in range(count))
+
+    def loss(params: Any, x: Any, flow: Any) -> Any:
+        flow = flow if count > 1 else flow[0]
+        every, _ = ours.recurrent(params, x, cell=cell_, resets=resets, states="all", flow=flow, **others)
+        return sum((k + 1) * e.sum() for k, e in enumerate(every if count > 1 else [every]))
+
+    gradients = jax.jit(jax.grad(loss, argnums=(0, 1, 2)))(params, x, probes)
+    every, _, tape = rnn.forward(np.array(x), resets=np.array(resets), states="all", flow=True)
+    given = tuple(np.full_like(e, k + 1) for k, e in enumerate(every if count > 1 else [every]))
+    grads = rnn.backward(tape, given if count > 1 else given[0])
+    close(gradients, (grads.parameters, grads.x, grads.flow if count > 1 else (grads.flow,)))
+    both = jax.vmap(lambda x: ours.recurrent(params, x, cell=cell_, states="all", **others)[0])(jnp.stack([x, x]))
+    close(jax.tree.map(lambda e: e[1], both), ours.recurrent(params, x, cell=cell_, states="all", **others)[0])
+    close(ours.observe(params, x, cell=cell_, resets=resets, **others), rnn.observe(np.array(x), resets=np.array(resets)))
+    with pytest.raises(TypeError, match="observe: expected arrays with values"):
+        jax.jit(lambda x: ours.observe(params, x, cell=cell_))(x)
+
+
 def test_without_a_batch() -> None:
     params = ours.init(jax.random.key(0), "lstm", I, H)
     x, state = draw(B, T, I), (draw(1, B, H, seed=2), draw(1, B, H, seed=3))

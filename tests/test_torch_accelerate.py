@@ -244,6 +244,67 @@ def test_all_states_of_a_module_of_any_cell(cell: str, options: dict[str, Any]) 
     torch.autograd.backward(final if cell == "gru" else final[0], torch.ones_like(final if cell == "gru" else final[0]))
 
 
+@pytest.mark.parametrize(
+    ("cell", "options"),
+    [
+        ("lstm", {"num_layers": 2, "bidirectional": True, "batch_first": True, "learn_initial_state": True}),
+        ("gru", {"direction": "reverse", "heads": 2}),
+        ("lstm", {"proj_size": 2, "learn_initial_state": True}),
+        ("lstm", {"input_size": None}),
+    ],
+)
+def test_a_module_takes_what_recurrent_takes(cell: str, options: dict[str, Any]) -> None:
+    """Options, states="all" with flow, observe, and resets without a state of their own; also in a graph."""
+    torch.compiler.reset()
+    sizes = {"input_size": 3, "hidden_size": 4, **options}
+    module = ours.Recurrent(cell, **sizes, dtype=torch.float64)
+    for name, parameter in module.named_parameters():
+        if name.endswith("_0"):
+            torch.nn.init.normal_(parameter)
+    rnn = rnncore.Recurrent(cell, **sizes, dtype="float64", backend=_backend())
+    rnn.load_state_dict(module.state_dict())
+    x = torch.randn(6, 5, sizes["input_size"] or 16, dtype=torch.float64, requires_grad=True)
+    resets = torch.rand(6, 5) < 0.3
+    every, state, flow = module(x, resets=resets, states="all", flow=True)
+    expected, final, tape = rnn.forward(x.detach(), resets=resets.numpy(), states="all", flow=True)
+    assert all(each.isnan().all() for each in _listed(flow))
+    sum(each.sum() for each in _listed(every)).backward()
+    ones = tuple(np.ones_like(each) for each in _listed(expected))
+    grads = rnn.backward(tape, ones if len(ones) > 1 else ones[0])
+    for values, references in ((every, expected), (state, final), (flow, grads.flow)):
+        for value, reference in zip(_listed(values), _listed(references), strict=True):
+            np.testing.assert_allclose(value.detach().numpy(), reference, rtol=1e-12)
+    np.testing.assert_allclose(x.grad.numpy(), grads.x, rtol=1e-12)
+    for name, parameter in module.named_parameters():
+        np.testing.assert_allclose(parameter.grad.numpy(), grads.parameters[name], rtol=1e-12)
+    seen, observed = module.observe(x, resets=resets), rnn.observe(x.detach(), resets=resets.numpy())
+    for values, references in zip(seen, observed, strict=True):
+        for name, reference in references.items():
+            np.testing.assert_allclose(values[name].numpy(), reference, rtol=1e-12)
+    compiled = torch.compile(module, fullgraph=True, backend="eager")
+    for value, reference in zip(_listed(compiled(x, resets=resets, states="all")[0]), _listed(every), strict=True):
+        torch.testing.assert_close(value, reference)
+    other = ours.Recurrent(cell, **sizes, dtype=torch.float64)
+    other.load_state_dict(rnn.state_dict())
+    assert all(torch.equal(*each) for each in zip(other.parameters(), module.parameters(), strict=True))
+
+
+def _listed(values: Any) -> list[Any]:
+    return list(values) if isinstance(values, tuple) else [values]
+
+
+def test_what_only_others_take_is_refused() -> None:
+    with pytest.raises(TypeError, match="nonsense: expected options of Recurrent, which are num_layers, "):
+        ours.Recurrent("gru", 3, 4, nonsense=1)
+    module = ours.Recurrent("gru", 3, 4)
+    with pytest.raises(ValueError, match=r"flow: expected False in a graph of torch\.compile"):
+        torch.compile(module, backend="eager")(torch.randn(2, 3, 3), flow=True)
+    reverse = rnncore.Recurrent("gru", 3, 4, direction="reverse").state_dict()
+    for network in (module, rnncore.Recurrent("gru", 3, 4)):
+        with pytest.raises(ValueError, match=r"direction='forward', got those of one with direction='reverse'"):
+            network.load_state_dict(reverse)
+
+
 def _backend() -> str:
     return "numba" if rnncore.backends()["numba"].available else "numpy"
 

@@ -76,7 +76,7 @@ class Network:
         self.architecture = arch = architecture_of(signature.network, signature.dtype)
         self.engine, definition = host_engine(), arch.definition
         self._kept = KeptStacks(self._pack, self.engine.compared_bytes, MOST_KEPT)
-        self.names = tuple(arch.parameters())
+        self.names = arch.layer_names
         self.states, self.inputs, self.row_inputs = map(
             len, (definition.states, definition.inputs, definition.row_inputs)
         )

@@ -102,7 +102,7 @@ def read_architecture(definition: Definition, params: Mapping[str, Any], **other
     dtypes = {str(getattr(value, "dtype", type(value).__name__)) for value in params.values()}
     if len(dtypes) != 1 or not dtypes <= {*DTYPES}:
         raise TypeError(f"params: expected arrays of float32 or of float64, got {', '.join(sorted(dtypes))}")
-    if hint := other_cell(definition, shapes):
+    if hint := other_cell(definition, shapes, others.get("heads", 1)):
         raise ValueError(f"params: expected those of {definition.cell!r}, got {hint}")
     options = read_options("params", definition, shapes)
     dtype = dtypes.pop()
@@ -135,12 +135,12 @@ def _differences(architecture: Architecture, shapes: Mapping[str, tuple[int, ...
     return wrong
 
 
-def other_cell(definition: Definition, shapes: Mapping[str, tuple[int, ...]]) -> str:
+def other_cell(definition: Definition, shapes: Mapping[str, tuple[int, ...]], heads: int = 1) -> str:
     """The gates that parameters have, where they are whole and of another number than the cell's, and what to do."""
     shape, gates = shapes.get("weight_hh_l0", ()), len(definition.program.h_gates)
-    if definition.projections or not gates or len(shape) != 2 or not shape[1] or shape[0] % shape[1]:
+    if definition.projections or not gates or len(shape) != 2 or not shape[1] or shape[0] % (shape[1] * heads):
         return ""
-    rows, hidden = shape
+    rows, hidden = shape[0], shape[1] * heads
     came = rows // hidden
     if came in (0, gates):
         return ""

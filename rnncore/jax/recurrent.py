@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -19,7 +18,6 @@ from ..arguments import check_states
 from ..definition import cell_key, define
 from ..errors import describe
 from ..keyed import How, text_of
-from ..state_dict import apart
 from ..states import unwrap_state
 from .flax import from_flax
 from .network import Signature, host_engine
@@ -49,12 +47,10 @@ def recurrent(
 
     Args:
         params: parameters by the names of `rnncore.Recurrent`, as `init` makes them; or those of Flax's LSTMCell,
-            OptimizedLSTMCell, GRUCell or SimpleCell, see `from_flax`. Gradients come in the same form. Arrays of names
-            that begin with "initial_state.", "initial_state.h" say, (L*D, 1, width), are the network's own initial
-            state.
+            OptimizedLSTMCell, GRUCell or SimpleCell, see `from_flax`. Gradients come in the same form.
         x: (T, B, I), (B, T, I) with batch_first, or (T, I); float32 or float64 as the parameters are.
         state: the initial state, (L*D, B, width), or (L*D, width) without a batch; a tuple of them where the cell has
-            several, (h, c) for the LSTM; None is the network's own, zeros in all but a few.
+            several, (h, c) for the LSTM; None is zeros, or that of the parameters, h_0 say, where it is learnt.
         cell: the name of a cell, or an instance of `rnncore.cells.Cell`, one of your own too.
         lengths: (B,) integers from 0 to T, in any order: the steps of each row, without a batch a number. None: every
             row has T steps.
@@ -76,7 +72,7 @@ def recurrent(
     Raises:
         ValueError, TypeError: an argument is wrong; the message says what was expected.
     """
-    named, own, architecture = _network(params, state, cell, x, batch_first=batch_first, **options)
+    named, architecture = _network(params, state, cell, x, batch_first=batch_first, **options)
     x = jnp.asarray(x)
     _check_x(architecture, x)
     unbatched = x.ndim == 2
@@ -86,7 +82,7 @@ def recurrent(
     if unbatched:
         # As under vmap most often, where rows come first.
         x, batch_first = x[None], True
-    own = _own_state(axes, own)
+    own = _own_state(axes, named)
     initial = _states(axes, own if state is None else state, "state")
     given = _inputs(axes, inputs, batch_first=batch_first)
     ends = [] if lengths is None else [_lengths(axes, lengths)]
@@ -107,7 +103,7 @@ def recurrent(
     how = How(states == "all", bool(probes))
     reset = "given" if begins else "zeros" if flags else ""
     signature = Signature(text, architecture.dtype.name, batch_first, bool(ends), reset, (*how,))
-    weights = [named[name] for name in architecture.parameters()]
+    weights = [named[name] for name in architecture.layer_names]
     arguments = (x, *initial, *ends, *flags, *begins, *probes, *given, *weights)
     results = recurrence.bind(*arguments, signature=signature)
     outputs, finals = results[: -len(initial)], results[-len(initial) :]
@@ -144,10 +140,7 @@ def observe(
         raise TypeError(
             "observe: expected arrays with values, got ones that JAX traces: call it outside of jit and grad"
         )
-    named, own, architecture = _network(params, state, cell, x, batch_first=batch_first, **options)
-    if own is not None:
-        initial = tuple(np.asarray(each) for each in own)
-        architecture = replace(architecture, initial_state=initial)
+    named, architecture = _network(params, state, cell, x, batch_first=batch_first, **options)
     engine, parameters = host_engine(), {name: np.asarray(value) for name, value in named.items()}
     arrays = jax.tree.map(lambda leaf: np.asarray(leaf) if hasattr(leaf, "shape") else leaf, given)
     found = observed.observe(architecture, engine, parameters, **arrays)
@@ -156,25 +149,21 @@ def observe(
 
 def _network(
     params: Any, state: Any, cell: str | Cell, x: Any, **options: Any
-) -> tuple[Mapping[str, Any], Any, Architecture]:
-    """The parameters by our names, the network's own initial state, (L*D, rows, width) each, and its architecture."""
+) -> tuple[Mapping[str, Any], Architecture]:
+    """The parameters by our names, and their network."""
     if isinstance(state, (str, Cell)):
         given_cell = repr(state) if isinstance(state, str) else "..."
         raise TypeError(
             f"state: expected None or arrays, got {describe(state)}: a cell is given by its keyword, cell={given_cell}"
         )
     check_options(options)
-    named, states = params, dict[str, Any]()
+    named = params
     if not has_own_names(params):
         check_tree(params)
         named = from_flax(params, cell)
-    else:
-        named, states = apart(params)
     if x is None or isinstance(x, Mapping):
         raise TypeError(f"x: expected an array (T, B, input_size) or (T, input_size), got {type(x).__name__}")
-    architecture = read_architecture(define(cell), named, **options)
-    own = tuple(states[name] for name in architecture.definition.states) if states else None
-    return named, own, architecture
+    return named, read_architecture(define(cell), named, **options)
 
 
 def _check_x(architecture: Architecture, x: Any) -> None:
@@ -213,9 +202,9 @@ def _states(axes: shapes.CallAxes, state: Any, name: str) -> list[Any]:
     return [s[:, None] for s in states] if axes.unbatched else states
 
 
-def _own_state(axes: shapes.CallAxes, own: Sequence[Any] | None) -> Any:
+def _own_state(axes: shapes.CallAxes, named: Mapping[str, Any]) -> Any:
     """The network's own initial state for this batch, as a caller gives one."""
-    if own is None:
+    if (own := axes.architecture.initial_states(named)) is None:
         return None
     rows = [jnp.broadcast_to(state, (state.shape[0], axes.batch, state.shape[-1])) for state in own]
     return unwrap_state(tuple([state[:, 0] for state in rows] if axes.unbatched else rows))

@@ -55,7 +55,7 @@ class Network:
     def __init__(self, architecture: Architecture, memory: Memory) -> None:
         self.architecture, self.memory, self.engine = architecture, memory, memory.engine
         definition = architecture.definition
-        self.names = tuple(architecture.parameters())
+        self.names = architecture.layer_names
         self.inputs, self._row_inputs = len(definition.inputs), len(definition.row_inputs)
         self._depth = architecture.num_layers * architecture.num_directions
         self.state_widths = [architecture.units(width) for width in architecture.program.states]

@@ -19,12 +19,11 @@ from ..definition import cell_key
 from ..keyed import How, text_of
 from ..rows import DENSE, arrange
 from ..shapes import CallAxes, check_reset_state
-from ..state_dict import INITIAL_STATE, StateDict, read_state_dict
+from ..state_dict import StateDict, read_state_dict
 from . import calls
 from .arguments import read_inputs, read_lengths, read_resets, read_states, read_x, refuse
 from .dynamo import leave
 from .fallback import autocasts, reason_against
-from .initial import InitialState
 from .marks import Marked, mark
 from .memory import reason_against_device
 from .network import DTYPES
@@ -39,8 +38,7 @@ TRACED = (
 class Recurrent(Marked):
     """A recurrent network of any cell as a module: one or more layers, in one or both directions.
 
-    Parameters have the names and shapes of `rnncore.Recurrent`, so that each loads the other's `state_dict`; so has a
-    network's own initial state, with which calls without one begin.
+    Parameters have the names and shapes of `rnncore.Recurrent`, so that each loads the other's `state_dict`.
 
     Args:
         cell: the name of a cell, or an instance of `rnncore.cells.Cell`, one of your own too.
@@ -83,12 +81,11 @@ class Recurrent(Marked):
         for name, value in options_of(arch).items():
             setattr(self, name, value)
         self.dropout: float
-        # Here, as a tracer of torch.compile could not find it.
-        self.state_widths = [width for _, _, width in arch.state_shapes(1)]
+        # Asked for here, as a tracer of torch.compile cannot work it out.
+        self.state_widths, _ = [width for _, _, width in arch.state_shapes(1)], (arch.layer_names, arch.initial_names)
         for name, parameter in arch.parameters().items():
             values = torch.empty(parameter.shape, dtype=dtype, device=device)
             self.register_parameter(name, torch.nn.Parameter(values))
-        self.initial_state: InitialState | None = None
         self._name_network()
         self.reset_parameters()
 
@@ -131,7 +128,7 @@ class Recurrent(Marked):
         Args:
             x: (T, B, I), (B, T, I) with batch_first, (T, I), or a PackedSequence of such a batch.
             state: the initial state, (L*D, B, width), or (L*D, width) without a batch; a tuple of them where the cell
-                has several; None is the module's own `initial_state`, zeros in all but a few.
+                has several; None is zeros, or the state that it learns.
             lengths: (B,) integers from 0 to T, in any order: the steps of each row. None: every row has T steps.
             inputs: what the cell takes beside x, by name: row inputs (T, B) or (B,), unit inputs (T, B, H) or (B, H);
                 (B, T) and (B, T, H) with batch_first; a number for a row input. Differentiable.
@@ -211,9 +208,9 @@ class Recurrent(Marked):
         """
         arch, weights = self._architecture, calls.read_parameters(self, self._names)
         axes = read_x(arch, x)
-        state = self._own_state(axes, "state") if state is None else state
+        state = self._own_state(axes) if state is None else state
         if resets is not None and reset_state is None:
-            reset_state = self._own_state(axes, "reset_state")
+            reset_state = self._own_state(axes)
         given = {"x": x, "state": state, "lengths": lengths, "inputs": inputs}
         return calls.observe(self, arch, weights, given | {"resets": resets, "reset_state": reset_state})
 
@@ -229,13 +226,15 @@ class Recurrent(Marked):
         return packed, _as_given(finals)
 
     def _states(self, state: Any, axes: CallAxes, name: str = "state") -> list[Tensor]:
-        return read_states(axes, self._own_state(axes, name) if state is None else state, name)
+        return read_states(axes, self._own_state(axes) if state is None else state, name)
 
-    def _own_state(self, axes: CallAxes, name: str) -> Any:
+    def _own_state(self, axes: CallAxes) -> Any:
         """The module's own initial state, as one is given; None for zeros."""
-        if self.initial_state is None:
+        names = self._architecture.initial_names
+        named = dict(zip(names, calls.read_parameters(self, names), strict=True))
+        if (states := self._architecture.initial_states(named)) is None:
             return None
-        states = self.initial_state.of_rows(axes.batch, name)
+        states = [state.expand(-1, axes.batch, -1) for state in states]
         return _as_given([s[:, 0] for s in states] if axes.unbatched else states)
 
     def _norms(self, steps: int, like: Tensor, *, compiling: bool) -> tuple[Tensor, ...]:
@@ -277,26 +276,13 @@ class Recurrent(Marked):
             RuntimeError, ValueError: it is not one of this network; the message says why.
         """
         if isinstance(state_dict, StateDict):
-            values, states = read_state_dict(self._architecture, np, state_dict, None)
-            if not states:
-                self.initial_state = None
-            own = {f"{INITIAL_STATE}{name}": state for name, state in (states or {}).items()}
-            state_dict = {name: torch.from_numpy(array) for name, array in {**values, **own}.items()}
+            values = read_state_dict(self._architecture, np, state_dict, None)
+            state_dict = {name: torch.from_numpy(array) for name, array in values.items()}
         return super().load_state_dict(state_dict, strict, assign)
-
-    def _load_from_state_dict(self, state_dict: Any, prefix: str, *others: Any) -> None:
-        before, begun = self.initial_state, f"{prefix}{INITIAL_STATE}{self._architecture.definition.states[0]}"
-        if begun in state_dict:
-            rows = state_dict[begun].shape[1]
-            self.initial_state = InitialState(self._architecture, rows, self.get_parameter(self._names[0]))
-        errors = others[-1]
-        super()._load_from_state_dict(state_dict, prefix, *others)
-        if errors:
-            self.initial_state = before
 
     @property
     def _names(self) -> tuple[str, ...]:
-        return tuple(self._architecture.parameters())
+        return self._architecture.layer_names
 
     def network_key(self) -> tuple[str, float]:
         """See `calls.Caller`."""
