@@ -45,7 +45,7 @@ class _Gradients:
         self._device, self._residuals, packed = device, run.residuals, run.packed
         self._grad_units = run.grad_units
         self._xp, self._packed, self._program = device.xp, packed, packed.program
-        self._hidden, self._inputs, self._dtype = packed.sizes
+        self._hidden, self._inputs, self._dtype, self._heads = packed.sizes
         self._steps, self._batch, _ = run.residuals.x.shape
         self._any = self._steps > 0 and self._batch > 0
         widths, itemsize = [column.width for column in self._program.columns], self._dtype.itemsize
@@ -85,7 +85,7 @@ class _Gradients:
     def of_products(self) -> tuple[Array | None, tuple[Array, ...]]:
         """Gradients of W_hh (Gh*H, P) and of the projections."""
         gates, program = len(self._program.h_gates), self._program
-        heads = self._packed.sizes.heads
+        heads = self._heads
         weight_hh = self._zeros(gates * self._hidden, self._units(program.output_width) // heads) if gates else None
         projections = tuple(self._zeros(self._units(width), self._units(inner)) for width, inner in program.projections)
         for columns in columns_of(program) if self._any else ():

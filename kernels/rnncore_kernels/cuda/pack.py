@@ -66,7 +66,7 @@ def _whole(xp: ModuleType, weights: LayerWeights, block: Block, sizes: Sizes) ->
 
 
 def _weight_x(xp: ModuleType, program: Program, sizes: Sizes, weight: Array | None, *, copy: bool) -> Array:
-    hidden, inputs, dtype = sizes
+    hidden, inputs, dtype, _ = sizes
     order, padded = x_order(program), padded_size(hidden, dtype.itemsize)
     if weight is None:
         return xp.zeros((0, inputs), dtype)  # type: ignore[no-any-return]
@@ -80,7 +80,7 @@ def _weight_x(xp: ModuleType, program: Program, sizes: Sizes, weight: Array | No
 
 
 def _bias(xp: ModuleType, program: Program, sizes: Sizes, weights: LayerWeights) -> Array:
-    hidden, _, dtype = sizes
+    hidden, dtype = sizes.hidden, sizes.dtype
     columns = bias_columns(program)
     result: Array = xp.zeros((max(1, len(columns)), padded_size(hidden, dtype.itemsize)), dtype)
     for place, number in enumerate(columns):

@@ -54,10 +54,11 @@ def make_pack(shape: Shape) -> None:
                     if head_depth < depth:
                         for k in range(depth):
                             clear(to + k * to_row, vector)
-                    for number in range(start // head, (end - 1) // head + 1):
-                        first_row, end_row = max(0, number * head - start), min(end, (number + 1) * head) - start
-                        of_head = to + (number * head_depth - origin) * to_row
+                    for h in range(start // head, (end - 1) // head + 1):
+                        first_row, end_row = max(0, h * head - start), min(end, (h + 1) * head) - start
+                        of_head = to + (h * head_depth - origin) * to_row
                         if first_row == 0:
+                            # Zeros in the place of the units behind, which are of the next head.
                             for k in range(0, head_depth, lanes):
                                 transpose(source + k * item, matrix.row, end_row, min(lanes, head_depth - k),
                                           of_head + k * to_row, to_row)  # fmt: skip
