@@ -31,9 +31,9 @@ CELLS: list[Cell] = [
 ]
 
 
-def plans(limits: GpuLimits, cell: Cell, dtype: str, batch: int, hidden: int) -> list[LaunchPlan]:
+def plans(limits: GpuLimits, cell: Cell, dtype: str, batch: int, hidden: int, heads: int = 1) -> list[LaunchPlan]:
     """The plans of the forward and of the backward pass."""
-    program, sizes = make_program(cell), Sizes(hidden, 1, np.dtype(dtype))
+    program, sizes = make_program(cell), Sizes(hidden, 1, np.dtype(dtype), heads)
     return [plan_of(limits, steps, sizes, batch) for steps in (forward_steps(program), backward_steps(program))]
 
 
@@ -82,6 +82,29 @@ def test_all_work_is_done_once_within_the_limits(gpu: str, cell: Cell, dtype: st
         slices = divide_up(max(plan.work.units), units)
         assert plan.slices == slices
         assert max(len(range(g, slices, plan.unit_groups)) for g in range(plan.unit_groups)) <= plan.unit_slices
+
+
+@given(
+    cell=st.sampled_from([LSTM(), GRU(reset="before")]),
+    head=st.integers(1, 40),
+    heads=st.sampled_from([2, 3, 4, 8]),
+    batch=st.integers(1, 40),
+)
+def test_a_slice_of_units_multiplies_all_that_its_heads_do(cell: Cell, head: int, heads: int, batch: int) -> None:
+    for plan in plans(GPUS["laptop"], cell, "float32", batch, head * heads, heads):
+        for product, span in zip(plan.work.products, plan.spans, strict=True):
+            units, vector = product.tile.units << plan.log_units, product.tile.vector
+            assert span % vector == 0
+            assert span <= product.k
+            for first in range(0, product.units, units):
+                # As the kernel has it, see `cuda.kernels.product`.
+                low = min(first // product.head * product.head_depth // vector * vector, product.k - span)
+                last = min(first + units, heads * product.head) - 1
+                assert low % vector == 0
+                assert low <= first // product.head * product.head_depth or first > last
+                assert (last // product.head + 1) * product.head_depth <= low + span
+    large = plans(GPUS["H100"], LSTM(), "float32", 16, 4096, 32)
+    assert [plan.resident for plan in large] == [True, True]
 
 
 @pytest.mark.parametrize(
