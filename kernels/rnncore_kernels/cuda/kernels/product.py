@@ -79,10 +79,10 @@ def make_product(tile: Tile, weights: int, k: Extent, units: Extent) -> BlockPro
         run: Any, arrays: Any, row_slice: int, unit_slice: int, operand: int, operand_row: int, first: bool
     ) -> None:  # fmt: skip
         # Of each part of a row, the elements of the slice's heads, as many for all slices.
-        part, span = arrays[of_part], arrays[of_span]
-        parts_of_row = divide(k_elements(run), part)
+        piece, span = arrays[of_part], arrays[of_span]
+        pieces = divide(k_elements(run), piece)
         first_unit = unit_slice << (unit_bits + run.log_units)
-        low = min((divide(first_unit, arrays[of_head]) * arrays[of_depth]) & -vector, part - span)
+        low = min((divide(first_unit, arrays[of_head]) * arrays[of_depth]) & -vector, piece - span)
         total = rounded(span, k_block)
         chunk = min(run.chunk, total)
         rows = 1 << (row_bits + run.log_rows)
@@ -99,12 +99,12 @@ def make_product(tile: Tile, weights: int, k: Extent, units: Extent) -> BlockPro
         my_row = (warp_row << row_bits) + lane_row
         my_column = ((warp_unit << unit_bits) + lane_unit) * columns
         my_k = (part * k_block + k_lane * vector) * itemsize
-        weights_row = (parts_of_row * total if run.resident else chunk) * itemsize
+        weights_row = (pieces * total if run.resident else chunk) * itemsize
         operand_bytes = chunk * itemsize
         sums = zeros()
         n, k = 0, 0
-        while n < parts_of_row:
-            count, origin = min(chunk, total - k), n * part + low
+        while n < pieces:
+            count, origin = min(chunk, total - k), n * piece + low
             valid = origin + span
             if n + k > 0:
                 # All warps are done with what was here before; the first time, a barrier has come after that.
