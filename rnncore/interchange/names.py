@@ -16,6 +16,7 @@ from rnncore_kernels.contract import Array
 from ..definition import define
 from ..errors import describe
 from ..files import of_torch
+from .flax import SIDES, dense_layers, parameters_of
 from .keras_files import KerasLayer
 from .keras_import import read_layer
 from .layers import Layer, as_float, make_network
@@ -120,32 +121,16 @@ def _flax(values: Mapping[str, Any]) -> Layer:
     whole = leaves.get(("dense_h", "kernel"), np.zeros((1, 0)))
     gates = next((g for g in FLAX if whole.shape[1] == max(len(g), 1) * len(whole)), None)
     if gates is None:
-        gates = next((g for g in FLAX if all((f"h{gate}", "kernel") in leaves for gate in g or ("",))), None)
-    kernels = [None if gates is None else _joined(leaves, side, gates, "kernel") for side in "ih"]
-    if gates is None or any(kernel is None or kernel.ndim != 2 for kernel in kernels):
+        gates = next((g for g in FLAX if all((layer, "kernel") in leaves for layer in dense_layers(g, "h"))), None)
+    bias = any(leaf == "bias" for _, leaf in leaves)
+    found = {} if gates is None else parameters_of(np, leaves, gates, bias=bias)
+    weights = [found.get(f"weight_{side}") for side in SIDES]
+    if gates is None or any(weight is None or weight.ndim != 2 for weight in weights):
         raise ValueError(
             f"state_dict: expected kernels of a cell of Flax, hi.kernel or dense_h.kernel among them, got "
             f"{_listed(values)}"
         )
-    sides = ("ih", "hh")
-    parameters = {f"weight_{ours}": as_float(k).T for ours, k in zip(sides, kernels, strict=True) if k is not None}
-    biases = [_joined(leaves, side, gates, "bias") for side in "ih"]
-    if any(bias is not None for bias in biases):
-        for ours, bias in zip(sides, biases, strict=True):
-            zeros = np.zeros(len(parameters["weight_hh"]), parameters["weight_hh"].dtype)
-            parameters[f"bias_{ours}"] = zeros if bias is None else as_float(bias)
-    return Layer("state_dict", FLAX[gates], "forward", [parameters])
-
-
-def _joined(leaves: Mapping[tuple[str, str], Array], side: str, gates: str, name: str) -> Array | None:
-    """Kernels or biases of all gates of a side, (..., G*H), with zeros for biases that are missing; None if all are."""
-    if (whole := leaves.get((f"dense_{side}", name))) is not None:
-        return whole
-    parts = [leaves.get((f"{side}{gate}", name)) for gate in gates or ("",)]
-    given = [part for part in parts if part is not None]
-    if not given or (name == "kernel" and len(given) < len(parts)):
-        return None
-    return np.concatenate([np.zeros_like(given[0]) if part is None else part for part in parts], axis=-1)
+    return Layer("state_dict", FLAX[gates], "forward", [{name: as_float(array) for name, array in found.items()}])
 
 
 def _keras(values: Mapping[str, Any]) -> Layer:

@@ -1,8 +1,4 @@
-"""Parameters of Flax's cells, of flax.nnx and flax.linen, as rnncore's, and back; Flax is not imported.
-
-Flax's cells are a dense layer for each gate and side, `hi` say, or one for all gates of a side, `dense_h`. A kernel is
-the transpose of ours, and most have a bias on one side only.
-"""
+"""Parameters of Flax's cells, whose names `interchange.flax` has, as rnncore's, and back; Flax is not imported."""
 
 from __future__ import annotations
 
@@ -16,10 +12,8 @@ import numpy as np
 from rnncore_kernels.cells import GRU, LSTM, Cell, Elman
 
 from ..definition import Definition, define
+from ..interchange.flax import SIDES, dense_layers, parameters_of
 from .parameters import check_tree, has_own_names, other_cell, read_architecture
-
-_SIDES = {"ih": "i", "hh": "h"}
-"""Sides of the weights, ours and Flax's."""
 
 CANDIDATE = 2
 """The place of n among a GRU's gates."""
@@ -49,25 +43,18 @@ def from_flax(params: Any, cell: str | Cell) -> dict[str, Any]:
     bias = any(name == "bias" for leaves in trees.values() for _, name in leaves)
     result: dict[str, Any] = {}
     for suffix, leaves in trees.items():
-        kernels = {side: _joined(definition, leaves, flax, "kernel") for side, flax in _SIDES.items()}
-        for side, kernel in kernels.items():
-            if kernel is None:
-                wanted = ", ".join(_modules(definition, _SIDES[side]))
-                found = ", ".join(f"{module}.{name}" for module, name in leaves) or "none"
+        found = parameters_of(jnp, leaves, _gates(definition), bias=bias)
+        for side, flax in SIDES.items():
+            if f"weight_{side}" not in found:
+                wanted = ", ".join(_modules(definition, flax))
+                given = ", ".join(f"{module}.{name}" for module, name in leaves) or "none"
                 raise ValueError(
-                    f"params: expected a kernel of dense_{_SIDES[side]}, or of {wanted}, of a cell of Flax that "
-                    f"computes {definition.cell!r}, or names as of rnncore.jax.init, got {found}"
+                    f"params: expected a kernel of dense_{flax}, or of {wanted}, of a cell of Flax that computes "
+                    f"{definition.cell!r}, or names as of rnncore.jax.init, got {given}"
                 )
-        if hint := other_cell(definition, {"weight_hh_l0": kernels["hh"].T.shape}):
+        if hint := other_cell(definition, {"weight_hh_l0": found["weight_hh"].shape}):
             raise ValueError(f"params: expected those of a cell of Flax that computes {definition.cell!r}, got {hint}")
-        for side, kernel in kernels.items():
-            result[f"weight_{side}_{suffix}"] = _signed(definition, kernel.T)
-        for side, flax in _SIDES.items() if bias else ():
-            values = _joined(definition, leaves, flax, "bias")
-            rows = len(result[f"weight_{side}_{suffix}"])
-            result[f"bias_{side}_{suffix}"] = (
-                jnp.zeros(rows, kernels["hh"].dtype) if values is None else _signed(definition, values)
-            )
+        result |= {f"{name}_{suffix}": _signed(definition, values) for name, values in found.items()}
     return result
 
 
@@ -116,12 +103,12 @@ def _directions(who: str, layer: Any) -> tuple[Sequence[Any], Sequence[str]]:
 def _fill(definition: Definition, params: Mapping[str, Any], tree: Any, suffix: str) -> Any:
     """A tree of Flax's with the parameters of a layer and direction."""
     leaves, structure = _leaves(tree)
-    missing = [module for side in _SIDES.values() for module in _lacking(definition, leaves, side)]
+    missing = [module for side in SIDES.values() for module in _lacking(definition, leaves, side)]
     if missing:
         found = ", ".join(f"{module}.{name}" for module, name in leaves) or "none"
         raise ValueError(f"like: expected a tree of a cell of Flax that computes {definition.cell!r}, got {found}")
     values: dict[tuple[str, str], Any] = {}
-    for side, flax in _SIDES.items():
+    for side, flax in SIDES.items():
         kernel = _signed(definition, params[f"weight_{side}_{suffix}"]).T
         biases = _biases(definition, params, leaves, suffix)[side]
         for name, array in (("kernel", kernel), ("bias", biases)):
@@ -156,8 +143,8 @@ def _biases(
     gates = len(definition.gates)
     if f"bias_ih_{suffix}" not in params:
         weight = params[f"weight_hh_{suffix}"]
-        return dict.fromkeys(_SIDES, jnp.zeros(len(weight), weight.dtype))
-    of_x, of_h = (jnp.split(_signed(definition, params[f"bias_{side}_{suffix}"]), gates) for side in _SIDES)
+        return dict.fromkeys(SIDES, jnp.zeros(len(weight), weight.dtype))
+    of_x, of_h = (jnp.split(_signed(definition, params[f"bias_{side}_{suffix}"]), gates) for side in SIDES)
     places = [[(module, "bias"), (f"dense_{side}", "bias")] for side in "ih" for module in _modules(definition, side)]
     has = [any(place in leaves for place in two) for two in places]
     for gate in range(gates):
@@ -211,22 +198,13 @@ def _leaves(tree: Any) -> tuple[dict[tuple[str, str], Any], Any]:
     return leaves, treedef
 
 
+def _gates(definition: Definition) -> Sequence[str]:
+    """The gates by which Flax names dense layers; none of Elman's cell."""
+    return () if isinstance(definition.cell, Elman) else definition.gates
+
+
 def _modules(definition: Definition, side: str) -> list[str]:
-    """Flax's names of the dense layers of a side, by gate."""
-    gates = [""] if isinstance(definition.cell, Elman) else definition.gates
-    return [f"{side}{gate}" for gate in gates]
-
-
-def _joined(definition: Definition, leaves: Mapping[tuple[str, str], Any], side: str, name: str) -> Any:
-    """Kernels or biases of all gates of a side, (..., G*H); zeros for those that are missing; None if all are."""
-    whole = leaves.get((f"dense_{side}", name))
-    if whole is not None:
-        return jnp.asarray(whole)
-    parts = [leaves.get((module, name)) for module in _modules(definition, side)]
-    found = [jnp.asarray(part) for part in parts if part is not None]
-    if not found or (name == "kernel" and len(found) < len(parts)):
-        return None
-    return jnp.concatenate([jnp.zeros_like(found[0]) if part is None else jnp.asarray(part) for part in parts], axis=-1)
+    return dense_layers(_gates(definition), side)
 
 
 def _signed(definition: Definition, values: Any) -> Any:

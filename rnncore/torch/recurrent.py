@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -75,8 +75,8 @@ class Recurrent(Marked):
             raise ValueError(f"device: expected one where an engine computes, got {reason}")
         check_options(options)
         options |= {"num_layers": num_layers, "bidirectional": bidirectional, "bias": bias, "batch_first": batch_first}
-        options = OPTIONS | options | {"dropout": dropout, "input_size": input_size, "hidden_size": hidden_size}
-        self._architecture = arch = make_architecture(cell, dtype=DTYPES[dtype], **options)
+        options |= {"dropout": dropout, "input_size": input_size, "hidden_size": hidden_size}
+        self._architecture = arch = make_architecture(cell, dtype=DTYPES[dtype], **{**OPTIONS, **options})
         self.input_size, self.hidden_size, self.output_size = arch.input_size, arch.hidden_size, arch.output_size
         for name, value in options_of(arch).items():
             setattr(self, name, value)
@@ -231,10 +231,10 @@ class Recurrent(Marked):
     def _own_state(self, axes: CallAxes) -> Any:
         """The module's own initial state, as one is given; None for zeros."""
         names = self._architecture.initial_names
-        named = dict(zip(names, calls.read_parameters(self, names), strict=True))
+        named: dict[str, Any] = dict(zip(names, calls.read_parameters(self, names), strict=True))
         if (states := self._architecture.initial_states(named)) is None:
             return None
-        states = [state.expand(-1, axes.batch, -1) for state in states]
+        states = [state.expand(-1, axes.batch, -1) for state in cast("list[Tensor]", states)]
         return _as_given([s[:, 0] for s in states] if axes.unbatched else states)
 
     def _norms(self, steps: int, like: Tensor, *, compiling: bool) -> tuple[Tensor, ...]:
