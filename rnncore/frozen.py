@@ -72,7 +72,7 @@ class Frozen:
             layout.clear_padding(kept)
             tapes = stack.forward(kept, *run, None, None, given, None, begun)
             return unwrap_state(
-                tuple(map(layout.sequence_out, stack.states(tapes, arch.num_layers - 1)))
+                tuple(map(layout.sequence_out, stack.states(tapes[-1], arch.num_layers - 1)))
             ), unwrap_state(state)
         x = layout.sequence_in(x)
         if return_sequence:

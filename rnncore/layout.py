@@ -104,11 +104,11 @@ class Layout:
         """(B, D*P) as the caller wants it."""
         return output[0] if self.unbatched else output
 
-    def clear_padding(self, x: Array) -> None:
-        """Set (T, B, ...) to 0 past each row's end."""
+    def clear_padding(self, x: Array, first: int = 0) -> None:
+        """Set (T, B, ...), the steps from one on, to 0 past each row's end."""
         if self.lengths is None:
             return
-        ended = self.xp.arange(self.steps)[:, None] >= self.xp.asarray(self.lengths)
+        ended = self.xp.arange(first, first + len(x))[:, None] >= self.xp.asarray(self.lengths)
         if self.xp is np:
             x[ended] = 0
         else:

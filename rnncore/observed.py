@@ -42,7 +42,7 @@ def observe(
     widths, depth = arch.definition.changed(changes).states, arch.num_layers * arch.num_directions
     more = [xp.zeros((depth, layout.batch, arch.units(width)), arch.dtype) for width in widths[len(states) :]]
     tapes = stack.forward(x, (*layout.engine_states(states), *more), layout.rows, None, None, given, None, begun)
-    return [_named(layout, stack.states(tapes, layer)) for layer in range(arch.num_layers)]
+    return [_named(layout, stack.states(tapes[layer], layer)) for layer in range(arch.num_layers)]
 
 
 def _named(layout: Layout, values: Sequence[Array]) -> dict[str, Array]:

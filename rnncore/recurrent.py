@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from .initial import own_gradients
 from .inputs import gradients_as_given, read_inputs
 from .observed import observe
 from .resets import changes_for, read_resets
+from .segments import Call, Segments, make_plan
 from .stack import Stack
 from .states import unwrap_state
 from .tape import Tape
@@ -220,14 +222,32 @@ class Recurrent(Exchange):
         reset_state: Any = None,
         states: str | None = None,
         flow: bool = False,
+        burn_in: int = 0,
+        truncate: int | None = None,
+        recompute: bool = False,
     ) -> tuple[Any, Any, Tape]:
-        """Compute a sequence and keep what `backward` needs; dropout is active. Arguments as in `__call__`.
+        """Compute a sequence and keep what `backward` needs; dropout is active. Other arguments are as in `__call__`.
 
-        With flow=True `backward` also returns how large the cotangent of each state is at each step, `grads.flow`: it
-        vanishes or explodes from the end to the start where a network cannot learn what lies far back.
-        For truncated back-propagation through time, pass the returned state to the next call. For many-to-one, with
-        return_sequence=False, there is no array of all outputs, and `backward` takes `grad_last`. With states="all"
-        `backward` takes a cotangent for each state, as grad_output, in a tuple where there are several.
+        For many-to-one, with return_sequence=False, there is no array of all outputs, and `backward` takes `grad_last`.
+        With states="all" `backward` takes a cotangent for each state, as grad_output, in a tuple where there are
+        several.
+
+        Args:
+            flow: whether `backward` also returns how large the cotangent of each state is at each step, `grads.flow`:
+                it vanishes or explodes from the end to the start where a network cannot learn what lies far back.
+            burn_in: number of first steps, at most T, that warm the state up: their output is computed, nothing is kept
+                of them, and no gradient passes through them. Cotangents of their output affect nothing, nor do those of
+                the final states of rows that end in them.
+            truncate: number of steps, counted from the end of burn-in, after which back-propagation is cut, again and
+                again: cotangents of states do not pass from a segment to the one before, as if the state had been
+                passed to another call. The cotangent of a row's final state enters where the row ends. None for
+                nowhere.
+            recompute: whether only some states are kept, at distances of the order of sqrt(T), from which `backward`
+                computes the rest again: memory then grows with sqrt(T), but for arrays of all steps, such as the
+                output, and between the layers of a bidirectional network. x and inputs are not copied: leave them as
+                they are until `backward` has run, which refuses others.
+
+        A network that runs back takes neither `burn_in` nor `truncate`.
 
         Returns:
             (output, state, tape): the shapes are those of `__call__`; the arrays are yours to change, the tape keeps
@@ -243,10 +263,10 @@ class Recurrent(Exchange):
             self._layout = layout if lengths is None else None
         own = state is None, reset_state is None
         state = new_states(layout, state, self._own)
-        kept, given = read_inputs(layout, inputs, copy=True)
+        plan = make_plan(layout, burn_in, truncate, recompute, self._engine.min_block_steps)
+        kept, given = read_inputs(layout, inputs, copy=not recompute)
         begun = read_resets(layout, resets, reset_state, self._own)
-        x_kept = xp.array(layout.time_first(x), order="C")
-        layout.clear_padding(x_kept)
+        x = layout.time_first(x)
         check_states(states, return_sequence=return_sequence)
         check_flag("flow", flow)
         every = states == "all"
@@ -257,11 +277,23 @@ class Recurrent(Exchange):
         stack = self._pack(self._live.arrays, copy=True, backward=True, changes=changes)
         drawn = self._rng.bit_generator.state if arch.dropout else None
         try:
-            draw = self._draw if arch.dropout else None
-            tapes = stack.forward(x_kept, layout.engine_states(state), layout.rows, above, last, kept, draw, begun)
+            run, all_states = (layout.engine_states(state), layout.rows, above, last), tuple[Array, ...]()
+            if plan is None:
+                x_kept = xp.array(x, order="C")
+                layout.clear_padding(x_kept)
+                tapes: Any = stack.forward(x_kept, *run, kept, self._draw if arch.dropout else None, begun)
+                all_states = stack.states(tapes[-1], arch.num_layers - 1) if every else ()
+            else:
+                shape = (layout.steps, layout.batch)
+                masks = [self._draw((*shape, arch.output_size)) for _ in range(1, arch.num_layers) if arch.dropout]
+                if every:
+                    widths = [arch.num_directions * arch.units(width) for width in arch.program.states]
+                    all_states = tuple([xp.empty((*shape, width), arch.dtype) for width in widths])
+                call = Call(layout, x, kept, begun, masks)
+                tapes = Segments.forward(stack, call, plan, run[0], above, last, all_states)
             result: Any = output
             if every:
-                result = unwrap_state(tuple(map(layout.sequence_out, stack.states(tapes, arch.num_layers - 1))))
+                result = unwrap_state(tuple(map(layout.sequence_out, all_states)))
             elif output is None:
                 result = layout.step_out(last)
             tape = Tape(stack, layout, tapes, return_sequence, given, own, changes)
@@ -306,9 +338,10 @@ class Recurrent(Exchange):
         flow = None
         if changes.flow:
             norms = arch.num_layers * arch.num_directions, layout.steps
-            flow = tuple(layout.xp.empty(norms, arch.dtype) for _ in arch.program.states)
-        grad_x, layers, of_inputs = tape.stack.backward(
-            tape.layers,
+            flow = tuple(layout.xp.zeros(norms, arch.dtype) for _ in arch.program.states)
+        layers = tape.layers
+        compute = layers.backward if isinstance(layers, Segments) else partial(tape.stack.backward, layers)
+        grad_x, weights, of_inputs = compute(
             outputs,
             layout.engine_states(states),
             grad_resets=None if begun is None else layout.engine_states(begun),
@@ -318,7 +351,7 @@ class Recurrent(Exchange):
         return Gradients(
             layout.sequence_out(grad_x),
             unwrap_state(states),
-            arch.by_name(layers) | own_gradients(layout, tape.own, (states, begun)),
+            arch.by_name(weights) | own_gradients(layout, tape.own, (states, begun)),
             gradients_as_given(layout, of_inputs, tape.given),
             None if begun is None else unwrap_state(begun),
             None if flow is None else unwrap_state(flow),

@@ -49,11 +49,22 @@ SHORT_CALL, LONG_CALL = 10_000_000, 20_000_000_000
 """FLOPs of a call that costs little beside its work, and of one that takes some tenths of a second."""
 
 
+class Lane(NamedTuple):
+    """Layers and directions that are computed apart from the others, one after the other."""
+
+    layers: range
+    directions: range
+
+    def indices(self, architecture: Architecture) -> list[int]:
+        """Their places in a state."""
+        return [architecture.state_index(layer, direction) for layer in self.layers for direction in self.directions]
+
+
 class LayerTape(NamedTuple):
     """What the backward pass needs of one layer.
 
     Attributes:
-        residuals: of each direction.
+        residuals: of each direction that was computed.
         mask: of dropout, of the layer's input; None for none.
         inputs: of each direction.
     """
@@ -132,7 +143,7 @@ class Stack:
                 below = x[span] if layer == 0 else outputs[layer - 1]
                 above: Array | None = None
                 if layer < top:
-                    above = self._empty(below)
+                    above = self.empty_output(below)
                 elif output is not None:
                     above = output[span]
                 here = (last if layer == top else None, block(rows, span), at_steps(inputs, span))
@@ -153,22 +164,28 @@ class Stack:
         draw: Callable[[tuple[int, ...]], Array] | None,
         resets: Resets | None = None,
         memory: TapeMemory | None = None,
+        lane: Lane | None = None,
     ) -> tuple[LayerTape, ...]:
         """As `infer`, keeping what `backward` needs, in `memory` if there is any.
 
         `x`, `inputs` and `resets` must not change while that lives, and x must be 0 past a row's end. `draw` makes a
-        mask of a shape, True for what dropout keeps; None for no dropout.
+        mask of a shape, True for what dropout keeps; None for no dropout. With a lane it is computed alone: x is what
+        its first layer reads, and `output` that of its last one.
         """
+        lane = lane or self._whole
         arch, tapes = self.architecture, []
         below: Any = x
-        for layer in range(arch.num_layers):
+        for layer in lane.layers:
             mask = None
             if layer > 0 and draw is not None:
                 mask = draw(below.shape)
                 below = self._drop(below, mask)
-            top = layer == arch.num_layers - 1
-            above = output if top else self._empty(below) if memory is None else memory.between[layer]
-            runs = self._runs(layer, below, states, above, last if top else None, rows, inputs, resets, memory)
+            top = layer == lane.layers[-1]
+            above = output if top else self.empty_output(below) if memory is None else memory.between[layer]
+            last_here = last if layer == arch.num_layers - 1 else None
+            runs = self._runs(
+                layer, below, states, above, last_here, rows, inputs, resets, memory, directions=lane.directions
+            )
             tapes.append(LayerTape(self.engine.forward(runs), mask, [run.inputs for run in runs]))
             below = above
         return tuple(tapes)
@@ -193,6 +210,7 @@ class Stack:
         grad_resets: States | None = None,
         grad_every: Sequence[Sequence[Array]] = (),
         flow: States | None = None,
+        lane: Lane | None = None,
     ) -> tuple[Array, list[LayerWeights], Inputs]:
         """Gradients: of x, of the weights of each layer and direction in the order of the states, and of the inputs.
 
@@ -201,30 +219,29 @@ class Stack:
             grad_output: (T, B, P) cotangent of each direction's output; None is 0.
             grad_states: cotangents of the final states, overwritten with those of the initial states.
             needs: which gradients of each layer and direction are needed; None for all.
-            grad_resets: cotangents of the states that rows began anew with, (L*D, B, width) each, written; None where
+            grad_resets: cotangents of the states that rows began anew with, (L*D, B, width) each, added to; None where
                 these were zeros.
             grad_every: (T, B, width) cotangents of every state but the output, of each direction of the last layer,
                 whose program has them; empty where it has none.
             flow: (L*D, T) norms of the cotangent of each state at each step, written; None where nobody wants them.
+            lane: that of `forward`.
         """
-        arch = self.architecture
+        arch, lane = self.architecture, lane or self._whole
         gradients: list[LayerWeights] = []
         of_inputs: list[Inputs] = []
         grad: Any = None
-        for layer in reversed(range(arch.num_layers)):
+        for layer, tape in zip(reversed(lane.layers), reversed(tapes), strict=True):
             runs = []
-            parts = grad_output if layer == arch.num_layers - 1 else self.parts(grad)
+            parts = grad_output if layer == lane.layers[-1] else self.parts(grad)
             of_ready: list[Array] = []
-            for direction, (residuals, part) in enumerate(zip(tapes[layer].residuals, parts, strict=True)):
+            for number, (direction, residuals, part) in enumerate(
+                zip(lane.directions, tape.residuals, parts, strict=True)
+            ):
                 index = arch.state_index(layer, direction)
                 states = tuple([g[index] for g in grad_states])
-                here_needed, inputs, given = (
-                    ALL if needs is None else needs[index],
-                    None,
-                    tapes[layer].inputs[direction],
-                )
+                here_needed, inputs, given = ALL if needs is None else needs[index], None, tape.inputs[number]
                 if grad_every and layer == arch.num_layers - 1:
-                    inputs = self._with_cotangents(given, grad_every[direction], flow)
+                    inputs = self._with_cotangents(given, grad_every[number], flow)
                 grad_units: tuple[Array, ...] = ()
                 if self._is_ready(layer):
                     of_ready.append(self.engine.xp.empty((*given.units[0].shape[:2], arch.x_size), arch.dtype))
@@ -235,26 +252,33 @@ class Stack:
             if of_ready:
                 here = [self._with_x(*each) for each in zip(here, of_ready, strict=True)]
             grad = here[0].x if len(here) == 1 else _added(here[0].x, here[1].x)
-            if (mask := tapes[layer].mask) is not None:
+            if (mask := tape.mask) is not None:
                 grad = self._drop(grad, mask)
             gradients = [*(g.weights for g in here), *gradients]
             of_inputs += [self._given(g.inputs) for g in here]
             if grad_resets is not None or flow is not None:
-                self._sum(here, layer, grad_resets or (), flow or ())
+                self._sum(here, layer, lane.directions, grad_resets or (), flow or ())
         return grad, gradients, _summed(of_inputs)
 
     @quiet
-    def _sum(self, here: Sequence[LayerGradients], layer: int, grad_resets: States, flow: States) -> None:
-        """Write the cotangents of the states that rows began anew with, and the norms of all, of a layer."""
+    def _sum(
+        self, here: Sequence[LayerGradients], layer: int, directions: range, grad_resets: States, flow: States
+    ) -> None:
+        """Add the cotangents of the states that rows began anew with, and write the norms of all, of a layer."""
         cell = self.architecture.definition
         count = len(cell.states)
-        for direction, g in enumerate(here):
+        for direction, g in zip(directions, here, strict=True):
             index = self.architecture.state_index(layer, direction)
             of_resets = g.inputs.units[len(cell.unit_inputs) :][:count]
             for target, values in zip(grad_resets, of_resets, strict=False):
-                target[index] = values.sum(axis=0)
+                target[index] += values.sum(axis=0)
             for target, values in zip(flow, g.inputs.units[-count:], strict=False):
                 target[index] = self.engine.xp.sqrt((values * values).sum(axis=(1, 2)))
+
+    @functools.cached_property
+    def _whole(self) -> Lane:
+        """All layers and directions."""
+        return Lane(range(self.architecture.num_layers), range(self.architecture.num_directions))
 
     def prepare(self, steps: int, batch: int) -> Prepared | None:
         """A function that does with less around it what `infer` does, where there is one."""
@@ -281,10 +305,12 @@ class Stack:
         inputs: Inputs,
         resets: Resets | None = None,
         memory: TapeMemory | None = None,
+        directions: range | None = None,
     ) -> list[Run[Any]]:
         """The runs of a layer, one for each direction."""
-        runs = []
-        for direction, (output, last_here) in enumerate(zip(self.parts(above), self.parts(last), strict=True)):
+        runs, outputs, lasts = [], self.parts(above), self.parts(last)
+        for direction in directions or self._whole.directions:
+            output, last_here = outputs[direction], lasts[direction]
             index = self.architecture.state_index(layer, direction)
             state, reverse = tuple([s[index] for s in states]), self.architecture.runs_back(direction)
             given = inputs if resets is None else resets.inputs(inputs, index, reverse=reverse)
@@ -328,10 +354,11 @@ class Stack:
         first = end - len(cotangents)
         return Inputs(inputs.rows, (*inputs.units[:first], *cotangents, *inputs.units[end:]))
 
-    def states(self, tapes: Sequence[LayerTape], layer: int) -> States:
-        """(T, B, D*width) of every state of a layer behind each step, 0 past a row's end."""
+    def states(self, tape: LayerTape, layer: int, directions: range | None = None) -> States:
+        """(T, B, width) of every state behind each step, of all or some directions of a layer; 0 past a row's end."""
         xp, first = self.engine.xp, self.architecture.state_index(layer, 0)
-        parts = [self.engine.states(self.packed[first + d], r) for d, r in enumerate(tapes[layer].residuals)]
+        numbered = zip(directions or self._whole.directions, tape.residuals, strict=True)
+        parts = [self.engine.states(self.packed[first + d], residuals) for d, residuals in numbered]
         if len(parts) == 1:
             return tuple(parts[0])
         return tuple(xp.concatenate(of_state, axis=-1) for of_state in zip(*parts, strict=True))
@@ -368,7 +395,8 @@ class Stack:
         """Number of weights of the first layer."""
         return max(1, sum(math.prod(parameter.shape) for parameter in self.architecture.layer_parameters(0)))
 
-    def _empty(self, below: Array) -> Array:
+    def empty_output(self, below: Array) -> Array:
+        """A new array (T, B, D*P) for the output of a layer that reads (T, B, ...)."""
         arch = self.architecture
         empty: Array = self.engine.xp.empty((*below.shape[:2], arch.output_size), arch.dtype)
         return empty

@@ -9,6 +9,7 @@ from rnncore_kernels.program.transform import NOTHING, Changes
 
 from .inputs import Given
 from .layout import Layout
+from .segments import Segments
 from .stack import LayerTape, Stack
 
 
@@ -23,7 +24,7 @@ class Tape:
 
     stack: Stack
     layout: Layout
-    layers: tuple[LayerTape, ...]
+    layers: tuple[LayerTape, ...] | Segments
     return_sequence: bool
     given: dict[str, Given]
     own: tuple[bool, bool]

@@ -1,0 +1,320 @@
+"""Training in segments of steps: burn-in, truncated back-propagation through time, and tapes that are computed again.
+
+The segments of a lane, all layers of a network in one direction, or one layer in one of two, are computed one after the
+other, and in the backward pass from the last to the first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rnncore_kernels.contract import Array, Inputs, LayerWeights
+from rnncore_kernels.quiet import quiet
+
+from .architecture import Architecture, check_flag, check_integer, in_order
+from .inputs import at_steps
+from .layout import Layout, engine_ready
+from .resets import Resets
+from .rows import block
+from .stack import Lane, LayerTape, Stack, States
+
+PIECES = 4
+"""Steps that are computed again together, in multiples of sqrt(T): calls of few steps cost much beside their work."""
+
+
+class Span(NamedTuple):
+    """Some steps of a call.
+
+    Attributes:
+        steps: from the first to behind the last.
+        kept: whether there are gradients, as there are none in burn-in.
+        cut: whether cotangents of states do not pass to the steps before.
+    """
+
+    steps: slice
+    kept: bool
+    cut: bool
+
+
+class Plan(NamedTuple):
+    """How a call is divided.
+
+    Attributes:
+        spans: in the order of steps.
+        burn_in: steps without gradients.
+        recompute: whether the backward pass computes the segments again.
+    """
+
+    spans: list[Span]
+    burn_in: int
+    recompute: bool
+
+
+class Call(NamedTuple):
+    """What all steps of a call read.
+
+    Attributes:
+        layout: of the caller's arrays.
+        x: (T, B, I), whatever it holds past a row's end.
+        inputs: beside x.
+        resets: where rows begin anew.
+        masks: (T, B, D*P), of dropout of the input of each layer but the first; none for no dropout.
+    """
+
+    layout: Layout
+    x: Array
+    inputs: Inputs
+    resets: Resets | None
+    masks: Sequence[Array]
+
+
+class Segment(NamedTuple):
+    """A segment of a lane.
+
+    Attributes:
+        before, after: states of the lane, (layers, B, width) each; empty where nothing is computed again.
+        tapes: of the lane's layers; None where they are computed again.
+    """
+
+    span: Span
+    before: States
+    after: States
+    tapes: tuple[LayerTape, ...] | None
+
+
+def make_plan(layout: Layout, burn_in: Any, truncate: Any, recompute: Any, least: int) -> Plan | None:
+    """How a call is divided; None where it is not.
+
+    Args:
+        layout: of the call.
+        burn_in, truncate, recompute: see `Recurrent.forward`.
+        least: fewest steps that are worth a call of the engine.
+
+    Raises:
+        ValueError, TypeError: an argument is wrong.
+    """
+    steps, burn_in = layout.steps, check_integer("burn_in", burn_in, 0)
+    length = steps if truncate is None else check_integer("truncate", truncate, 1)
+    recompute = check_flag("recompute", recompute)
+    if burn_in > steps:
+        raise ValueError(f"burn_in: expected 0 to T={steps}, got {burn_in}")
+    arch = layout.architecture
+    for name, value in (("burn_in", burn_in), ("truncate", truncate)):
+        if value and not arch.is_forward:
+            got = "bidirectional=True" if arch.bidirectional else f"direction={arch.direction!r}"
+            raise ValueError(
+                f"{name}: expected {0 if name == 'burn_in' else None} with {got}, got {value}: a state that passes "
+                f"from segment to segment takes a network that runs forward"
+            )
+    if not burn_in and truncate is None and not recompute:
+        return None
+    piece = max(least, PIECES * math.isqrt(steps))
+    spans = [Span(each, False, False) for each in _divided(0, burn_in, piece)]
+    for part in _divided(burn_in, steps, length) or [slice(burn_in, steps)]:
+        pieces = _divided(part.start, part.stop, piece) if recompute else []
+        spans += [Span(each, True, each.start == part.start > 0) for each in pieces or [part]]
+    return Plan(spans, burn_in, recompute)
+
+
+def _divided(first: int, stop: int, length: int) -> list[slice]:
+    return [slice(start, min(start + length, stop)) for start in range(first, stop, max(1, length))]
+
+
+def _lanes(architecture: Architecture) -> list[Lane]:
+    """What is computed apart, from the first to the last."""
+    layers = architecture.num_layers
+    if not architecture.bidirectional:
+        return [Lane(range(layers), range(1))]
+    return [Lane(range(layer, layer + 1), range(d, d + 1)) for layer in range(layers) for d in range(2)]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Segments:
+    """What the backward pass needs of the segments of a call.
+
+    Attributes:
+        stack, call, plan: of the call.
+        below: what each lane reads, (T, B, ...).
+        segments: of each lane, in the order of computing.
+    """
+
+    stack: Stack
+    call: Call
+    plan: Plan
+    below: list[Array]
+    segments: list[list[Segment]]
+
+    @staticmethod
+    def forward(
+        stack: Stack, call: Call, plan: Plan, states: States, output: Array | None, last: Array | None, every: States
+    ) -> Segments:
+        """Compute a call; `states`, `output` and `last` as in `Stack.forward`.
+
+        `every` are (T, B, D*width) of each state of the last layer at each step, written; none where nobody wants them.
+        """
+        arch, below = stack.architecture, call.x
+        result, above = Segments(stack, call, plan, [], []), output
+        for lane in _lanes(arch):
+            (direction, *_), top = lane.directions, lane.layers[-1] == arch.num_layers - 1
+            if direction == 0 and not top:
+                above = stack.empty_output(call.x)
+            result.below.append(below)
+            result.segments.append([])
+            after: States = ()
+            for span in _in_order(plan.spans, back=arch.runs_back(direction)):
+                steps, lasts = span.steps, last if top else None
+                if lasts is not None and arch.runs_back(direction):
+                    lasts = stack.engine.xp.zeros_like(last)
+                before = after or result._copied(states, lane, span)
+                here = None if above is None or (every and top) else above[steps]
+                tapes = result._tapes(lane, below, steps, states, here, lasts)
+                after = result._copied(states, lane, span)
+                if every and top:
+                    values = stack.states(tapes[-1], lane.layers[-1], lane.directions)
+                    for target, part in zip(every, values, strict=True):
+                        width = part.shape[-1]
+                        target[steps, :, direction * width : (direction + 1) * width] = part
+                if lasts is not last and lasts is not None:
+                    result._keep_last(last, lasts, direction, steps)
+                kept = span.kept and not plan.recompute
+                result.segments[-1].append(Segment(span, before, after, tapes if kept else None))
+            if direction == arch.num_directions - 1 and not top:
+                assert above is not None
+                below, above = above, output
+        return result
+
+    def backward(
+        self,
+        grad_output: Sequence[Array | None],
+        grad_states: States,
+        grad_resets: States | None = None,
+        grad_every: Sequence[Sequence[Array]] = (),
+        flow: States | None = None,
+    ) -> tuple[Array, list[LayerWeights], Inputs]:
+        """As `Stack.backward`; `grad_resets` and `flow` are added to."""
+        stack, arch, xp = self.stack, self.stack.architecture, self.stack.engine.xp
+        of_inputs = Inputs(*(tuple([xp.zeros(a.shape, arch.dtype) for a in arrays]) for arrays in self.call.inputs))
+        weights: dict[int, LayerWeights] = {}
+        parts, grad_x = grad_output, None
+        for lane, below, segments in reversed(list(zip(_lanes(arch), self.below, self.segments, strict=True))):
+            (direction, *_), top = lane.directions, lane.layers[-1] == arch.num_layers - 1
+            is_first = grad_x is None
+            if grad_x is None:
+                grad_x = xp.empty(below.shape, arch.dtype)
+                grad_x[: self.plan.burn_in] = 0
+            for segment in reversed(segments):
+                if not segment.span.kept:
+                    continue
+                steps = segment.span.steps
+                tapes = segment.tapes or self._again(lane, below, segment)
+                here, layers, inputs = stack.backward(
+                    tapes,
+                    [None if parts[d] is None else parts[d][steps] for d in lane.directions],  # type: ignore[index]
+                    grad_states,
+                    None,
+                    grad_resets,
+                    [[grad[steps] for grad in grad_every[d]] for d in lane.directions] if top and grad_every else (),
+                    None if flow is None else tuple([norms[:, steps] for norms in flow]),
+                    lane,
+                )
+                if is_first:
+                    grad_x[steps] = here
+                else:
+                    _add((grad_x[steps],), (here,))
+                _add([a[steps] for a in (*of_inputs.rows, *of_inputs.units)], (*inputs.rows, *inputs.units))
+                for index, layer in zip(lane.indices(arch), layers, strict=True):
+                    if index in weights:
+                        _add(in_order([weights[index]]), in_order([layer]))
+                    else:
+                        weights[index] = layer
+                if segment.span.cut:
+                    self._cut(grad_states, lane, steps.start)
+            if direction == 0 and lane.layers[0] > 0:
+                parts, grad_x = stack.parts(grad_x), None
+        assert grad_x is not None
+        return grad_x, [weights[index] for index in sorted(weights)], of_inputs
+
+    def _tapes(
+        self, lane: Lane, below: Array, steps: slice, states: States, output: Array | None, last: Array | None
+    ) -> tuple[LayerTape, ...]:
+        """Compute some steps of a lane."""
+        layout, x, inputs, resets, masks = self.call
+        if below is x and (layout.lengths is not None or not self.plan.recompute):
+            part = layout.xp.array(below[steps], order="C")
+            layout.clear_padding(part, steps.start)
+        else:
+            part = engine_ready(layout.xp, below[steps])
+        kept = iter([masks[layer - 1][steps] for layer in lane.layers if layer and masks])
+        return self.stack.forward(
+            part,
+            states,
+            block(layout.rows, steps),
+            output,
+            last,
+            at_steps(inputs, steps),
+            (lambda _: next(kept)) if masks else None,
+            None if resets is None else resets.at_steps(steps),
+            lane=lane,
+        )
+
+    def _again(self, lane: Lane, below: Array, segment: Segment) -> tuple[LayerTape, ...]:
+        """The tapes of a segment, computed again; raises ValueError if something else comes out."""
+        xp, arch = self.stack.engine.xp, self.stack.architecture
+        shapes = arch.state_shapes(self.call.layout.batch)
+        states, mine = tuple([xp.zeros(shape, arch.dtype) for shape in shapes]), _rows(lane, arch)
+        for state, before in zip(states, segment.before, strict=True):
+            state[mine] = before
+        tapes = self._tapes(lane, below, segment.span.steps, states, None, None)
+        for state, after in zip(states, segment.after, strict=True):
+            if not xp.array_equal(*(array.view(f"u{arch.dtype.itemsize}") for array in (state[mine], after))):
+                raise ValueError(
+                    "tape: expected x and inputs as they were in forward, which recompute=True reads again, got "
+                    "others: give forward copies, or change them after backward"
+                )
+        return tapes
+
+    def _copied(self, states: States, lane: Lane, span: Span) -> States:
+        """Copies of a lane's states where the segment is computed again."""
+        if not span.kept or not self.plan.recompute:
+            return ()
+        mine = _rows(lane, self.stack.architecture)
+        return tuple([state[mine].copy() for state in states])
+
+    def _keep_last(self, last: Any, here: Array, direction: int, steps: slice) -> None:
+        """Take over the outputs of rows that end in a segment: others' are those of the segment's last step."""
+        layout = self.call.layout
+        lengths = np.full(layout.batch, layout.steps) if layout.lengths is None else layout.lengths
+        rows = layout.xp.asarray(np.flatnonzero((steps.start < lengths) & (lengths <= steps.stop)))
+        self.stack.parts(last)[direction][rows] = self.stack.parts(here)[direction][rows]  # type: ignore[index]
+
+    def _cut(self, grad_states: States, lane: Lane, step: int) -> None:
+        """Let no cotangent of a state pass to the steps before one.
+
+        Those of rows that have ended are final states': they pass, but not into burn-in.
+        """
+        layout, rows = self.call.layout, slice(None)
+        if layout.lengths is not None and step != self.plan.burn_in:
+            rows = layout.xp.asarray(np.flatnonzero(layout.lengths > step))
+        for grad in grad_states:
+            grad[_rows(lane, self.stack.architecture), rows] = 0
+
+
+def _in_order(spans: Sequence[Span], *, back: bool) -> Iterator[Span]:
+    return reversed(spans) if back else iter(spans)
+
+
+def _rows(lane: Lane, architecture: Architecture) -> slice:
+    """The lane's place in a state."""
+    first, *others = lane.indices(architecture)
+    return slice(first, first + 1 + len(others))
+
+
+@quiet
+def _add(totals: Sequence[Array], parts: Sequence[Array]) -> None:
+    for total, part in zip(totals, parts, strict=True):
+        total += part
