@@ -207,3 +207,39 @@ def test_networks_that_run_back(options: dict[str, Any]) -> None:
     for way, got in ({"bidirectional": True}, "bidirectional=True"), ({"direction": "reverse"}, "direction='reverse'"):
         with pytest.raises(ValueError, match=re.escape(f"{expected}{got}, got {value}: a state that passes from")):
             network("numpy", **way).forward(x, **options)
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_an_interruption_between_segments(recompute: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It leaves nothing half-done: the call, made again, drops the same elements, and the tape is as it was."""
+    rnn = network("numpy", num_layers=2, dropout=0.5)
+
+    def forward() -> Any:
+        return rnn.forward(x, recompute=recompute, truncate=15)
+
+    def interrupt_third(name: str) -> None:
+        compute, calls = getattr(rnn._engine, name), []
+
+        def interrupted(runs: Any) -> Any:
+            calls.append(runs)
+            if len(calls) == 3:
+                raise KeyboardInterrupt
+            return compute(runs)
+
+        patch.setattr(rnn._engine, name, interrupted)
+
+    rnn.reseed(0)
+    expected, _, tape = forward()
+    grads = rnn.backward(tape, expected)
+    rnn.reseed(0)
+    with monkeypatch.context() as patch:
+        interrupt_third("forward")
+        with pytest.raises(KeyboardInterrupt):
+            forward()
+    output, _, tape = forward()
+    np.testing.assert_array_equal(output, expected)
+    with monkeypatch.context() as patch:
+        interrupt_third("backward")
+        with pytest.raises(KeyboardInterrupt):
+            rnn.backward(tape, output)
+    np.testing.assert_array_equal(rnn.backward(tape, output).x, grads.x)
