@@ -130,7 +130,7 @@ class Network:
         divided = None if memory is None else self._divide(parts, memory)
         layers = stack.forward(x, finals, rows, above, None, inputs, None, resets, divided)
         if self.how.every:
-            for output, values in zip(outputs, stack.states(layers, self.architecture.num_layers - 1), strict=True):
+            for output, values in zip(outputs, stack.states(layers[-1], self.architecture.num_layers - 1), strict=True):
                 output[...] = values
         if memory is not None and memory is not tapes[0]:
             tapes[0][...] = memory

@@ -113,7 +113,7 @@ class Network:
         )
         outputs = [above]
         if above is None:
-            outputs = list(kept[0].states(kept[1], self.architecture.num_layers - 1))
+            outputs = list(kept[0].states(kept[1][-1], self.architecture.num_layers - 1))
         results = [*[self._write(o, sequences) for o in outputs], *map(self.memory.tensor, finals)]
         return results, Forward(kept, sequences, steps, batch, changes)
 
