@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -103,7 +104,7 @@ def read_states(axes: Axes, state: Any, name: str, read: Read) -> list[Any] | No
     for (label, value), width, (depth, batch, units) in zip(
         given, arch.program.states, arch.state_shapes(axes.batch), strict=True
     ):
-        array = read(label, value, lambda width=width: _state_axes(axes, width))
+        array = read(label, value, partial(_state_axes, axes, width))
         shape = (*array.shape,)
         if shape != ((depth, units) if axes.unbatched else (depth, batch, units)):
             hint = rows_hint(axes, shape[1] if len(shape) == 3 else None)

@@ -161,6 +161,10 @@ def arange(stop: int) -> ndarray:
     return ndarray(np.arange(stop))
 
 
+def sqrt(value: ndarray) -> ndarray:
+    return ndarray(np.sqrt(value.host))
+
+
 def copyto(target: ndarray, value: float, where: ndarray) -> None:
     np.copyto(target.host, value, where=where.host)
 

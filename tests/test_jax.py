@@ -130,7 +130,8 @@ def test_all_states_flow_and_what_is_observed(cell_: str, options: dict[str, Any
     params |= {name: params[name] + 0.3 for name in params if name.endswith("_0")}
     rnn = rnncore.Recurrent(cell_, I, 4, **options)
     rnn.load_state_dict({name: np.array(value) for name, value in params.items()}, "rnncore")
-    x, resets, others = draw(T, B, I), draw(T, B) > 0.5, {} if "heads" not in options else {"heads": 2}
+    x, resets = draw(T, B, I), draw(T, B) > 0.5
+    others: dict[str, Any] = {name: options[name] for name in options if name == "heads"}
     count, depth = len(rnn.cell.states), 4 if rnn.bidirectional else 1
     probes = tuple(jnp.zeros((depth, T)) for _ in range(count))
 

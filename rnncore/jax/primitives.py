@@ -156,8 +156,8 @@ def _together(arguments: Sequence[Any], axes: Sequence[int | None], *, signature
     merged = [_merge(*each, count) for each in zip(arguments, axes, places, strict=False)]
     results = recurrence.bind(*merged, *parts.weights, signature=signature)
     rows_of_one = [size for axis, size in enumerate(arguments[0].shape) if axis != axes[0]][of_rows]
-    places = [*[of_rows] * network.outputs, *of_states]
-    return [_divide(*each, count, rows_of_one) for each in zip(results, places, strict=True)], places
+    of_results = [*[of_rows] * network.outputs, *of_states]
+    return [_divide(*each, count, rows_of_one) for each in zip(results, of_results, strict=True)], of_results
 
 
 def _merge(array: Any, axis: int | None, rows: int | None, count: int) -> Any:

@@ -187,10 +187,12 @@ def observe(
 ) -> list[dict[str, Tensor]]:
     """See `Recurrent.observe`; the arguments are those of `rnncore.Recurrent.observe`, but tensors."""
     network = find_network(module.network_text(), weights[0].dtype, weights[0].device)
-    memory, detached = network.memory, torch.utils._pytree.tree_map_only(Tensor, Tensor.detach, arguments)
+    memory, lengths = network.memory, arguments["lengths"]
+    ends = None if lengths is None else torch.as_tensor(lengths, device="cpu").numpy()
     with memory.entered():
+        arrays = torch.utils._pytree.tree_map_only(Tensor, lambda t: memory.array(t.detach()), arguments)
         parameters = {name: memory.array(w.detach()) for name, w in zip(network.names, weights, strict=True)}
-        found = observed.observe(architecture, memory.engine, parameters, **detached)
+        found = observed.observe(architecture, memory.engine, parameters, **{**arrays, "lengths": ends})
         return [{name: memory.tensor(value) for name, value in layer.items()} for layer in found]
 
 

@@ -30,7 +30,7 @@ def fall_back(reason: str) -> None:
 
 def autocasts(x: Tensor) -> bool:
     """Whether PyTorch casts what is computed on a tensor's device."""
-    return torch.is_autocast_enabled("cuda" if x.is_cuda else "cpu")
+    return bool(torch.is_autocast_enabled("cuda" if x.is_cuda else "cpu"))
 
 
 def reason_against(tensors: Sequence[Tensor]) -> str | None:

@@ -111,9 +111,7 @@ class Network:
         kept = self.compute(
             weights, array, finals, sequences.rows, above, given, draw if masks else None, resets, changes
         )
-        outputs = [above]
-        if above is None:
-            outputs = list(kept[0].states(kept[1][-1], self.architecture.num_layers - 1))
+        outputs = kept[0].states(kept[1][-1], self.architecture.num_layers - 1) if above is None else [above]
         results = [*[self._write(o, sequences) for o in outputs], *map(self.memory.tensor, finals)]
         return results, Forward(kept, sequences, steps, batch, changes)
 
