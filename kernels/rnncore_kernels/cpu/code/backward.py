@@ -145,7 +145,7 @@ def _make_phase(shape: Shape, gemm: Gemm) -> Any:
     @compiled("multiply_back")
     def multiply_back(run: BackwardArguments, phase: BackPhaseArguments, step: StepArguments) -> None:
         """The transposed product, alone or added to a cotangent."""
-        n, depth, down = step.rows, phase.depth, step.descending
+        n, depth, descending = step.rows, phase.depth, step.descending
         fill_table(step.operand_rows, n, run.pre + step.pre * run.pre_row + phase.place, run.row_threads * run.pre_row)
         rows = prepare(step.operand_rows, n, depth, step.prepared)
         value = value_at(run.values, phase.target)
@@ -166,13 +166,13 @@ def _make_phase(shape: Shape, gemm: Gemm) -> Any:
         while first_group < last_group:
             together = 1
             if together_most > 1:
-                together = groups_together(first_group, last_group, groups, more, n, down)
-            group = last_group - together if down != 0 else first_group
+                together = groups_together(first_group, last_group, groups, more, n, descending)
+            group = last_group - together if descending != 0 else first_group
             u, wide = group * base + min(group, more), base + (1 if group < more else 0)
             if span < whole:
                 last_unit = u + (together - 1) * wide
                 if u * lanes // head != last_unit * lanes // head:
-                    u, together = last_unit if down != 0 else u, 1
+                    u, together = last_unit if descending != 0 else u, 1
                 origin = first_multiplied(u * lanes, head, head_depth, whole, span)
             c = target + u * vector
             start, start_row, start_group = step.nothing, 0, 0
@@ -182,7 +182,7 @@ def _make_phase(shape: Shape, gemm: Gemm) -> Any:
                 multiply(wide, rows, number * part + origin, n, span, w + u * w_column + number * wide * w_part, start,
                          start_row, c, row, together, wide * w_column, start_group, wide * vector)  # fmt: skip
                 start, start_row, start_group = c, row, wide * vector
-            if down != 0:
+            if descending != 0:
                 last_group -= together
             else:
                 first_group += together

@@ -53,13 +53,13 @@ def unit_start(units: int, groups: int, part: int, parts: int) -> int:
 
 
 @compiled("groups_together")
-def groups_together(first: int, last: int, groups: int, more: int, n: int, down: int) -> int:
+def groups_together(first: int, last: int, groups: int, more: int, n: int, descending: int) -> int:
     """How many groups of one size to multiply at once for n rows, of those from `first` and before `last`.
 
-    They are the first, or with `down` the last. The first `more` of all have one unit vector more than the others.
+    They are the first, or with `descending` the last. The first `more` of all have one unit vector more than others.
     """
     if n > FEW_ROWS:
         return 1
-    if down != 0:
+    if descending != 0:
         return min(4, last - (max(first, more) if last > more else first))
     return min(4, min(last, more if first < more else groups) - first)

@@ -64,7 +64,7 @@ def make_phase(shape: Shape, gemm: Gemm) -> Any:
 
     @compiled("compute")
     def compute(run: ForwardArguments, phase: PhaseArguments, step: StepArguments) -> None:
-        n, uneven, down = step.rows, step.uneven, step.descending
+        n, uneven, descending = step.rows, step.uneven, step.descending
         units, columns, x_columns, h_columns = phase.units, phase.columns, phase.x_columns, phase.h_columns
         depth, inputs, split, groups = phase.depth, run.inputs, phase.split, phase.groups
         scratch, width = step.scratch, phase.width
@@ -95,21 +95,21 @@ def make_phase(shape: Shape, gemm: Gemm) -> Any:
         while piece < last:
             together, group, skipped = 1, piece // per_group, piece % per_group
             count = min(per_group - skipped, last - piece)
-            if down != 0:
+            if descending != 0:
                 group = (last - 1) // per_group
                 count = last - max(piece, group * per_group)
                 skipped = last - count - group * per_group
             if count == per_group and together_most > 1:
                 whole, whole_end = (piece + per_group - 1) // per_group, last // per_group
-                together = groups_together(whole, whole_end, groups, more, n, down)
-                if down != 0:
+                together = groups_together(whole, whole_end, groups, more, n, descending)
+                if descending != 0:
                     group += 1 - together
             u, wide = group * base + min(group, more), base + (1 if group < more else 0)
             if span < depth:
                 last_unit = u + (together - 1) * wide
                 if u * lanes // head != last_unit * lanes // head:
                     # Groups of different heads are multiplied one at a time.
-                    u, together = last_unit if down != 0 else u, 1
+                    u, together = last_unit if descending != 0 else u, 1
                 origin = first_multiplied(u * lanes, head, head_depth, depth, span)
             group_bytes = columns * wide * vector
             pre_row = together * group_bytes
@@ -139,7 +139,7 @@ def make_phase(shape: Shape, gemm: Gemm) -> Any:
                 cell(phase.cell, run, step, r, m, u, wide, together, of_x, of_x_row, of_x_group, scratch, pre_row,
                      group_bytes, wide * vector, width)  # fmt: skip
                 r += m
-            if down != 0:
+            if descending != 0:
                 last -= together * count
             else:
                 piece += together * count
