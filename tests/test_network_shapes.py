@@ -221,6 +221,48 @@ def test_pytorch_gets_the_zeros_around_heads() -> None:
     np.testing.assert_allclose(rnn(x)[0], expected, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("input_size", [None, 5])
+def test_inside_pytorch(input_size: int | None) -> None:
+    pytest.importorskip("torch")
+    import torch
+
+    from rnncore.torch import Recurrent as Module
+
+    module = Module("gru", input_size, 6, num_layers=2, bidirectional=True, heads=3)
+    rnn = Recurrent.from_state_dict(module.state_dict())
+    assert (rnn.heads, rnn.input_size) == (3, input_size)
+    x = random(4, 2, 5 if input_size else 18)
+    tensor = torch.from_numpy(x).requires_grad_()
+    output, _ = module(tensor)
+    output.backward(output.detach())
+    expected, _, tape = rnn.forward(x)
+    grads = rnn.backward(tape, expected)
+    np.testing.assert_array_equal(output.detach(), expected)
+    np.testing.assert_array_equal(tensor.grad, grads.x)
+    for name, parameter in module.named_parameters():
+        np.testing.assert_array_equal(parameter.grad, grads.parameters[name])
+
+
+@pytest.mark.parametrize("input_size", [None, 5])
+def test_inside_jax(input_size: int | None) -> None:
+    jax = pytest.importorskip("jax")
+    from rnncore.jax import recurrent
+
+    rnn = network("gru", input_size, bidirectional=True, backend="numba")
+    x, parameters = random(4, 2, 5 if input_size else 18), dict(rnn.state_dict())
+
+    def loss(parameters: Any, x: Any) -> Any:
+        output, _ = recurrent(parameters, x, cell="gru", heads=3)
+        return (output**2).sum() / 2
+
+    expected, _, tape = rnn.forward(x)
+    grads = rnn.backward(tape, expected)
+    of_parameters, of_x = jax.jit(jax.grad(loss, argnums=(0, 1)))(parameters, x)
+    np.testing.assert_allclose(of_x, grads.x, rtol=1e-5, atol=1e-6)
+    for name, values in grads.parameters.items():
+        np.testing.assert_allclose(of_parameters[name], values, rtol=1e-5, atol=1e-6)
+
+
 def test_onnx_gets_the_zeros_around_heads() -> None:
     evaluate = pytest.importorskip("onnx.reference")
     rnn, x = network("lstm", 5, num_layers=1), random(4, 2, 5)

@@ -32,7 +32,7 @@ WITH_GATES = {1: "rnn", 3: "gru", 4: "lstm"}
 def init(
     key: Any,
     cell: str | Cell,
-    input_size: int,
+    input_size: int | None,
     hidden_size: int,
     num_layers: int = 1,
     bidirectional: bool = False,

@@ -55,7 +55,7 @@ class Recurrent(Marked):
     def __init__(
         self,
         cell: str | Cell,
-        input_size: int,
+        input_size: int | None,
         hidden_size: int,
         num_layers: int = 1,
         bidirectional: bool = False,
