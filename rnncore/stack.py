@@ -239,14 +239,15 @@ class Stack:
             ):
                 index = arch.state_index(layer, direction)
                 states = tuple([g[index] for g in grad_states])
-                here_needed, inputs, given = ALL if needs is None else needs[index], None, tape.inputs[number]
+                needed = ALL if needs is None else needs[index]
+                given, inputs = tape.inputs[number], None
                 if grad_every and layer == arch.num_layers - 1:
                     inputs = self._with_cotangents(given, grad_every[number], flow)
                 grad_units: tuple[Array, ...] = ()
                 if self._is_ready(layer):
                     of_ready.append(self.engine.xp.empty((*given.units[0].shape[:2], arch.x_size), arch.dtype))
                     grad_units = self._gates_of(of_ready[-1])
-                run = BackwardRun(self.packed[index], residuals, part, states, here_needed, inputs, grad_units)
+                run = BackwardRun(self.packed[index], residuals, part, states, needed, inputs, grad_units)
                 runs.append(run)
             here = self.engine.backward(runs)
             if of_ready:
