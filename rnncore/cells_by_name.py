@@ -12,6 +12,7 @@ import importlib
 import os
 import sys
 from dataclasses import fields, is_dataclass
+from types import ModuleType
 from typing import Any
 
 from rnncore_kernels.cells import CELLS, Cell
@@ -127,12 +128,17 @@ def _made(kind: type[Cell], options: dict[str, Any]) -> Cell:
     return kind(**options)
 
 
-def _attribute(text: str, module: str, name: str) -> Any:
+def import_here(module: str) -> ModuleType:
+    """A module, also looked for in the current folder."""
     if not {"", os.getcwd()} & {*sys.path}:
         # Last, so that no file there stands for another module; processes that measure have it from here.
         sys.path.append(os.getcwd())
+    return importlib.import_module(module)
+
+
+def _attribute(text: str, module: str, name: str) -> Any:
     try:
-        return getattr(importlib.import_module(module), name)
+        return getattr(import_here(module), name)
     except Exception as error:
         # Whatever a user's module raises while it is imported.
         if module in CELLS and isinstance(error, ModuleNotFoundError):

@@ -12,10 +12,10 @@ from ..bench.children import MeasurementError
 from ..cells_by_name import UnknownCellError
 from ..errors import BackendUnavailableError
 from ..version import __version__
-from . import bench, cache, compare, info, plot, verify, warmup
+from . import bench, cache, choose, compare, info, plot, verify, warmup
 from .status import FAILED, INTERRUPTED, OK, UNAVAILABLE, USAGE, UsageError
 
-COMMANDS = (bench, compare, plot, verify, info, warmup, cache)
+COMMANDS = (bench, compare, plot, choose, verify, info, warmup, cache)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 RANGE = re.compile(r"(\d+)-(\d+)(?:([*+])(\d+))?")
 LONGEST = 10_000
 """Values of a list at most: more are a slip of the pen."""
+UNITS = {"": 1.0, "s": 1.0, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "min": 60.0}
+"""Seconds of each unit of time."""
 
 
 def choices(allowed: Sequence[str]) -> Callable[[str], list[str]]:
@@ -62,8 +64,24 @@ def _range(text: str) -> list[int]:
 
 
 def seconds(text: str) -> float:
-    """A time of 0 or more."""
-    return _number(text.removesuffix("s"), text, "a number of seconds")
+    """A time of 0 or more: `2`, `2s`, `5ms`, `300us`, `1min`."""
+    number, unit = re.fullmatch(r"(.*?)\s*(us|µs|ms|s|min|)", text, re.DOTALL).groups()  # type: ignore[union-attr]
+    return _number(number, text, "a time such as 60, 60s, 5ms or 300us") * UNITS[unit]
+
+
+def above_zero(text: str) -> float:
+    """The same, but not 0."""
+    if not (value := seconds(text)):
+        raise ArgumentTypeError(f"expected a time above 0, got {text!r}")
+    return value
+
+
+def rates(text: str) -> list[float]:
+    """A list of numbers above 0: `0.003,0.01`."""
+    values = [_number(part, text, "numbers above 0, as 0.003,0.01") for part in text.split(",")]
+    if not all(values):
+        raise ArgumentTypeError(f"expected numbers above 0, got {text!r}")
+    return values
 
 
 def share(text: str) -> float:
