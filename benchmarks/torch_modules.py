@@ -224,7 +224,7 @@ def overhead() -> None:
         output = module(x)[0].detach().numpy()
         # The engine alone: the same calls of it, prepared.
         kept, weights = module.__dict__[KEPT], list(module.parameters())
-        network = kept.network(module.network_arguments(), x.dtype)
+        network = kept.network(module, x)
         stack, (layer,) = kept.stack(network, weights), kept.views(network, weights).layers
         engine, arch = network.engine, network.architecture
         sizes, states = arch.sizes(0), tuple(np.zeros((1, 8), np.float32) for _ in arch.program.states)
