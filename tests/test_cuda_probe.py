@@ -22,7 +22,7 @@ from rnncore_kernels.cuda.probe import CUPY, NUMBA_CUDA, System, installed, prob
 GOOD = {"cupy-cuda13x": "14.2.0", "numba-cuda": "0.30.4"}
 THREADS = 64
 BOTH = (
-    "pip install 'rnncore[cuda13]' (driver 580 or later) or pip install 'rnncore[cuda12]' (driver 525 or later). "
+    "pip install '.[cuda13]' (driver 580 or later) or pip install '.[cuda12]' (driver 525 or later) in the repository. "
     "Or use backend='numba'."
 )
 
@@ -101,7 +101,7 @@ FAILURES: list[tuple[System, str, str]] = [
     (
         system(versions={"cupy-cuda12x": "14.2.0"}),
         "package: numba-cuda is not installed",
-        "pip install 'rnncore[cuda12]'. Or use backend='numba'.",
+        "pip install '.[cuda12]' in the repository. Or use backend='numba'.",
     ),
     (
         system(versions={**GOOD, "cupy-cuda12x": "14.2.0"}),
@@ -111,7 +111,7 @@ FAILURES: list[tuple[System, str, str]] = [
     (
         system(versions={**GOOD, "cupy-cuda13x": "13.6.0"}),
         "package: CuPy is 13.6.0, and 14.2 or later, below 15 is needed",
-        "pip install 'rnncore[cuda13]'. Or use backend='numba'.",
+        "pip install '.[cuda13]' in the repository. Or use backend='numba'.",
     ),
     (
         system(versions={"cupy": "14.2.0", "numba-cuda": "0.31.0"}),
@@ -121,12 +121,12 @@ FAILURES: list[tuple[System, str, str]] = [
     (
         system(without_cublas),
         "package: CuPy does not find the cuBLAS library (libcublas.so.13: cannot open shared object file)",
-        "pip install 'rnncore[cuda13]'. Or use backend='numba'.",
+        "pip install '.[cuda13]' in the repository. Or use backend='numba'.",
     ),
     (
         system(linker=SimpleNamespace(version=fail(RuntimeError("no library")))),
         "package: numba-cuda does not find the nvJitLink library (no library)",
-        "pip install 'rnncore[cuda13]'. Or use backend='numba'.",
+        "pip install '.[cuda13]' in the repository. Or use backend='numba'.",
     ),
     (
         system(environment={"NUMBA_ENABLE_CUDASIM": "1"}),
@@ -143,7 +143,7 @@ FAILURES: list[tuple[System, str, str]] = [
         system(gpu(driver_version=12040)),
         "driver: the driver runs CUDA up to 12.4, and the installed packages are for CUDA 13",
         "Update the driver to 580 or later, or install what it can run: pip uninstall cupy-cuda13x; "
-        "pip install 'rnncore[cuda12]'. Or use backend='numba'.",
+        "pip install '.[cuda12]' in the repository. Or use backend='numba'.",
     ),
     (
         system(gpu(driver_version=11080), linker=SimpleNamespace(version=lambda: (12, 9))),
@@ -163,7 +163,7 @@ FAILURES: list[tuple[System, str, str]] = [
     (
         system(gpu(failing={"getDeviceCount": 803})),
         "device: CudaError: status 803",
-        "pip uninstall cupy-cuda13x numba-cuda nvidia-nvvm nvidia-nvjitlink; then pip install 'rnncore[cuda13]'. Or use backend='numba'.",
+        "pip uninstall cupy-cuda13x numba-cuda nvidia-nvvm nvidia-nvjitlink; then pip install '.[cuda13]' in the repository. Or use backend='numba'.",
     ),
     (
         system(gpu(capability="70")),
@@ -178,17 +178,17 @@ FAILURES: list[tuple[System, str, str]] = [
     (
         system(compiler=fail(TypeError("'NoneType' object is not callable."))),
         "compile: TypeError: 'NoneType' object is not callable",
-        "pip uninstall cupy-cuda13x numba-cuda nvidia-nvvm nvidia-nvjitlink; then pip install 'rnncore[cuda13]'. Or use backend='numba'.",
+        "pip uninstall cupy-cuda13x numba-cuda nvidia-nvvm nvidia-nvjitlink; then pip install '.[cuda13]' in the repository. Or use backend='numba'.",
     ),
     (
         system(gpu(failing={"load": 209})),
         "run: CudaError: status 209",
-        "pip uninstall cupy-cuda13x numba-cuda nvidia-nvvm nvidia-nvjitlink; then pip install 'rnncore[cuda13]'. Or use backend='numba'.",
+        "pip uninstall cupy-cuda13x numba-cuda nvidia-nvvm nvidia-nvjitlink; then pip install '.[cuda13]' in the repository. Or use backend='numba'.",
     ),
     (
         system(gpu(error=0.5)),
         "run: a kernel was computed wrong: array([ 0.5,",
-        "pip uninstall cupy-cuda13x numba-cuda nvidia-nvvm nvidia-nvjitlink; then pip install 'rnncore[cuda13]'. Or use backend='numba'.",
+        "pip uninstall cupy-cuda13x numba-cuda nvidia-nvvm nvidia-nvjitlink; then pip install '.[cuda13]' in the repository. Or use backend='numba'.",
     ),
 ]
 

@@ -424,6 +424,8 @@ def test_a_number_for_an_input() -> None:
 def test_a_trace_is_refused() -> None:
     with torch.no_grad(), pytest.raises(TypeError, match=r"torch\.jit\.trace: .*torch\.export\.export"):
         torch.jit.trace(ours.Recurrent("gru", 3, 4).eval(), (torch.randn(5, 2, 3),))
+    with pytest.raises(TypeError, match=r"torch\.jit\.script: .* write torch\.compile\(model\)"):
+        torch.jit.script(torch.nn.Sequential(ours.Recurrent("gru", 3, 4)))
 
 
 def test_a_state_dict_says_whose_gru_it_is() -> None:

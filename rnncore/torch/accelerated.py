@@ -10,6 +10,7 @@ import torch
 
 from .calls import KEPT
 from .modules import GRU, LSTM, RNN
+from .memory import reason_against_device
 from .network import DTYPES
 from .recurrent import Recurrent
 
@@ -105,7 +106,7 @@ def _reason_against(module: Any) -> str:
     for name, parameter in module.named_parameters():
         if parameter.dtype not in DTYPES:
             return f"{name} is {parameter.dtype}, and rnncore computes in float32 and float64"
-        if parameter.device.type != "cpu":
+        if reason_against_device(parameter.device):
             return f"{name} is on {parameter.device}, where PyTorch computes with libraries of its own"
     return ""
 

@@ -34,6 +34,11 @@ TRACED = (
     "have the numbers alone: write torch.export.export(model, (x,))"
 )
 
+SCRIPTED = (
+    "torch.jit.script: expected a module whose source TorchScript can read, got rnncore.torch.Recurrent, which it cannot: "
+    "write torch.compile(model) or torch.export.export(model, (x,)); LSTM, GRU and RNN of rnncore.torch become PyTorch's"
+)
+
 
 class Recurrent(Marked):
     """A recurrent network of any cell as a module: one or more layers, in one or both directions.
@@ -291,6 +296,9 @@ class Recurrent(Marked):
     def network_text(self) -> str:
         """See `calls.Caller`."""
         return self._text
+
+    def __prepare_scriptable__(self) -> Any:
+        raise TypeError(SCRIPTED)
 
     def extra_repr(self) -> str:
         """The constructor's arguments."""

@@ -137,7 +137,8 @@ class _Checks:
         if version < 1000 * needed:
             fix = f"Update the driver to {oldest} or later"
             if version >= 12000:
-                fix += f", or install what it can run: pip uninstall {self._builds[0]}; pip install 'rnncore[cuda12]'"
+                install = "pip install '.[cuda12]' in the repository"
+                fix += f", or install what it can run: pip uninstall {self._builds[0]}; {install}"
             reason = f"the driver runs CUDA up to {version // 1000}.{version % 1000 // 10}"
             raise _UnavailableError(f"{reason}, and the installed packages are for CUDA {needed}", f"{fix}.")
 
@@ -202,8 +203,9 @@ class _Checks:
         """The command that installs what the engine needs, for the version of CUDA that is there."""
         majors = {BUILDS[name] for name in self._builds if BUILDS[name]}
         if len(majors) == 1:
-            return f"pip install 'rnncore[cuda{majors.pop()}]'"
-        return " or ".join(f"pip install 'rnncore[cuda{cuda}]' (driver {DRIVERS[cuda]} or later)" for cuda in DRIVERS)
+            return f"pip install '.[cuda{majors.pop()}]' in the repository"
+        choices = [f"pip install '.[cuda{cuda}]' (driver {driver} or later)" for cuda, driver in DRIVERS.items()]
+        return f"{' or '.join(choices)} in the repository"
 
     def reinstall(self) -> str:
         """The commands that make it afresh, compiler and linker of one version of CUDA included."""
