@@ -17,10 +17,14 @@ class How(NamedTuple):
     Attributes:
         every: whether every state of the last layer at each step is an output.
         flow: whether the backward pass also gives the norms of the cotangents of the states.
+        burn_in, truncate, recompute: see `Recurrent.forward`.
     """
 
     every: bool = False
     flow: bool = False
+    burn_in: int = 0
+    truncate: int | None = None
+    recompute: bool = False
 
 
 PLAIN = How()

@@ -20,6 +20,18 @@ def arrange(lengths: NDArray[np.int64] | None, steps: int, batch: int) -> Rows:
     return Rows(None if in_order else order, batch - ended)
 
 
+def lengths_of(rows: Rows, batch: int) -> NDArray[np.int64] | None:
+    """The steps of each row, the inverse of `arrange`; None where rows are dense."""
+    if rows.batch_sizes is None:
+        return None
+    ends = (rows.batch_sizes[:, None] > np.arange(batch)).sum(0)
+    if rows.order is None:
+        return ends
+    lengths = np.empty(batch, np.int64)
+    lengths[rows.order] = ends
+    return lengths
+
+
 def block(rows: Rows, span: slice) -> Rows:
     """The rows as they are in some of the steps."""
     return rows if rows.batch_sizes is None else Rows(rows.order, rows.batch_sizes[span])

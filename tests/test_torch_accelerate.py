@@ -289,6 +289,28 @@ def test_a_module_takes_what_recurrent_takes(cell: str, options: dict[str, Any])
     assert all(torch.equal(*each) for each in zip(other.parameters(), module.parameters(), strict=True))
 
 
+@pytest.mark.parametrize(
+    "how", [{"burn_in": 2, "truncate": 3}, {"recompute": True}, {"truncate": 2, "recompute": True}]
+)
+def test_long_sequences_of_a_module(how: dict[str, Any]) -> None:
+    module = ours.Recurrent("lstm", 3, 4, num_layers=2, dtype=torch.float64)
+    rnn = rnncore.Recurrent("lstm", 3, 4, num_layers=2, dtype="float64", backend=_backend())
+    rnn.load_state_dict(module.state_dict())
+    x, lengths = torch.randn(9, 5, 3, dtype=torch.float64, requires_grad=True), torch.tensor([9, 4, 0, 7, 9])
+    output, state, flow = module(x, lengths=lengths, flow=True, **how)
+    expected, final, tape = rnn.forward(x.detach(), lengths=lengths.numpy(), flow=True, **how)
+    output.sum().backward()
+    grads = rnn.backward(tape, np.ones_like(expected))
+    for values, references in ((output, expected), (state, final), (flow, grads.flow)):
+        for value, reference in zip(_listed(values), _listed(references), strict=True):
+            np.testing.assert_allclose(value.detach().numpy(), reference, rtol=1e-12)
+    np.testing.assert_allclose(x.grad.numpy(), grads.x, rtol=1e-12)
+    for name, parameter in module.named_parameters():
+        np.testing.assert_allclose(parameter.grad.numpy(), grads.parameters[name], rtol=1e-12)
+    with pytest.raises(ValueError, match="burn_in: expected 0 to T=9, got 10"):
+        module(x, burn_in=10)
+
+
 def _listed(values: Any) -> list[Any]:
     return list(values) if isinstance(values, tuple) else [values]
 

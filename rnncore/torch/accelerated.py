@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from .calls import KEPT
-from .modules import GRU, LSTM, RNN
 from .memory import reason_against_device
+from .modules import GRU, LSTM, RNN
 from .network import DTYPES
 from .recurrent import Recurrent
 

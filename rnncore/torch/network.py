@@ -16,8 +16,12 @@ from ..architecture import Architecture, in_order
 from ..cotangents import by_direction
 from ..inputs import NO_INPUTS
 from ..keyed import PLAIN, How
+from ..layout import Layout
 from ..needs import needed
 from ..resets import Resets, changes_for, make_resets
+from ..rows import lengths_of
+from ..segments import Call as SegmentedCall
+from ..segments import Plan, Segments, make_plan
 from ..stack import Stack, States
 from .memory import Memory
 from .sequences import Sequences
@@ -99,19 +103,24 @@ class Network:
         """
         array = self._read(x, sequences)
         steps, batch, _ = array.shape
+        plan = None if how is PLAIN else self._plan(array, sequences, how)
         above = None if how.every else self._new_output(array, sequences)
         finals = self._new_states(states, batch)
-        masks_left = iter(masks)
-
-        def draw(_: tuple[int, ...]) -> Array:
-            return self._read(next(masks_left), sequences)
-
-        given = self._read_inputs(inputs)
+        given, drawn = self._read_inputs(inputs), [self._read(mask, sequences) for mask in masks]
         changes = NOTHING if resets is None and how is PLAIN else changes_for(resets, states=how.every, flow=how.flow)
-        kept = self.compute(
-            weights, array, finals, sequences.rows, above, given, draw if masks else None, resets, changes
-        )
-        outputs = kept[0].states(kept[1][-1], self.architecture.num_layers - 1) if above is None else [above]
+        if plan is None:
+            left = iter(drawn)
+            draw = (lambda _: next(left)) if masks else None
+            kept = self.compute(weights, array, finals, sequences.rows, above, given, draw, resets, changes)
+            outputs = kept[0].states(kept[1][-1], self.architecture.num_layers - 1) if above is None else [above]
+        else:
+            xp, arch = self.engine.xp, self.architecture
+            widths = [width * arch.num_directions for width in self.state_widths] if above is None else []
+            every = tuple([xp.empty((steps, batch, width), arch.dtype) for width in widths])
+            stack = self.pack(weights, changes, copy=True, backward=True)
+            call = SegmentedCall(plan[0], array, given, resets, drawn)
+            kept = stack, Segments.forward(stack, call, plan[1], finals, above, None, every)
+            outputs = every if above is None else [above]
         results = [*[self._write(o, sequences) for o in outputs], *map(self.memory.tensor, finals)]
         return results, Forward(kept, sequences, steps, batch, changes)
 
@@ -137,6 +146,8 @@ class Network:
         begun = self._zeros(batch) if changes.reset_state else None
         needs = None if wanted is None else self._needed(wanted)
         norms = tuple(map(self.memory.array, flow)) or None
+        for each in norms or ():
+            each[...] = 0  # of steps without gradients
         grad_x, weights, inputs = self.compute_back(kept, above, states, needs, begun, every, norms)
         arrays = [*states, *(begun or ()), *inputs.rows, *inputs.units, *in_order(weights)]
         tensor = self.memory.tensor
@@ -147,6 +158,16 @@ class Network:
             self._write(grad_x, sequences) if of_x else None,
             *[tensor(a) if each else None for a, each in zip(arrays, of_others, strict=True)],
         ]
+
+    def _plan(self, x: Array, sequences: Sequences, how: How) -> tuple[Layout, Plan] | None:
+        """How a call is divided, see `Recurrent.forward`; None where it is not."""
+        steps, batch, _ = x.shape
+        rows, ends = sequences.rows, lengths_of(sequences.rows, batch)
+        layout = Layout(
+            self.architecture, self.engine.xp, x.shape, steps, batch, unbatched=False, lengths=ends, rows=rows
+        )
+        plan = make_plan(layout, how.burn_in, how.truncate, how.recompute, self.engine.min_block_steps)
+        return None if plan is None else (layout, plan)
 
     def compute(
         self,
@@ -180,6 +201,8 @@ class Network:
     ) -> tuple[Array, list[LayerWeights], Inputs]:
         """See `Stack.backward`."""
         stack, layers = kept
+        if isinstance(layers, Segments):
+            return layers.backward(stack.parts(grad_output), grad_states, grad_resets, grad_every, flow)
         return stack.backward(layers, stack.parts(grad_output), grad_states, needs, grad_resets, grad_every, flow)  # type: ignore[no-any-return]
 
     def make_resets(self, flags: Tensor, states: Sequence[Tensor]) -> Resets:

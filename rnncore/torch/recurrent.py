@@ -35,8 +35,8 @@ TRACED = (
 )
 
 SCRIPTED = (
-    "torch.jit.script: expected a module whose source TorchScript can read, got rnncore.torch.Recurrent, which it cannot: "
-    "write torch.compile(model) or torch.export.export(model, (x,)); LSTM, GRU and RNN of rnncore.torch become PyTorch's"
+    "torch.jit.script: expected a module whose source TorchScript can read, got rnncore.torch.Recurrent: write "
+    "torch.compile(model) or torch.export.export(model, (x,)); LSTM, GRU and RNN of rnncore.torch become PyTorch's"
 )
 
 
@@ -127,6 +127,9 @@ class Recurrent(Marked):
         reset_state: Any = None,
         states: str | None = None,
         flow: bool = False,
+        burn_in: int = 0,
+        truncate: int | None = None,
+        recompute: bool = False,
     ) -> Any:
         """Compute a sequence.
 
@@ -145,6 +148,7 @@ class Recurrent(Marked):
             flow: whether there is a third result: how large the cotangent of each state is at each step, its norm
                 over rows and units, (L*D, T), in a tuple where the cell has several. The backward pass writes it;
                 before that it is NaN.
+            burn_in, truncate, recompute: as in `rnncore.Recurrent.forward`, for long sequences.
 
         Returns:
             (output, state), or (output, state, flow): as x and the state were given; 0 past a row's end.
@@ -180,7 +184,9 @@ class Recurrent(Marked):
             if compiling or rows is not DENSE:
                 x, again = _cleared(x, again, ends, axes.steps, batch_first=batch_first)
         norms = self._norms(axes.steps, weights[0], compiling=compiling) if flow else ()
-        call = calls.Given(initial, given, again, begun, norms, How(states == "all", flow))
+        call = calls.Given(
+            initial, given, again, begun, norms, How(states == "all", flow, burn_in, truncate, recompute)
+        )
         if compiling:
             results = calls.traced(self, x, call, weights, batch_first=batch_first, lengths=ends)
         else:
