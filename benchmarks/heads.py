@@ -43,12 +43,12 @@ def looped(one: Callable[..., Any], x: Any, weights: Any) -> Call:
     """The loop over the steps of x (T, heads, B, 4 * H/heads), with a function for one of them."""
     shape = (*x.shape[1:3], x.shape[3] // GATES)
 
-    @torch.no_grad()
     def call() -> Any:
         states, outputs = [x.new_zeros(shape) for _ in range(4)], []
-        for x_t in x:
-            states = one(x_t, weights, *states)
-            outputs.append(states[0])
+        with torch.no_grad():
+            for x_t in x:
+                states = one(x_t, weights, *states)
+                outputs.append(states[0])
         return torch.stack(outputs).permute(0, 2, 1, 3).flatten(2).numpy()
 
     return call

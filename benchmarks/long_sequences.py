@@ -27,9 +27,9 @@ MIB = 1 << 20
 
 def make(arguments: argparse.Namespace, hidden: int) -> tuple[Recurrent, Any]:
     """A network and its input."""
-    rnn = Recurrent("lstm", arguments.I or hidden, hidden, seed=0)
-    rng = np.random.default_rng(0)
-    return rnn, rng.standard_normal((arguments.T, arguments.B, rnn.input_size), dtype=np.float32)
+    rng, width = np.random.default_rng(0), arguments.I or hidden
+    rnn = Recurrent("lstm", width, hidden, seed=0)
+    return rnn, rng.standard_normal((arguments.T, arguments.B, width), dtype=np.float32)
 
 
 def step(rnn: Recurrent, x: Any, *, recompute: bool) -> Any:

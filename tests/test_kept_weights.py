@@ -45,7 +45,7 @@ def count_packs(rnn: Recurrent) -> list[bool]:
 
 def assert_current(rnn: Recurrent) -> None:
     """Everything that computes without `freeze` computes what a network frozen now does."""
-    frozen, x_t = rnn.freeze(), np.ones((2, rnn.input_size), np.float32)
+    frozen, x_t = rnn.freeze(), np.ones((2, rnn.input_size or 0), np.float32)
     np.testing.assert_array_equal(rnn.step(x_t)[0], frozen.step(x_t)[0])
     np.testing.assert_array_equal(rnn(X)[0], frozen(X)[0])
     feedback: Callable[[Array], Array] = lambda y: y[:, :3].copy()  # noqa: E731

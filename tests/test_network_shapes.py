@@ -201,10 +201,8 @@ def test_files_of_such_networks_are_of_a_later_version(tmp_path: Path) -> None:
 
 
 def test_proj_size_is_the_projection_of_an_lstm() -> None:
-    rnn, other = (
-        Recurrent(cell, 3, 6, backend="numpy", seed=0, **options)
-        for cell, options in (("lstm", {"proj_size": 2}), (LSTM(projection=2), {}))
-    )
+    rnn = Recurrent("lstm", 3, 6, proj_size=2, backend="numpy", seed=0)
+    other = Recurrent(LSTM(projection=2), 3, 6, backend="numpy", seed=0)
     assert repr(rnn) == repr(other)
     assert rnn.parameters["weight_hr_l0"].shape == (2, 6)
     np.testing.assert_array_equal(rnn(random(4, 2, 3))[0], other(random(4, 2, 3))[0])

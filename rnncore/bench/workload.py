@@ -101,7 +101,7 @@ class Workload:
         arch = self.architecture
         inputs = arch.program.row_inputs + sum(map(arch.units, arch.program.unit_inputs))
         weights = self._input_weights() * self._itemsize()
-        ends = self._rows() * (arch.input_size + inputs + arch.output_size) * self._itemsize()
+        ends = self._rows() * (arch.x_size + inputs + arch.output_size) * self._itemsize()
         once = self._longest() * self.weight_bytes() + weights + ends
         return 2 * once + self.weight_bytes() + weights + ends if self.mode == "training" else once
 

@@ -237,8 +237,8 @@ def _gradients(
     weights = _mapped(run.packed.weights, np.zeros_like)
     for array in grad_units:
         array[...] = 0
-    rows, units = run.inputs.rows, run.inputs.units[len(grad_units) :]
-    inputs = Inputs(tuple(map(np.zeros_like, rows)), (*grad_units, *map(np.zeros_like, units)))
+    others = map(np.zeros_like, run.inputs.units[len(grad_units) :])
+    inputs = Inputs(tuple(map(np.zeros_like, run.inputs.rows)), (*grad_units, *others))
     places = [(t, _pick(run, 0, n), n) for t, n in reversed(times)]
     x = _joined([run.x[t, rows] for t, rows, _ in places], sizes.inputs, sizes.dtype)
     grad_x = np.zeros((len(x), sizes.inputs), sizes.dtype)
