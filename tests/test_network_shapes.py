@@ -212,7 +212,7 @@ def test_pytorch_gets_the_zeros_around_heads() -> None:
     pytest.importorskip("torch")
     import torch
 
-    rnn = network(LSTM(projection=3), 5, bidirectional=True)
+    rnn = network("lstm", 5, bidirectional=True)
     module, x = rnn.to_torch(), random(4, 2, 5)
     with torch.no_grad():
         expected = module(torch.from_numpy(x))[0].numpy()

@@ -23,7 +23,11 @@ def mark(destination: Any, prefix: str, architecture: Architecture) -> None:
     """Say in a state_dict whose the parameters with a prefix are, as `Recurrent.save` writes it."""
     metadata = getattr(destination, "_metadata", None)
     if metadata is not None:
-        said = {"cell": describe_cell(architecture.cell), "direction": architecture.direction}
+        said = {
+            "cell": describe_cell(architecture.cell),
+            "direction": architecture.direction,
+            "heads": architecture.heads,
+        }
         metadata.setdefault(prefix.removesuffix("."), {})[MARK] = json.dumps(said, default=repr)
 
 
