@@ -58,6 +58,7 @@ def calls(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(options=calls(), unbatched=st.booleans(), layout=st.sampled_from(["", "strided", "fortran", "read-only"]))
 def test_any_call(
