@@ -10,8 +10,8 @@ MEASURED = env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE
 
 report: $(VENV)/.installed   ## how fast is this machine, and a model trained on it
 	$(MEASURED) $(BIN)/rnncore info
-	$(MEASURED) $(BIN)/rnncore bench --preset quick -o table
 	$(MEASURED) $(BIN)/python examples/char_language_model.py --quick
+	$(MEASURED) $(BIN)/rnncore bench --preset quick -o table
 
 gpu-report: $(VENV)/.installed   ## the CUDA backend beside cuDNN, which is PyTorch's where that is installed in .venv
 	$(BIN)/rnncore bench --preset gpu

@@ -61,15 +61,16 @@ def test_bench_prints_markdown_when_piped(capsys: pytest.CaptureFixture[str]) ->
     header, _, *lines = rows(capsys.readouterr().out)
     assert header[:6] == ["cell", "mode", "T", "B", "H", "backend"]
     assert header[6:] == [
-        *("µs/step", "IQR", "seq/s", "GFLOP/s", "GB/s", "of roof", "vs numpy", "first call, s", "impl")
+        *("µs/step", "ms/call", "p90, ms", "IQR", "seq/s", "GFLOP/s", "GB/s", "of roof", "vs numpy", "peak, MiB"),
+        *("first call, s", "impl"),
     ]
     assert [line[0] for line in lines[:: 2 * len(available)]] == ["lstm", "gru", "rnn"]
     assert len(lines) == 3 * 2 * len(available)
     assert {line[1] for line in lines} == {"inference", "training"}
     for line in lines:
         assert line[2:5] == ["3", "2", "8"]
-        assert all(float(number) > 0 for number in (line[6], *line[8:11], line[13]))
-        assert all(re.fullmatch(r"[\d,]+ %|noisy", cell) for cell in (line[7], line[11]))
+        assert all(float(number) > 0 for number in (*line[6:9], *line[10:13], line[16]))
+        assert all(re.fullmatch(r"[\d,]+ %|noisy", cell) for cell in (line[9], line[13]))
 
 
 def test_bench_takes_lists(capsys: pytest.CaptureFixture[str]) -> None:
@@ -109,8 +110,14 @@ def test_bench_refuses(capsys: pytest.CaptureFixture[str]) -> None:
         (["-H", "8,x"], "argument -H: expected a whole number of at least 1, got 'x'"),
         (["--cell", "lstn"], "argument --cell: expected one of rnn, elman, lstm, gru, mgu, "),
         (["--backend", "tpu"], "argument --backend: expected all, auto, cuda, numba, numpy, got 'tpu'"),
-        (["--min-time", "soon"], "argument --min-time: expected a number of seconds, got 'soon'"),
-        (["--min-time", "-1"], "argument --min-time: expected a number of seconds, got '-1'"),
+        (
+            ["--min-time", "soon"],
+            "argument --min-time: expected a number of seconds, or a time as 5ms, 300us, 2min, got 'soon'",
+        ),
+        (
+            ["--min-time", "-1"],
+            "argument --min-time: expected a number of seconds, or a time as 5ms, 300us, 2min, got '-1'",
+        ),
     ):
         with pytest.raises(SystemExit) as caught:
             main(["bench", *arguments])

@@ -201,7 +201,7 @@ def test_what_is_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None
         (["--task", "own_tasks_of_mine:numbers"], "expected a rnncore.choose.Task, got int"),
         (["--task", "own_tasks_of_mine:broken"], "draw: expected a target (16,) of integers, got numpy.ndarray (3,)"),
         (["--budget", "0"], "expected a time above 0, got '0'"),
-        (["--budget", "soon"], "expected a time such as 60, 60s, 5ms or 300us, got 'soon'"),
+        (["--budget", "soon"], "expected a number of seconds, or a time as 5ms, 300us, 2min, got 'soon'"),
         (["--rate", "0.1,0"], "expected numbers above 0, got '0.1,0'"),
         (["-o", "a.txt"], "-o: expected a file ending in .json, .svg, .png, got a.txt"),
         (["--seed", "-1"], "--seed: expected 0 or more, got -1"),

@@ -44,7 +44,7 @@ class Tags(html.parser.HTMLParser):
 
 def test_order_and_content() -> None:
     text = grid_page()
-    order = ['id="roofline"', 'id="scaling"', 'id="heatmap"', 'id="bars"', "<table>", 'class="warnings"', "<footer"]
+    order = ['id="heatmap"', 'id="roofline"', 'id="scaling"', 'id="bars"', "<table>", 'class="warnings"', "<footer"]
     places = [text.index(part) for part in order]
     assert places == sorted(places)
     foot = text[places[-1] :]

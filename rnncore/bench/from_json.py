@@ -8,13 +8,13 @@ import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from .workload import MODES, STEPS
+from .workload import ALL_MODES
 
 Part = TypeVar("Part")
 
-CHOICES = {"mode": (*MODES, *STEPS), "dtype": ("float32", "float64")}
+CHOICES = {"mode": ALL_MODES, "dtype": ("float32", "float64")}
 """Words that a workload's fields may have."""
-AT_LEAST = {"seed": 0, "flops": 0, "weight_bytes": 0}
+AT_LEAST = {"seed": 0, "flops": 0, "weight_bytes": 0, "peak_bytes": 0}
 """The least value of whole numbers; 1 of all others."""
 ANY = ("error",)
 """Numbers that may be 0, infinite or NaN; all others are finite and above 0."""

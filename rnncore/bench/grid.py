@@ -47,7 +47,12 @@ GPU_GRID: tuple[Size, ...] = (
 """The first three are the sizes that the CUDA engine was made for."""
 
 PRESETS = {
-    "quick": Preset(((100, 1, 256, 256), (100, 32, 128, 128)), MODES, Settings(repeats=6, passes=3, min_time=0.1)),
+    "quick": Preset(
+        ((100, 1, 256, 256), (100, 32, 128, 128)),
+        MODES,
+        Settings(repeats=6, passes=3, min_time=0.1),
+        peers=("torch", "onnxruntime", "openvino"),
+    ),
     "default": Preset(
         ((100, 1, 256, 256), (100, 32, 256, 256), (100, 64, 512, 512)), MODES, Settings(repeats=9, passes=3)
     ),

@@ -117,6 +117,7 @@ def _prepare(workload: Workload, name: str, child: Child, reference: Sequence[Ar
         return Result(workload, name, "failed", reason=str(failure))
     counts = workload.counts()
     row = Result(workload, name, "measured", None, (), error, "", prepared.impl, prepared.first_call, counts=counts)
+    row = replace(row, peak_bytes=prepared.peak_bytes)
     if error is None or error <= CHECK_TOLERANCE[workload.dtype]:
         return row
     return replace(row, status="wrong", reason=f"error {error:.0e} against float64")

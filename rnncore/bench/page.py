@@ -19,6 +19,7 @@ from . import plots
 from .ratios import geometric_means
 from .record import Record, to_json
 from .table import TEXT_COLUMNS, caption, table
+from .verdict import verdict
 
 TITLES = {
     "roofline": "Roofline",
@@ -88,6 +89,7 @@ def _summary(record: Record) -> Iterator[str]:
     if means:
         spoken = ", ".join(f"{mean:.2f} ({backend}, {mode})" for (backend, mode), mean in means)
         yield f"Time of the fastest peer over ours, geometric mean: {spoken}"
+    yield from verdict(record.results)
     when = record.created.replace("T", " ").replace("+00:00", " UTC")
     yield f"{record.environment['machine'].get('processor', 'unknown processor')}, {when}"
 
@@ -101,7 +103,8 @@ def _sections(record: Record) -> Iterator[tuple[str, str, str]]:
         return
     from .plots.panel import to_inline_svg
 
-    for kind in plots.KINDS:
+    # The heat map answers first: where is it fast?
+    for kind in sorted(plots.KINDS, key=lambda kind: kind != "heatmap"):
         try:
             pictures = [to_inline_svg(panel) for panel in plots.panels(kind, record.results)]
         except plots.PlotError:

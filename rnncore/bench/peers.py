@@ -13,7 +13,7 @@ from .. import registry
 from ..cells_by_name import parse_cell
 from ..errors import BackendUnavailableError
 from ..pytorch import has_counterpart
-from .workload import Task, Workload
+from .workload import BACKWARD, Task, Workload
 
 PEERS = {
     "torch": ("torch",),
@@ -85,4 +85,6 @@ def impl_of(contender: str, workload: Workload) -> str:
     """How a contender computes a workload, in a few words: our engine's choice for its size, or a peer's version."""
     if contender in PEERS:
         return importlib.metadata.version(PEERS[contender][-1])
-    return workload.network(contender).impl(workload.steps, workload.batch, training=workload.mode == "training")
+    return workload.network(contender).impl(
+        workload.steps, workload.batch, training=workload.mode in ("training", BACKWARD)
+    )

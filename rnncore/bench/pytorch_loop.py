@@ -16,7 +16,7 @@ from rnncore_kernels.cores import usable_cores
 from rnncore_kernels.program.record import record
 
 from .pytorch_code import Source
-from .workload import STEPS, Task, Workload
+from .workload import BACKWARD, STEPS, Task, Workload
 
 
 class Spike(torch.autograd.Function):  # type: ignore[misc]
@@ -119,15 +119,15 @@ def make_task(peer: str, workload: Workload, lasting: contextlib.ExitStack) -> T
     x, grad_output = map(torch.from_numpy, workload.inputs())
     inputs = [torch.from_numpy(values) for values in workload.cell_inputs().values()]
     lengths = torch.from_numpy(workload.lengths()) if workload.ragged else None
-    if workload.mode == "training":
-        return _training(loop, x, inputs, lengths, grad_output)
+    if workload.mode in ("training", BACKWARD):
+        return _training(loop, x, inputs, lengths, grad_output, alone=workload.mode == BACKWARD)
     lasting.enter_context(torch.inference_mode())
     if workload.mode in STEPS:
         return _step(loop, x, inputs)
     return lambda: loop.sequence(x, inputs, lengths)
 
 
-def _training(loop: Loop, x: Any, inputs: Sequence[Any], lengths: Any, grad_output: Any) -> Task:
+def _training(loop: Loop, x: Any, inputs: Sequence[Any], lengths: Any, grad_output: Any, *, alone: bool) -> Task:
     leaves = [x, *loop.parameters.values(), *inputs]
     for leaf in leaves:
         leaf.requires_grad_()
@@ -139,7 +139,10 @@ def _training(loop: Loop, x: Any, inputs: Sequence[Any], lengths: Any, grad_outp
         output.backward(grad_output)
         return [output, *(torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in leaves)]
 
-    return train
+    if not alone:
+        return train
+    output, *_ = loop.sequence(x, inputs, lengths)
+    return lambda: torch.autograd.grad(output, leaves, grad_output, retain_graph=True, materialize_grads=True)
 
 
 def _step(loop: Loop, x: Any, inputs: Sequence[Any]) -> Task:

@@ -13,7 +13,7 @@ from rnncore_kernels.cells import GRU
 from rnncore_kernels.cores import usable_cores
 
 from .peers import NotOfferedError
-from .workload import STEPS, Task, Workload
+from .workload import BACKWARD, STEPS, Task, Workload
 
 
 def make_task(peer: str, workload: Workload, lasting: contextlib.ExitStack) -> Task:
@@ -43,8 +43,9 @@ def _make(workload: Workload, lasting: contextlib.ExitStack, device: str) -> Tas
         raise NotOfferedError(str(error)) from None
     x, grad_output = (torch.from_numpy(values).to(device) for values in workload.inputs())
     apply = _ragged(workload, module) if workload.ragged else module
-    if workload.mode == "training":
-        return _training(module, apply, x, grad_output, negated=network.cell == GRU())
+    if workload.mode in ("training", BACKWARD):
+        negated = network.cell == GRU()
+        return _training(module, apply, x, grad_output, negated=negated, alone=workload.mode == BACKWARD)
     # Entered once, as a service would: at each call it takes longer than a step.
     lasting.enter_context(torch.inference_mode())
     module.eval()
@@ -67,8 +68,10 @@ def _ragged(workload: Workload, module: Any) -> Callable[[Any], tuple[Any, Any]]
     return apply
 
 
-def _training(module: Any, apply: Callable[[Any], tuple[Any, Any]], x: Any, grad_output: Any, negated: bool) -> Task:
-    """Forward and backward; `negated` says that the module's update gate is the other way round than the cell's."""
+def _training(
+    module: Any, apply: Callable[[Any], tuple[Any, Any]], x: Any, grad_output: Any, *, negated: bool, alone: bool
+) -> Task:
+    """Forward and backward, or that alone; `negated` says that the update gate is the other way round."""
     x.requires_grad_()
     leaves = [x, *module.parameters()]
     rows = slice(module.hidden_size, 2 * module.hidden_size)
@@ -82,7 +85,15 @@ def _training(module: Any, apply: Callable[[Any], tuple[Any, Any]], x: Any, grad
         # As functions, which are called when results are looked at, and not in the time that is measured.
         return [output, x.grad, *(partial(_with_negated, grad, rows) if negated else grad for grad in grads)]
 
-    return train
+    if not alone:
+        return train
+    output, _ = apply(x)
+
+    def back() -> list[Any]:
+        first, *grads = torch.autograd.grad(output, leaves, grad_output, retain_graph=True)
+        return [first, *(partial(_with_negated, grad, rows) if negated else grad for grad in grads)]
+
+    return back
 
 
 def _with_negated(grad: Any, rows: slice) -> Any:

@@ -28,6 +28,8 @@ FIGURES = {
     "seconds": "seconds",
     "spread": "spread",
     "step_us": "step_microseconds",
+    "call_ms": "call_milliseconds",
+    "p90_ms": "p90_milliseconds",
     "sequences_per_second": "sequences_per_second",
     "flops_per_second": "flops_per_second",
     "bytes_per_second": "bytes_per_second",

@@ -47,7 +47,7 @@ def to_json_lines(record: Record) -> str:
 def to_csv(record: Record) -> str:
     """A line for each row, its samples in the last column with spaces between them."""
     work = [field.name for field in dataclasses.fields(Workload)]
-    own = ["contender", "status", "reason", "error", "impl", "first_call"]
+    own = ["contender", "status", "reason", "error", "impl", "first_call", "peak_bytes"]
     counts = ["flops", "bytes", "weight_bytes"]
     limits = ["gemm", "fma", "bandwidth"]
     text = io.StringIO()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+import math
 import statistics
 from dataclasses import dataclass, replace
 from typing import Literal
+
+import numpy as np
 
 from .limits import Limits, best
 from .peers import PEERS
@@ -34,6 +37,7 @@ class Result:
         yardsticks: seconds that a fixed piece of work took in the round of each sample; none in old records.
         counts: operations and bytes of the workload, which a record keeps: its cell may be another user's own. None in
             old records, which have the library's cells.
+        peak_bytes: memory that making the network and its first call took at most; None where the system does not say.
     """
 
     workload: Workload
@@ -48,6 +52,7 @@ class Result:
     tails: tuple[float, ...] = ()
     yardsticks: tuple[float, ...] = ()
     counts: Counts | None = None
+    peak_bytes: int | None = None
 
     @functools.cached_property
     def work(self) -> Counts:
@@ -81,6 +86,23 @@ class Result:
     def step_microseconds(self) -> float:
         """Time of one of the T steps, for the whole batch."""
         return self.seconds / self.workload.steps * 1e6
+
+    @property
+    def call_milliseconds(self) -> float:
+        """Median time of a call: of the whole sequence."""
+        return self.seconds * 1e3
+
+    @property
+    def p90_milliseconds(self) -> float:
+        """Time of a call that one turn of ten exceeds."""
+        return float(np.quantile(self.samples, 0.9)) * 1e3
+
+    def fits(self, budget: float) -> bool:
+        """Whether a call takes no longer than these seconds: of steps 99 of 100, of sequences nine turns of ten."""
+        tail = (
+            statistics.median(self.tails) if self.tails else self.p90_milliseconds / 1e3 if self.samples else math.inf
+        )
+        return tail <= budget
 
     @property
     def p50_microseconds(self) -> float | None:

@@ -13,8 +13,14 @@ from .workload import Workload
 TEXT_COLUMNS = ("cell", "mode", "dtype", "backend", "impl", "best peer")
 """Aligned to the left."""
 
-WIDE = {"seq/s", "GFLOP/s", "GB/s", "first call, s", "impl"}
+WIDE = {"ms/call", "p90, ms", "seq/s", "GFLOP/s", "GB/s", "peak, MiB", "first call, s", "impl"}
 """Columns for those who ask for them; `vs numpy` is another where there are peers."""
+
+FITS = "fits"
+"""The column that says whether a call is within a budget."""
+
+UNBUDGETED = {"µs/step", "IQR", "of roof"}
+"""Columns that make room for milliseconds a call where there is a budget."""
 
 NAMES = {"measured": "", "wrong": "WRONG", "absent": "absent", "failed": "FAILED"}
 """Words in the place of a time."""
@@ -23,14 +29,22 @@ NOISY, NOISY_ROOF = "noisy", "more than the limits, which were measured while so
 """In place of a share above 100 %, and why."""
 
 
-def table(results: Sequence[Result]) -> list[dict[str, str]]:
-    """The rows by column. A column that says the same everywhere (dtype, I = H) is left to `caption`."""
-    return [_row(result, results) for result in results]
+def table(results: Sequence[Result], budget: float | None = None) -> list[dict[str, str]]:
+    """The rows by column. A column that says the same everywhere (dtype, I = H) is left to `caption`.
+
+    With a budget, seconds of a call, a column says whether a row is within it.
+    """
+    rows = [_row(result, results) for result in results]
+    if budget is not None:
+        rows = [row | {FITS: "yes" if result.fits(budget) else "no"} for row, result in zip(rows, results, strict=True)]
+    return rows
 
 
 def narrowed(rows: Sequence[dict[str, str]]) -> list[dict[str, str]]:
     """The rows with the columns that fit 80 characters: the workload, its time, and how good that is."""
     hidden = WIDE | ({"vs numpy"} if "vs best" in rows[0] else set())
+    if FITS in rows[0]:
+        hidden = (hidden | UNBUDGETED) - {"ms/call", "p90, ms"}
     return [{name: cell for name, cell in row.items() if name not in hidden} for row in rows]
 
 
@@ -112,10 +126,14 @@ def _figures(result: Result, results: Sequence[Result]) -> dict[str, str]:
         figures["impl"] = result.impl
     if result.first_call is not None:
         figures["first call, s"] = rounded(result.first_call)
+    if result.peak_bytes is not None:
+        figures["peak, MiB"] = f"{result.peak_bytes / 2**20:.1f}"
     if not result.samples:
         return figures | {"µs/step": NAMES[result.status]}
     figures |= {
         "µs/step": rounded(result.step_microseconds),
+        "ms/call": rounded(result.call_milliseconds),
+        "p90, ms": rounded(result.p90_milliseconds),
         "IQR": percent(result.spread),
         "seq/s": rounded(result.sequences_per_second),
         "GFLOP/s": rounded(result.flops_per_second / 1e9),
@@ -132,12 +150,12 @@ def _figures(result: Result, results: Sequence[Result]) -> dict[str, str]:
 
 def _figure_columns(results: Sequence[Result]) -> list[str]:
     return [
-        "µs/step",
+        *("µs/step", "ms/call", "p90, ms"),
         *(["p99, µs"] if any(result.tails for result in results) else []),
         *("IQR", "seq/s", "GFLOP/s", "GB/s", "of roof"),
         *(["vs numpy"] if any(versus_reference(result, results) for result in results) else []),
         *(["vs best"] if has_peers(results) else []),
-        *("first call, s", "impl"),
+        *("peak, MiB", "first call, s", "impl"),
     ]
 
 

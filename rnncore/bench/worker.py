@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, BinaryIO, NamedTuple
 
-from . import clock
+from . import clock, memory
 from .limits import Limits, measure_limits
 from .peers import NotOfferedError, impl_of, load, make_task, on_gpu
 from .workload import Task, Workload, arrays_of
@@ -22,11 +22,12 @@ from .yardstick import measure_yardstick
 
 
 class Prepared(NamedTuple):
-    """A contender's answer: its results, if wanted, how it computes them, the seconds of the first call."""
+    """A contender's answer: its results, if wanted, how it computes them, seconds and bytes of the first call."""
 
     results: list[Any] | None
     impl: str
     first_call: float
+    peak_bytes: int | None
 
 
 class Worker:
@@ -44,6 +45,7 @@ class Worker:
         # Neither a peer's import nor the random numbers are the contender's time.
         load(self._contender)
         workload.inputs()
+        held = memory.start()
         start = time.perf_counter()
         try:
             task = make_task(self._contender, workload, self._lasting)
@@ -51,10 +53,11 @@ class Worker:
             return str(reason)
         results = task()
         first_call = time.perf_counter() - start
+        peak = None if on_gpu(self._contender) else memory.peak_since(held)
         for _ in range(warmup):
             task()
         self._task = task
-        return Prepared(arrays_of(results) if wanted else None, impl_of(self._contender, workload), first_call)
+        return Prepared(arrays_of(results) if wanted else None, impl_of(self._contender, workload), first_call, peak)
 
     def turn(self, seconds: float) -> list[float]:
         """Seconds of each of some calls."""

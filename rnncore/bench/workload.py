@@ -21,8 +21,12 @@ from ..recurrent import Recurrent
 
 MODES = ("inference", "training")
 """Modes of whole sequences."""
+BACKWARD = "backward"
+"""The backward pass alone, of a forward pass that is computed once."""
 STEP, FROZEN_STEP = STEPS = ("step", "frozen-step")
 """One step of a stream: by the network, whose parameters may have changed since the last, and by its frozen copy."""
+
+ALL_MODES = (*MODES, BACKWARD, *STEPS)
 
 Task = Callable[[], Any]
 """The work that is timed: it computes a workload once and returns all its results, arrays or tensors, or functions that
@@ -42,8 +46,8 @@ class Counts:
 class Workload:
     """One row of a report. Sizes and options as in `Recurrent`.
 
-    `mode` is "inference" (with frozen weights), "training" (forward and backward), "step" or "frozen-step" (one step of
-    a stream from a given state, by `Recurrent.step` and by `Frozen.step`).
+    `mode` is "inference" (with frozen weights), "training" (forward and backward), "backward" (that alone), "step" or
+    "frozen-step" (one step of a stream from a given state, by `Recurrent.step` and by `Frozen.step`).
     `cell` is spelled as in `cells_by_name`. With `ragged`, rows have lengths drawn evenly from 1 to `steps`. `threads`
     are the most that a call may use, None is one per core. `seed` is of all random values.
     """
@@ -85,8 +89,8 @@ class Workload:
         return Counts(self.flops(), self.bytes(), self.weight_bytes())
 
     def flops(self) -> int:
-        """Floating-point operations of the matrix products: 2 per multiply-add, training three times inference."""
-        passes = 3 if self.mode == "training" else 1
+        """Floating-point operations of the matrix products: 2 per multiply-add, backward twice inference."""
+        passes = {"training": 3, BACKWARD: 2}.get(self.mode, 1)
         return 2 * self._rows() * (self._input_weights() + self._step_weights()) * passes
 
     def weight_bytes(self) -> int:
@@ -103,7 +107,8 @@ class Workload:
         weights = self._input_weights() * self._itemsize()
         ends = self._rows() * (arch.x_size + inputs + arch.output_size) * self._itemsize()
         once = self._longest() * self.weight_bytes() + weights + ends
-        return 2 * once + self.weight_bytes() + weights + ends if self.mode == "training" else once
+        back = once + self.weight_bytes() + weights + ends
+        return {"training": once + back, BACKWARD: back}.get(self.mode, once)
 
     def _input_weights(self) -> int:
         """Multiply-adds of a row and step with the input weights of all layers and directions."""
@@ -166,6 +171,14 @@ class Workload:
                 return [output, grads.x, *grads.parameters.values(), *grads.inputs.values()]
 
             return finished(train, xp)
+        if self.mode == BACKWARD:
+            _, _, tape = rnn.forward(x, lengths=lengths, inputs=inputs)
+
+            def back() -> list[Array]:
+                grads = rnn.backward(tape, grad_output)
+                return [grads.x, *grads.parameters.values(), *grads.inputs.values()]
+
+            return finished(back, xp)
         frozen = rnn.freeze()
         if self.mode in STEPS:
             x_t, step = x[0], rnn.step if self.mode == STEP else frozen.step

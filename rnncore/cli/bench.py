@@ -22,16 +22,19 @@ from ..bench.peers import PEERS, missing, require_peers
 from ..bench.record import Record
 from ..bench.result import Result, joined
 from ..bench.table import work_cells
-from ..bench.workload import MODES, STEPS, Workload
+from ..bench.verdict import by_budget
+from ..bench.workload import ALL_MODES, Workload
 from ..machine import configuration
 from ..registry import MODULES, backends, resolve_all
 from .cells import add_cell_option
 from .outputs import Outputs, parse
 from .status import FAILED, FAILED_CHECK, INTERRUPTED, OK, UsageError
 from .terminal import show_rows
-from .values import choices, seconds, size, sizes, yes_no
+from .values import above_zero, choices, seconds, size, sizes, yes_no
 
 DTYPES = ("float32", "float64")
+BUDGETED = [64, 128, 256, 512, 1024]
+"""Hidden sizes to find the largest that fits a budget, where none are named."""
 
 
 def add(commands: Any) -> None:
@@ -62,7 +65,7 @@ def add(commands: Any) -> None:
         help=f"libraries to measure beside ours on the same work: {','.join(PEERS)}; torch-loop is a loop over the "
         f"steps in PyTorch, and stands for torch where that lacks the cell; cudnn is PyTorch on the GPU",
     )
-    axes.add_argument("--mode", type=choices((*MODES, *STEPS)), help=f"{','.join((*MODES, *STEPS))}")
+    axes.add_argument("--mode", type=choices(ALL_MODES), help=",".join(ALL_MODES))
     axes.add_argument("-T", type=sizes, metavar="STEPS", help="time steps (100, where another size is given)")
     axes.add_argument("-B", type=sizes, metavar="BATCH", help="sequences computed together (32, likewise)")
     axes.add_argument("-H", type=sizes, metavar="HIDDEN", help="hidden size (256, likewise)")
@@ -73,6 +76,14 @@ def add(commands: Any) -> None:
     axes.add_argument("--dtype", type=choices(DTYPES), default=["float32"], help=",".join(DTYPES))
     axes.add_argument("--threads", type=sizes, help="most threads of a call; all cores if not given")
     axes.add_argument("--seed", type=int, default=0, help="of all random values (0)")
+
+    axes.add_argument(
+        "--budget",
+        type=above_zero,
+        metavar="TIME",
+        help="time that a call may take, 5ms say: which cells and hidden sizes fit, sorted; B is 1 and mode inference "
+        "unless named",
+    )
 
     how = parser.add_argument_group("how")
     how.add_argument("-r", "--repeats", type=size, help="turns of each contender, so many samples (the preset's)")
@@ -109,7 +120,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         return _dry_run(workloads, contenders, settings)
     require_peers(arguments.peer)
-    outputs = Outputs(arguments.output, wide=arguments.wide)
+    outputs = Outputs(arguments.output, wide=arguments.wide, budget=arguments.budget)
     warnings, others = noise.before(workloads), noise.Others()
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     rows: dict[tuple[Workload, str], Result] = {}
@@ -125,6 +136,8 @@ def run(arguments: argparse.Namespace) -> int:
     except MeasurementError as error:
         status, message = FAILED, str(error)
     results = roofs.raised(list(rows.values()))
+    if arguments.budget:
+        results = tuple(by_budget(results, arguments.budget))
     warnings += noise.after(results, others.busy())
     command = shlex.join(["rnncore", *_without_outputs(arguments.argv)])
     whole = status == OK
@@ -157,16 +170,16 @@ def _settings(arguments: argparse.Namespace) -> Settings:
 def _workloads(arguments: argparse.Namespace) -> list[Workload]:
     if arguments.seed < 0:
         raise UsageError(f"--seed: expected 0 or more, got {arguments.seed}")
-    preset = PRESETS[arguments.preset]
-    named = arguments.T or arguments.B or arguments.H or arguments.I
+    preset, budget = PRESETS[arguments.preset], arguments.budget
+    named = arguments.T or arguments.B or arguments.H or arguments.I or budget
     axes = Axes(
         arguments.cell,
-        arguments.mode or preset.modes,
+        arguments.mode or (["inference"] if budget else preset.modes),
         [
             (steps, batch, inputs, hidden)
             for steps in arguments.T or [100]
-            for batch in arguments.B or [32]
-            for hidden in arguments.H or [256]
+            for batch in arguments.B or [1 if budget else 32]
+            for hidden in arguments.H or (BUDGETED if budget else [256])
             for inputs in arguments.I or [0]
         ],
         arguments.dtype,
@@ -194,7 +207,7 @@ def _list() -> int:
         return f"  {name}" + (f": not available, {reason}" if reason else "")
 
     print("cells:", *(f"  {name}" for name in CELLS), sep="\n")
-    print("modes:", *(f"  {name}" for name in (*MODES, *STEPS)), sep="\n")
+    print("modes:", *(f"  {name}" for name in ALL_MODES), sep="\n")
     print("backends:", *(mark(name, probe.reason) for name, probe in backends().items()), sep="\n")
     absent = {name: ", ".join(missing(name)) for name in PEERS}
     print("peers:", *(mark(name, f"not installed: {of}" if of else "") for name, of in absent.items()), sep="\n")

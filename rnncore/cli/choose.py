@@ -40,8 +40,9 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "choose",
         help="compare cells, sizes and learning rates on a task",
-        description="Train cells, sizes and learning rates on a task within a budget of seconds, and compare their loss "
-        "on held-out data with the time to train and to predict. All begin; after each round the better half goes on. "
+        description="Train cells, sizes and learning rates on a task within a budget of seconds, and compare their "
+        "loss on held-out data with the time to train and to predict. All begin; after each round the better "
+        "half goes on. "
         "Ctrl-C keeps what there is.",
     )
     parser.set_defaults(run=run)
@@ -136,8 +137,8 @@ def _words(arguments: argparse.Namespace, found: Sequence[Outcome], guess: float
     best = found[0]
     yield (
         f"loss: held out, best so far, mean of {len(best.trials)} seeds, {guess:.4g} for a guess that reads nothing; "
-        "spread: largest less smallest of the seeds; predict: one sequence; front *: no other is as good in loss, update "
-        "and predict"
+        "spread: largest less smallest of the seeds; predict: one sequence; front *: no other is as good in loss, "
+        "update and predict"
     )
     name = f"{best.choice.cell} with H={best.choice.hidden_size} and a rate of {best.choice.rate:g}"
     if not best.loss < guess:

@@ -44,8 +44,8 @@ def parse(text: str) -> Output:
 class Outputs:
     """All outputs of a run: `add` each row, then `finish`, whatever has happened in between."""
 
-    def __init__(self, outputs: Sequence[Output], wide: bool = False) -> None:
-        self._wide = wide
+    def __init__(self, outputs: Sequence[Output], wide: bool = False, budget: float | None = None) -> None:
+        self._wide, self._budget = wide, budget
         self._files = [output for output in outputs if output.path is not None]
         here = [output.format for output in outputs if output.path is None]
         if len(here) > 1:
@@ -76,7 +76,7 @@ class Outputs:
         """Write all that is not written yet; returns messages of failures."""
         failures = list(self._write_files(record))
         if self._here == TABLE:
-            show(record, sys.stdout, self._wide)
+            show(record, sys.stdout, self._wide, self._budget)
         elif self._here is not None:
             try:
                 text = FORMATS[self._here](record)

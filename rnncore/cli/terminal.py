@@ -10,23 +10,30 @@ from typing import TextIO
 
 from ..bench.record import Record
 from ..bench.render import foot
-from ..bench.table import TEXT_COLUMNS, caption, markdown, narrowed, table
+from ..bench.table import FITS, NAMES, TEXT_COLUMNS, caption, markdown, narrowed, table
+from ..bench.verdict import ABOUT_EVEN, following, verdict
 
 NUMBER = "#"
 """The column that tells which row a line belongs to, where a table has several parts."""
+RATIOS = ("vs numpy", "vs best", "speed-up")
+"""Columns of ratios that are better above 1."""
+BETTER, WORSE = "green", "red"
 GAP = 2
 """Spaces between columns: one that the box draws, and one of padding."""
 
 
-def show(record: Record, stream: TextIO, wide: bool = False) -> None:
-    """Print the table of a record, with all columns if `wide`, its caption, and where it was measured."""
+def show(record: Record, stream: TextIO, wide: bool = False, budget: float | None = None) -> None:
+    """Print the table of a record, with all columns if `wide`, its caption, where it was measured, and a verdict."""
     if not record.results:
         print("nothing was measured", file=stream)
         return
-    rows = table(record.results)
+    rows = table(record.results, budget)
     show_rows(rows if wide else narrowed(rows), stream)
     print(textwrap.fill(caption(record.results), shutil.get_terminal_size().columns), file=stream)
     print(foot(record), file=stream)
+    for line in verdict(record.results, budget):
+        print(textwrap.fill(line, shutil.get_terminal_size().columns, break_on_hyphens=False), file=stream)
+    print("Next:", *(f"  {command}" for command in following(record.results, budget)), sep="\n", file=stream)
 
 
 def print_rows(rows: Sequence[dict[str, str]]) -> None:
@@ -50,8 +57,28 @@ def show_rows(rows: Sequence[dict[str, str]], stream: TextIO) -> None:
         for name in part:
             shown.add_column(Text(name), justify="left" if name in TEXT_COLUMNS else "right", overflow="fold")
         for number, cells in enumerate(rows, 1):
-            shown.add_row(*(Text(str(number) if name == NUMBER else cells[name]) for name in part))
+            shown.add_row(
+                *(
+                    Text(str(number)) if name == NUMBER else Text(cells[name], _style(name, cells[name]))
+                    for name in part
+                )
+            )
         console.print(shown)
+
+
+def _style(name: str, text: str) -> str:
+    """The colour of a cell; rich leaves colours out where NO_COLOR is set, and where nobody sees them."""
+    if text in NAMES.values() and text:
+        return WORSE
+    if name == FITS:
+        return BETTER if text == "yes" else WORSE
+    if name not in RATIOS:
+        return ""
+    try:
+        ratio = float(text)
+    except ValueError:
+        return ""
+    return BETTER if ratio > ABOUT_EVEN else WORSE if ratio < 1 / ABOUT_EVEN else ""
 
 
 def parts(rows: Sequence[dict[str, str]], width: int) -> Iterator[list[str]]:

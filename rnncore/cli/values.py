@@ -66,7 +66,7 @@ def _range(text: str) -> list[int]:
 def seconds(text: str) -> float:
     """A time of 0 or more: `2`, `2s`, `5ms`, `300us`, `1min`."""
     number, unit = re.fullmatch(r"(.*?)\s*(us|µs|ms|s|min|)", text, re.DOTALL).groups()  # type: ignore[union-attr]
-    return _number(number, text, "a time such as 60, 60s, 5ms or 300us") * UNITS[unit]
+    return _number(number, text, "a number of seconds, or a time as 5ms, 300us, 2min") * UNITS[unit]
 
 
 def above_zero(text: str) -> float:

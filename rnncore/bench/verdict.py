@@ -1,0 +1,106 @@
+"""A measurement in a few sentences: what is fast, how it compares with peers, what fits a budget, what to try next."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+
+from .peers import PEERS, missing
+from .ratios import best_peer, geometric_means, has_peers, versus_best
+from .result import Result
+from .table import percent
+
+ABOUT_EVEN = 1.05
+"""Ratios between this and its inverse are called about as fast."""
+
+
+def verdict(results: Sequence[Result], budget: float | None = None) -> list[str]:
+    """The sentences; none where nothing was timed."""
+    timed = [result for result in results if result.samples]
+    if not timed:
+        return []
+    return list(_fitting(timed, budget)) if budget else [*_shares(timed), *_against_peers(timed)]
+
+
+def following(results: Sequence[Result], budget: float | None = None) -> Iterator[str]:
+    """The commands to try next, without those that were just run."""
+    installed = [name for name in PEERS if name not in ("torch-loop", "cudnn") and not missing(name)]
+    if installed and not has_peers(results):
+        yield f"rnncore bench --peer {','.join(installed)}"
+    if budget is None:
+        yield "rnncore bench --budget 5ms"
+    yield "rnncore bench -o html=report.html"
+    yield "rnncore choose"
+
+
+def by_budget(results: Sequence[Result], budget: float) -> list[Result]:
+    """Those that fit first; of each contender and cell, the largest first."""
+    return sorted(
+        results,
+        key=lambda result: (
+            not result.fits(budget),
+            result.is_peer,
+            result.contender,
+            result.workload.mode,
+            result.workload.cell,
+            -result.workload.hidden_size,
+        ),
+    )
+
+
+def format_budget(seconds: float) -> str:
+    """`5 ms`, `300 µs`, `2 s`."""
+    for unit, name in ((1.0, "s"), (1e-3, "ms")):
+        if seconds >= unit:
+            return f"{seconds / unit:.4g} {name}"
+    return f"{seconds * 1e6:.4g} µs"
+
+
+def _fitting(timed: Sequence[Result], budget: float) -> Iterator[str]:
+    """For each contender, mode, cell, T and B the largest hidden size of those measured that fits."""
+    groups: dict[tuple[object, ...], list[Result]] = {}
+    for result in timed:
+        work = result.workload
+        groups.setdefault((work.cell, work.mode, work.steps, work.batch, result.contender), []).append(result)
+    for (cell, mode, steps, batch, contender), rows in groups.items():
+        fitting = [row.workload.hidden_size for row in rows if row.fits(budget)]
+        at = f"at B={batch}, T={steps}, {mode}, on {contender}"
+        if fitting:
+            yield f"{cell} with up to H={max(fitting)} fits in {format_budget(budget)} {at}."
+        else:
+            least = min(row.workload.hidden_size for row in rows)
+            yield f"{cell} does not fit in {format_budget(budget)} {at}, not even with H={least}."
+
+
+def _shares(timed: Sequence[Result]) -> Iterator[str]:
+    """Of each backend, the range of its shares of the roof, with the best and the worst row."""
+    for contender in dict.fromkeys(result.contender for result in timed if not result.is_peer):
+        rows = [row for row in timed if row.contender == contender and row.of_roof is not None]
+        if not rows:
+            continue
+        low, high = (pick(rows, key=lambda row: row.of_roof or 0.0) for pick in (min, max))
+        middle = statistics.median(row.of_roof or 0.0 for row in rows)
+        ends = f": best at {_named(high)}, worst at {_named(low)}" if len(rows) > 1 else f", at {_named(high)}"
+        yield f"{contender} reaches {percent(middle)} of what this machine can do at most, in the median{ends}."
+
+
+def _against_peers(timed: Sequence[Result]) -> Iterator[str]:
+    """Of each backend and mode, how it compares with the fastest peer, and where it is slower."""
+    for (contender, mode), mean in geometric_means(timed).items():
+        rows = [row for row in timed if row.contender == contender and row.workload.mode == mode]
+        slower = [row for row in rows if (versus_best(row, timed) or 1) < 1 / ABOUT_EVEN]
+        names = dict.fromkeys(peer.contender for row in rows if (peer := best_peer(row, timed)) is not None)
+        where = f", slower at {', '.join(map(_named, slower))}" if slower and mean > 1 else ""
+        yield f"{contender}, {mode}: {_times(mean)} the fastest of {', '.join(names)}, in the mean{where}."
+
+
+def _times(ratio: float) -> str:
+    if 1 / ABOUT_EVEN < ratio < ABOUT_EVEN:
+        return "about as fast as"
+    return f"{ratio:.2f} times as fast as" if ratio > 1 else f"{1 / ratio:.2f} times as slow as"
+
+
+def _named(result: Result) -> str:
+    work = result.workload
+    share = "" if result.of_roof is None else f" ({percent(result.of_roof)})"
+    return f"{work.cell} {work.mode}, T={work.steps} B={work.batch} H={work.hidden_size}{share}"

@@ -1,0 +1,149 @@
+"""What a measurement says in words, budgets, colours, the backward pass alone, and memory."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from records import made_up, made_up_record, result, workloads
+
+from rnncore.bench import memory, verdict
+from rnncore.bench.table import narrowed, table
+from rnncore.bench.workload import ALL_MODES, BACKWARD, Workload, arrays_of
+from rnncore.cli import main, terminal
+
+WIDTHS = workloads(cells=["lstm"], modes=["inference"], steps=[100], batches=[1], hiddens=[64, 128, 256])
+
+
+def timed(hidden: int, seconds: float, contender: str = "numba") -> Any:
+    work = next(work for work in WIDTHS if work.hidden_size == hidden)
+    return made_up(contender, [seconds] * 5, workload=work)
+
+
+def test_the_largest_that_fits() -> None:
+    rows = [timed(64, 1e-3), timed(128, 3e-3), timed(256, 9e-3), timed(64, 4e-3, "torch"), timed(128, 9e-3, "torch")]
+    assert verdict.verdict(rows, 5e-3) == [
+        "lstm with up to H=128 fits in 5 ms at B=1, T=100, inference, on numba.",
+        "lstm with up to H=64 fits in 5 ms at B=1, T=100, inference, on torch.",
+    ]
+    assert not [command for command in verdict.following(rows, 5e-3) if "--budget" in command or "--peer" in command]
+    (none,) = verdict.verdict(rows[2:3], 5e-3)
+    assert none == "lstm does not fit in 5 ms at B=1, T=100, inference, on numba, not even with H=256."
+    found = verdict.by_budget(rows, 5e-3)
+    assert [(row.contender, row.workload.hidden_size) for row in found] == [
+        ("numba", 128), ("numba", 64), ("torch", 64), ("numba", 256), ("torch", 128),
+    ]  # fmt: skip
+    cells = narrowed(table(found, 5e-3))
+    assert [row["fits"] for row in cells] == ["yes"] * 3 + ["no"] * 2
+    assert [row["ms/call"] for row in cells][:2] == ["3.00", "1.00"]
+
+
+def test_what_fits_is_a_matter_of_the_slow_calls() -> None:
+    row = timed(64, 1e-3)
+    assert row.fits(1e-3)
+    slow = replace(row, samples=(*row.samples[:3], 9e-3, 9e-3))
+    assert slow.p90_milliseconds > 5
+    assert not slow.fits(5e-3)
+    step = replace(row, tails=(4e-3, 6e-3, 7e-3))
+    assert not step.fits(5e-3)
+    assert not made_up("numba", [], "failed", "no memory").fits(5e-3)
+
+
+def test_in_words() -> None:
+    work = workloads(cells=["lstm"], modes=["inference"], steps=[100], batches=[1, 32], hiddens=[256])
+    rows = [result(one, "numba") for one in work]
+    (of_machine,) = verdict.verdict(rows)
+    assert of_machine.startswith("numba reaches ")
+    assert "best at lstm inference, T=100 B=" in of_machine
+    assert "rnncore bench --budget 5ms" in verdict.following(rows)
+    peers = [replace(row, contender="torch", samples=tuple(2 * one for one in row.samples)) for row in rows]
+    assert "numba, inference: 2.00 times as fast as the fastest of torch, in the mean." in verdict.verdict(
+        [*rows, *peers]
+    )
+    swapped = [replace(rows[0], samples=peers[0].samples), replace(rows[1], samples=(rows[1].seconds / 8,))]
+    others = [replace(row, contender="torch") for row in rows]
+    (slower,) = [line for line in verdict.verdict([*swapped, *others]) if "fastest of torch" in line]
+    assert "in the mean, slower at lstm inference, T=100 B=1 H=256" in slower
+    assert verdict.verdict([made_up("numba", [], "failed")]) == []
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(5e-3, "5 ms"), (3e-4, "300 µs"), (2, "2 s"), (0.0125, "12.5 ms")])
+def test_budgets_in_words(seconds: float, text: str) -> None:
+    assert verdict.format_budget(seconds) == text
+
+
+def test_colours_where_they_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for variable in ("NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(variable, raising=False)
+    record = made_up_record(
+        made_up("numba", [0.01]), made_up("torch", [0.02]), made_up("numpy", [], "wrong", "error 1")
+    )
+    for colourless in (False, True):
+        if colourless:
+            monkeypatch.setenv("NO_COLOR", "1")
+        stream = Terminal()
+        terminal.show(record, stream)
+        assert ("\x1b[32m   2.00\x1b[0m" in stream.getvalue()) != colourless
+        assert ("\x1b[31m  WRONG\x1b[0m" in stream.getvalue()) != colourless
+
+
+def test_backward_alone(backend: str) -> None:
+    """The gradients of training, without its output."""
+    work = Workload("gru", "training", 3, 2, 4, 5, "float32", ragged=True)
+    alone = replace(work, mode=BACKWARD)
+    rnn = work.network(backend)
+    _, *whole = arrays_of(work.task(rnn)())
+    task = alone.task(rnn)
+    for _ in range(2):
+        for one, other in zip(arrays_of(task()), whole, strict=True):
+            np.testing.assert_array_equal(one, other)
+    assert work.flops() == alone.flops() + replace(work, mode="inference").flops()
+    assert work.bytes() == alone.bytes() + replace(work, mode="inference").bytes()
+    assert BACKWARD in ALL_MODES
+
+
+def test_peak_memory() -> None:
+    before = memory.start()
+    if before is None:
+        pytest.skip("the system does not say how much memory a process takes")
+    block = np.ones(8 << 20)
+    del block
+    peak = memory.peak_since(before)
+    assert peak is not None
+    assert 60 << 20 < peak < 1 << 30
+    assert memory.peak_since(None) is None
+
+
+def test_budget_command(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [
+        "--cell",
+        "gru",
+        "--backend",
+        "numpy",
+        "-T",
+        "2",
+        "-H",
+        "4,8",
+        "--min-time",
+        "0",
+        "-r",
+        "2",
+        "-o",
+        "table",
+    ]
+    assert main(["bench", "--budget", "1min", *arguments]) == 0
+    printed = capsys.readouterr().out
+    assert "gru with up to H=8 fits in 60 s at B=1, T=2, inference, on numpy." in " ".join(printed.split())
+    assert main(["bench", "--budget", "1us", "--dry-run", "--cell", "gru", "--backend", "numpy"]) == 0
+    assert "5 workloads on numpy" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["bench", "--budget", "0ms"])
+    assert "expected a time above 0, got '0ms'" in capsys.readouterr().err
