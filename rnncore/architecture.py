@@ -22,7 +22,7 @@ from .definition import Definition, define
 PYTORCH_OPTIONS = {"num_layers": 1, "bidirectional": False, "bias": True, "batch_first": False, "dropout": 0.0}
 """The options that a network shares with PyTorch's modules, by name, and their defaults."""
 
-OPTIONS = {**PYTORCH_OPTIONS, "direction": "forward", "heads": 1, "learn_initial_state": False}
+OPTIONS = {**PYTORCH_OPTIONS, "direction": "forward", "heads": 1, "learn_initial_state": False, "compute": None}
 """All options of a network by name, and their defaults."""
 
 
@@ -46,7 +46,8 @@ class Parameter(NamedTuple):
 class Architecture:
     """What a network is, apart from its parameters and the backend that runs it; for the fields see `Recurrent`.
 
-    `initial_batch` is B where the network's own initial states are for batches of B rows alone, else None.
+    `initial_batch` is B where the network's own initial states are for batches of B rows alone, else None. `precision`
+    is that of products, None where it is the dtype's.
     """
 
     definition: Definition
@@ -62,6 +63,7 @@ class Architecture:
     heads: int = 1
     learn_initial_state: bool = False
     initial_batch: int | None = None
+    precision: str | None = None
 
     @property
     def cell(self) -> Cell:
@@ -82,6 +84,11 @@ class Architecture:
     def is_forward(self) -> bool:
         """Whether all layers run from the first step to the last, and nowhere back."""
         return not self.bidirectional and self.direction == "forward"
+
+    @property
+    def compute(self) -> str:
+        """The precision of products, "float32" say."""
+        return self.precision or self.dtype.name
 
     def runs_back(self, direction: int) -> bool:
         """Whether a direction, 0 or 1, runs from the last step to the first."""
@@ -125,7 +132,7 @@ class Architecture:
 
     def sizes(self, layer: int) -> Sizes:
         """A layer's sizes, for an engine."""
-        return Sizes(self.hidden_size, self.layer_input_size(layer), self.dtype, self.heads)
+        return Sizes(self.hidden_size, self.layer_input_size(layer), self.dtype, self.heads, self.precision)
 
     def state_shapes(self, batch: int) -> list[tuple[int, int, int]]:
         """(L*D, B, width) of each state, in the order of `state_index`."""
@@ -250,7 +257,8 @@ class Architecture:
     def describe(self) -> str:
         """The constructor's arguments, those that differ from their defaults."""
         parts = [repr(self.cell), f"input_size={self.input_size}", f"hidden_size={self.hidden_size}"]
-        parts += [f"{k}={v!r}" for k, v in options_of(self).items() if v != OPTIONS[k]]
+        options = {**options_of(self), "compute": self.precision}
+        parts += [f"{k}={v!r}" for k, v in options.items() if v != OPTIONS[k]]
         return ", ".join([*parts, f"dtype={self.dtype.name!r}"])
 
 
@@ -283,6 +291,7 @@ def make_architecture(
     heads: int = 1,
     proj_size: int = 0,
     learn_initial_state: bool = False,
+    compute: str | None = None,
 ) -> Architecture:
     """Check every argument and return the architecture; ValueError or TypeError names the one that is wrong."""
     architecture = Architecture(
@@ -298,6 +307,7 @@ def make_architecture(
         direction=direction,
         heads=check_integer("heads", heads, 1),
         learn_initial_state=check_flag("learn_initial_state", learn_initial_state),
+        precision=_precision(compute, dtype),
     )
     if direction not in ("forward", "reverse"):
         raise ValueError(f"direction: expected 'forward' or 'reverse', got {direction!r}")
@@ -384,6 +394,18 @@ def _float_dtype(dtype: DTypeLike) -> np.dtype[Any]:
     if resolved is None or resolved not in (np.float32, np.float64):
         raise ValueError(f"dtype: expected 'float32' or 'float64', got {dtype!r}")
     return resolved
+
+
+def _precision(compute: str | None, dtype: DTypeLike) -> str | None:
+    """The precision of products; None for that of the dtype, which is good."""
+    name = np.dtype(dtype).name
+    if compute is None or compute == name:
+        return None
+    allowed = ("float32", "bfloat16") if name == "float32" else (name,)
+    if compute not in allowed:
+        why = f" with dtype={name!r}" if compute in ("float32", "bfloat16") else ""
+        raise ValueError(f"compute: expected {' or '.join(map(repr, allowed))}{why}, got {compute!r}")
+    return compute
 
 
 def check_threads(num_threads: int | None) -> int | None:

@@ -19,7 +19,7 @@ from .cells_by_name import describe_cell
 from .layout import Layout
 from .live import Kept, Live
 from .parameters import Parameters, initial_values
-from .registry import make_engine, resolve
+from .registry import check_precision, make_engine, resolve
 from .state_dict import StateDict, from_state_dict, prefix_hint, read_state_dict
 from .states import unwrap_state
 
@@ -71,6 +71,7 @@ class Network:
         heads: int = 1,
         proj_size: int = 0,
         learn_initial_state: bool = False,
+        compute: str | None = None,
     ) -> None:
         self._architecture = make_architecture(
             cell,
@@ -86,10 +87,12 @@ class Network:
             heads=heads,
             proj_size=proj_size,
             learn_initial_state=learn_initial_state,
+            compute=compute,
         )
         self._num_threads = check_threads(num_threads)
         of_parameters, of_dropout = _seeds(seed)
         self._backend = resolve(backend)
+        check_precision("compute", self._architecture.precision, self._backend)
         self._engine = make_engine(self._backend, self._num_threads)
         self._rng = np.random.default_rng(of_dropout)
         xp = self._engine.xp
@@ -320,6 +323,11 @@ class Network:
     def dtype(self) -> np.dtype[Any]:
         """float32 or float64."""
         return self._architecture.dtype
+
+    @property
+    def compute(self) -> str:
+        """The precision of products: that of `dtype`, or "bfloat16"."""
+        return self._architecture.compute
 
     @property
     def backend(self) -> str:

@@ -70,6 +70,10 @@ class Recurrent(Exchange):
         learn_initial_state: whether the state with which calls without one begin, and rows that `resets` begin anew
             without a `reset_state`, is learnt: parameters named as the cell's states, `h_0` and `c_0` say, (L*D, H), or
             the width of the state, which begin as zeros.
+        compute: the precision of the factors of all products, forward and backward: None for that of `dtype`, or with
+            dtype="float32" also "bfloat16". Then weights and what they multiply, and in training the cotangents that
+            either is multiplied with, are rounded to the nearest bfloat16, and their products summed in float32.
+            Parameters, states, gradients and all else that the cell computes stay float32.
 
     Raises:
         ValueError, TypeError: an argument is wrong; the message says which.

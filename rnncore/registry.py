@@ -46,6 +46,20 @@ def resolve(name: str) -> str:
     return name
 
 
+def check_precision(argument: str, precision: str | None, backend: str) -> None:
+    """Refuse a precision of products that a backend lacks.
+
+    Raises:
+        ValueError: the message names the argument.
+    """
+    if precision is not None and precision not in module(backend).precisions:
+        able = [f"backend={name!r}" for name in MODULES if precision in module(name).precisions]
+        raise ValueError(
+            f"{argument}: expected no {precision!r} with backend={backend!r}, whose products have the precision of "
+            f"dtype: take {' or '.join(able)}"
+        )
+
+
 def resolve_on_host() -> str:
     """The backend of the processor that "auto" would be without a GPU."""
     return _first_of([name for name in MODULES if name != "cuda"])

@@ -34,6 +34,7 @@ def save(rnn: Network, path: str | os.PathLike[str]) -> None:
     architecture = {name: getattr(rnn, name) for name in _ARGUMENTS}
     architecture |= {"dtype": rnn.dtype.name, "cell": describe_cell(rnn.cell)}
     plain = rnn.direction == "forward", not rnn.learn_initial_state, rnn.heads == 1, rnn.input_size is not None
+    plain += (rnn.compute == rnn.dtype.name,)
     metadata = {
         "format": "rnncore",
         "format_version": str(1 if all(plain) else FORMAT_VERSION),

@@ -209,13 +209,16 @@ def ptx_backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture
 def close() -> Close:
-    """Assert that a result agrees with what is expected, in shape, dtype if given, and the table's tolerance."""
+    """Assert that a result agrees with what is expected, in shape, dtype if given, and the table's tolerance.
 
-    def check(actual: Any, expected: Any, quantity: str, dtype: Any = None) -> None:
+    `compute` is the precision of products, where that is not the dtype.
+    """
+
+    def check(actual: Any, expected: Any, quantity: str, dtype: Any = None, compute: str = "") -> None:
         expected = np.asarray(expected)
         assert dtype is None or actual.dtype == dtype
         assert actual.shape == expected.shape
-        assert relative_error(actual, expected) <= TOLERANCES[actual.dtype.name, quantity]
+        assert relative_error(actual, expected) <= TOLERANCES[compute or actual.dtype.name, quantity]
 
     return check
 

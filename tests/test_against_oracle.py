@@ -32,7 +32,7 @@ def check(
     how = partial(lay_out, layout=layout)
     asked: dict[str, Any] = {"ragged": lengths is not None, "state": state, "unbatched": unbatched, "layout": how}
     for one in results(call, call.expected(), **asked):
-        close(one.actual, one.expected, one.quantity, call.rnn.dtype)
+        close(one.actual, one.expected, one.quantity, call.rnn.dtype, call.rnn.compute)
 
 
 def lay_out(values: Array, layout: str) -> Array:

@@ -17,6 +17,7 @@ from rnncore_kernels.contract import Sizes
 from rnncore_kernels.cpu import division, kernels, peak, plan
 from rnncore_kernels.cpu.division import Division, divide, is_separate
 from rnncore_kernels.cpu.layer import layer_sizes
+from rnncore_kernels.cpu.products import vector_products
 from rnncore_kernels.cpu.tables import forward_table
 from rnncore_kernels.program.derive import make_program
 
@@ -178,7 +179,8 @@ def test_impl_says_how_threads_divide_the_work() -> None:
 def test_cells_that_compute_the_same_share_their_code() -> None:
     programs = [make_program(MinimalGatedUnit()) for _ in range(2)]
     layers = [layer_sizes(program, Sizes(5, 3, np.dtype(np.float32))) for program in programs]
-    assert forward_table(layers[0], keep=False) is forward_table(layers[1], keep=False)
+    products = vector_products(layers[0].shape)
+    assert forward_table(layers[0], products, keep=False) is forward_table(layers[1], products, keep=False)
 
 
 def test_a_large_step_has_several_threads_and_the_same_bits() -> None:

@@ -15,7 +15,7 @@ residuals, but no array that is written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
@@ -34,16 +34,18 @@ Residuals = TypeVar("Residuals")
 
 
 class Sizes(NamedTuple):
-    """Sizes of a layer: H, I, the dtype of all its arrays, and the number of heads.
+    """Sizes of a layer: H, I, the dtype of all its arrays, the number of heads, and the precision of its products.
 
     With n heads the recurrent weights of a gate are n blocks on the diagonal of a matrix: units of the first n-th are
-    computed from the first n-th of what is multiplied, and so on. Projections are not divided.
+    computed from the first n-th of what is multiplied, and so on. Projections are not divided. A precision is that of
+    both factors of every product, whose sums have the dtype; see `precision`. None is the dtype.
     """
 
     hidden: int
     inputs: int
     dtype: np.dtype[Any]
     heads: int = 1
+    precision: str | None = None
 
 
 class LayerWeights(NamedTuple):
@@ -67,6 +69,11 @@ class LayerWeights(NamedTuple):
         assert self.weight_hh is not None
         assert block.gate is not None
         return self.weight_hh[rows_of(block.gate, hidden)]
+
+    def with_matrices(self, function: Callable[[Array], Array]) -> LayerWeights:
+        """The weights with a function of each matrix in its place."""
+        ih, hh = (None if m is None else function(m) for m in (self.weight_ih, self.weight_hh))
+        return self._replace(weight_ih=ih, weight_hh=hh, projections=tuple(map(function, self.projections)))
 
 
 def block_diagonal(xp: ModuleType, weight: Array, heads: int, gates: int = 1) -> Array:
@@ -276,6 +283,9 @@ class EngineModule(Protocol):
 
     on_gpu: bool
     """Whether it computes on a GPU, whose limits are not the processor's."""
+
+    precisions: Collection[str]
+    """The precisions of products, beside the dtype, that it computes with."""
 
     def probe(self) -> Probe:
         """Whether the backend can run here; cheap where it cannot, and never an exception."""

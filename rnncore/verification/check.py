@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from rnncore_kernels.cells import Cell
 from rnncore_kernels.program.derive import make_program
 from rnncore_kernels.program.program import units_of
@@ -191,7 +189,6 @@ def _differences(name: str, cell: Cell, seed: int) -> Outcome:
 
 
 def _check(outcome: Outcome, cell: Cell, case: Case, expected: oracle.Result, seed: int) -> None:
-    dtype = np.dtype(outcome.dtype)
     try:
         call = case.call(cell, outcome.backend, outcome.dtype, seed)
         compared = [*results(call, expected, ragged=case.lengths is not None)]
@@ -201,4 +198,4 @@ def _check(outcome: Outcome, cell: Cell, case: Case, expected: oracle.Result, se
         outcome.failures.append(f"{case.name}: {type(error).__name__}: {error}")
         return
     for one in compared:
-        outcome.add(one.group, Finding(case.name, one.name, one.error(dtype), one.tolerance(dtype)))
+        outcome.add(one.group, Finding(case.name, one.name, one.error(call.rnn.dtype), one.tolerance(call.rnn.compute)))

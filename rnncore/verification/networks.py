@@ -141,6 +141,7 @@ class Call:
             resets=self.resets,
             reset_state=self.reset_state,
             grad_states=self.grad_states,
+            precision=self.rnn._architecture.precision,
         )
 
 

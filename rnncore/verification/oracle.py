@@ -13,9 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .scalars import Scalar, Vector, back_propagate, dot, each
+from .scalars import Rounding, Scalar, Vector, back_propagate, dot, each, to_bfloat16
 
 Array = NDArray[Any]
+
+ROUNDINGS: dict[str | None, Rounding | None] = {None: None, "bfloat16": to_bfloat16}
+"""The rounding of both factors of a product, by precision."""
 
 
 class Layer:
@@ -27,8 +30,10 @@ class Layer:
         inputs: a number by the name of each row input, H numbers by that of each unit input.
     """
 
-    def __init__(self, parameters: Mapping[str, Any], hidden: int, heads: int = 1) -> None:
-        self._parameters = parameters
+    def __init__(
+        self, parameters: Mapping[str, Any], hidden: int, heads: int = 1, rounded: Rounding | None = None
+    ) -> None:
+        self._parameters, self._rounded = parameters, rounded
         self.hidden, self.heads = hidden, heads
         self.inputs: dict[str, Any] = {}
 
@@ -56,13 +61,13 @@ class Layer:
 
     def project(self, name: str, values: Vector) -> Vector:
         """The product with the matrix `weight_<name>`, without a bias."""
-        return [dot(row, values, Scalar(0.0)) for row in self[f"weight_{name}"]]
+        return [dot(row, values, Scalar(0.0), self._rounded) for row in self[f"weight_{name}"]]
 
     def _product(self, name: str, block: int, of_unit: Callable[[int], Vector]) -> Vector:
         """The rows of a block times what the unit of each multiplies, plus biases."""
         weights, biases = self[f"weight_{name}"], self._parameters.get(f"bias_{name}")
         rows = ((unit, block * self.hidden + unit) for unit in range(self.hidden))
-        return [dot(weights[r], of_unit(unit), biases[r] if biases else Scalar(0.0)) for unit, r in rows]
+        return [dot(weights[r], of_unit(unit), biases[r] if biases else Scalar(0.0), self._rounded) for unit, r in rows]
 
 
 Step = Callable[[Layer, Vector, tuple[Vector, ...]], tuple[Vector, ...]]
@@ -106,6 +111,7 @@ def run(
     resets: Array | None = None,
     reset_state: tuple[Array, ...] = (),
     grad_states: tuple[Array, ...] = (),
+    precision: str | None = None,
 ) -> Result:
     """Compute a network and its gradients, row by row.
 
@@ -129,6 +135,7 @@ def run(
             neither direction.
         reset_state: like `state`, what each sequence but the first that a direction meets begins with; () is zeros.
         grad_states: cotangents of `Result.states` but the first, which is the output; () is zeros.
+        precision: of the factors of products, "bfloat16"; None for all digits.
     """
     given = {**(row_inputs or {}), **(unit_inputs or {})}
     deep = {**dict.fromkeys(row_inputs or {}, 2), **dict.fromkeys(unit_inputs or {}, 3)}
@@ -153,7 +160,7 @@ def run(
                 suffix = f"_l{number}" + ("_reverse" if direction else "")
                 index = number * directions + direction
                 own = {name.removesuffix(suffix): values for name, values in scalars.items() if name.endswith(suffix)}
-                layer = Layer(own, hidden_size, heads)
+                layer = Layer(own, hidden_size, heads, ROUNDINGS[precision])
                 current = tuple(s[index][row] for s in states)
                 runs_back = direction == 1 or reverse
                 for t in reversed(range(len(below))) if runs_back else range(len(below)):

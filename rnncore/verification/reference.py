@@ -1,4 +1,7 @@
-"""The reference for a cell that the oracle lacks: the NumPy engine in float64, held against finite differences."""
+"""The reference for a cell that the oracle lacks: the NumPy engine in float64, held against finite differences.
+
+Where products are less precise than float32, it is the NumPy engine with the same products.
+"""
 
 from __future__ import annotations
 
@@ -66,17 +69,18 @@ class _Reference:
             bias=rnn.bias,
             direction=rnn.direction,
             heads=rnn.heads,
-            dtype="float64",
+            dtype="float64" if rnn.compute == rnn.dtype.name else rnn.dtype,
             backend="numpy",
+            compute=None if rnn.compute == rnn.dtype.name else rnn.compute,
         )
         for name, values in rnn.parameters.items():
             self.rnn.parameters[name][...] = on_host(values)
-        self.x, *self.grad_output = (a.astype(np.float64) for a in (call.x, call.grad_output, *call.grad_states))
+        self.x, *self.grad_output = (a.astype(self.rnn.dtype) for a in (call.x, call.grad_output, *call.grad_states))
         self.state, self.grad_state = (
-            tuple(a.astype(np.float64) for a in arrays) for arrays in (call.state, call.grad_state)
+            tuple(a.astype(self.rnn.dtype) for a in arrays) for arrays in (call.state, call.grad_state)
         )
-        self.inputs = {name: values.astype(np.float64) for name, values in call.inputs.items()}
-        self.reset_state = tuple(a.astype(np.float64) for a in call.reset_state)
+        self.inputs = {name: values.astype(self.rnn.dtype) for name, values in call.inputs.items()}
+        self.reset_state = tuple(a.astype(self.rnn.dtype) for a in call.reset_state)
         self.options: dict[str, Any] = {"lengths": call.lengths, "inputs": self.inputs or None, "resets": call.resets}
         if self.reset_state:
             self.options["reset_state"] = unwrap_state(self.reset_state)

@@ -40,9 +40,9 @@ class Compared(NamedTuple):
             return float("inf")
         return relative_error(self.actual, self.expected)
 
-    def tolerance(self, dtype: np.dtype) -> float:
-        """The largest error that is right."""
-        return TOLERANCES[dtype.name, self.quantity]
+    def tolerance(self, precision: str) -> float:
+        """The largest error that is right for products of such a precision, see `Recurrent.compute`."""
+        return TOLERANCES[precision, self.quantity]
 
 
 def results(

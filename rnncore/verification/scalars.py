@@ -10,17 +10,24 @@ import math
 from collections.abc import Callable, Sequence
 
 Vector = list["Scalar"]
+Rounding = Callable[[float], float]
 
 
 class Scalar:
-    """A number that remembers its sources: pairs of a Scalar and the derivative by it."""
+    """A number that remembers its sources: pairs of a Scalar and the derivative by it.
 
-    __slots__ = ("grad", "sources", "value")
+    `rounded` is a function of its cotangent, before that is multiplied with the derivatives.
+    """
 
-    def __init__(self, value: float, sources: tuple[tuple[Scalar, float], ...] = ()) -> None:
+    __slots__ = ("grad", "rounded", "sources", "value")
+
+    def __init__(
+        self, value: float, sources: tuple[tuple[Scalar, float], ...] = (), rounded: Rounding | None = None
+    ) -> None:
         self.value = value
         self.sources = sources
         self.grad = 0.0
+        self.rounded = rounded
 
     def __add__(self, other: Scalar | float) -> Scalar:
         if isinstance(other, Scalar):
@@ -107,14 +114,27 @@ def total(values: Vector) -> Scalar:
     return Scalar(math.fsum(v.value for v in values), tuple((v, 1.0) for v in values))
 
 
-def dot(weights: Vector, values: Vector, bias: Scalar) -> Scalar:
-    """bias + sum of products, as one node: the graph stays small."""
-    value = bias.value
-    sources = [(bias, 1.0)]
+def dot(weights: Vector, values: Vector, bias: Scalar, rounded: Rounding | None = None) -> Scalar:
+    """bias + sum of products, as one node: the graph stays small.
+
+    `rounded` is a function of both factors of each product, forward and backward.
+    """
+    total, sources = 0.0, []
     for w, v in zip(weights, values, strict=True):
-        value += w.value * v.value
-        sources += [(w, v.value), (v, w.value)]
-    return Scalar(value, tuple(sources))
+        left, right = (w.value, v.value) if rounded is None else (rounded(w.value), rounded(v.value))
+        total += left * right
+        sources += [(w, right), (v, left)]
+    if rounded is None:
+        return Scalar(bias.value + total, ((bias, 1.0), *sources))
+    return bias + Scalar(total, tuple(sources), rounded)
+
+
+def to_bfloat16(value: float) -> float:
+    """The nearest number of 8 significant bits, of two the even one."""
+    if not math.isfinite(value):
+        return value
+    fraction, exponent = math.frexp(value)
+    return math.ldexp(round(fraction * 256), exponent - 8)
 
 
 def each(function: Callable[..., Scalar], *vectors: Vector) -> Vector:
@@ -138,5 +158,6 @@ def back_propagate(outputs: Sequence[tuple[Scalar, float]]) -> None:
     for node, cotangent in outputs:
         node.grad += cotangent
     for node in reversed(order):
+        cotangent = node.grad if node.rounded is None else node.rounded(node.grad)
         for source, derivative in node.sources:
-            source.grad += derivative * node.grad
+            source.grad += derivative * cotangent

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 from ..contract import Compilation, Limits, Probe
 from ..host import processor_name
+from ..precision import PRECISIONS
 
 if TYPE_CHECKING:
     from ..program.program import Program
     from .engine import NumbaEngine
 
 on_gpu = False
+precisions = PRECISIONS
 
 NUMBA = ((0, 63), (0, 69))
 """The versions of Numba that were tried, from and below; those of pyproject.toml."""
@@ -83,4 +85,4 @@ def warm_up(programs: Mapping[str, Program], dtypes: Sequence[str], training: bo
     return compilations(programs, dtypes, training)
 
 
-__all__ = ["describe", "limits", "make_engine", "on_gpu", "probe", "warm_up"]
+__all__ = ["describe", "limits", "make_engine", "on_gpu", "precisions", "probe", "warm_up"]

@@ -82,7 +82,7 @@ class PackArguments(Arguments):
     packed: int
     scratch: int  # for each thread, a table of addresses
     scratch_size: int
-    converted: int  # packed weights in three parts
+    converted: int  # packed weights for other products
     converted_table: int  # PhaseArguments, with their offsets there
 
 

@@ -19,9 +19,9 @@ def compilations(programs: Mapping[str, Program], dtypes: Sequence[str], trainin
     for dtype in dict.fromkeys(dtypes):
         shape = kernels.host_shape(np.dtype(dtype))
         passes = ("forward", "backward") if training else ("forward",)
-        for tiles in (False, True) if shape.matrix else (False,):
+        for products in ("", "tiles") if shape.matrix else ("",):
             for name in passes:
-                where = " on tile registers" if tiles else ""
-                yield f"{dtype} {name}{where}", partial(kernels.pass_kernels, shape, name, tiles)
+                where = " on tile registers" if products else ""
+                yield f"{dtype} {name}{where}", partial(kernels.pass_kernels, shape, name, products)
         for name, program in programs.items():
             yield f"{dtype} {name}", partial(kernels.cell_functions, shape, program)

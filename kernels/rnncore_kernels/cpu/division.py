@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .amx.blocks import TILE_ROWS, filled_share
+from .amx.blocks import filled_share
 from .layer import LayerSizes
+from .products import Products, bfloat16_products, tile_products, vector_products
 from .sizes import piece_count
 
 ROWS_BYTES = 3 << 19
@@ -110,6 +111,13 @@ def is_separate(division: Division, steps: int, batch: int, weight_bytes: int) -
     return steps > 1 and not fused
 
 
+def products_of(layer: LayerSizes, batch: int) -> Products:
+    """How a run's products are computed."""
+    if layer.precision is not None:
+        return bfloat16_products(layer.shape)
+    return tile_products(layer.shape) if uses_tile_registers(layer, batch) else vector_products(layer.shape)
+
+
 def uses_tile_registers(layer: LayerSizes, batch: int) -> bool:
     """Whether products are computed on tile registers: the same for any number of threads, as bits depend on it."""
     if not layer.shape.matrix or layer.heads > 1 or 2 * batch * layer.weights < LEAST_TILED_FLOPS:
@@ -123,33 +131,32 @@ def forward_division(
     """How threads divide a run, which keeps what the backward pass needs or not, and whether the input projection is
     separate.
     """
-    step_flops, weight_bytes = 2 * batch * layer.weights, layer.weights * layer.shape.itemsize
-    tiled = uses_tile_registers(layer, batch)
+    products = products_of(layer, batch)
+    step_flops, weight_bytes = 2 * batch * layer.weights, layer.weights * products.weight_bytes
     division = divide(
-        threads, batch, layer.units, layer.groups, steps, step_flops, weight_bytes, row_tile=_row_tile(tiled),
-        min_flops=MIN_KEPT_FLOPS if keep else MIN_THREAD_FLOPS, whole_groups=tiled,
+        threads, batch, layer.units, layer.groups, steps, step_flops, weight_bytes, row_tile=_row_tile(products),
+        min_flops=MIN_KEPT_FLOPS if keep else MIN_THREAD_FLOPS, whole_groups=products.row_tile > 1,
     )  # fmt: skip
     separate = is_separate(division, steps, batch, weight_bytes)
-    return division, separate or tiled
+    return division, separate or products.rows_bytes is not None
 
 
 def backward_division(layer: LayerSizes, steps: int, batch: int, threads: int) -> Division:
     """How threads divide the steps of the backward pass."""
-    step_flops = 2 * batch * layer.recurrent_weights
+    products, step_flops = products_of(layer, batch), 2 * batch * layer.recurrent_weights
     return divide(
-        threads, batch, layer.units, layer.back_groups, steps, step_flops, layer.recurrent_bytes,
-        row_tile=_row_tile(uses_tile_registers(layer, batch)), whole_groups=True,
+        threads, batch, layer.units, layer.back_groups, steps, step_flops,
+        layer.recurrent_weights * products.weight_bytes, row_tile=_row_tile(products), whole_groups=True,
     )  # fmt: skip
 
 
-def _row_tile(tiled: bool) -> int:
+def _row_tile(products: Products) -> int:
     """Rows that take as long as one: two tiles of rows are multiplied at once."""
-    return 2 * TILE_ROWS if tiled else 1
+    return 2 * products.row_tile if products.row_tile > 1 else 1
 
 
 def impl(layer: LayerSizes, steps: int, batch: int, threads: int, *, training: bool) -> str:
     """Width of vectors or AMX, threads by rows x by units, whether one pass computes both products; so for backward."""
     division, separate = forward_division(layer, steps, batch, threads, keep=training)
-    unit = "AMX" if uses_tile_registers(layer, batch) else f"{8 * layer.shape.vector_bytes}-bit"
-    words = f"{unit} {division}{'' if separate else ' fused'}"
+    words = f"{products_of(layer, batch).words} {division}{'' if separate else ' fused'}"
     return f"{words}, back {backward_division(layer, steps, batch, threads)}" if training else words

@@ -11,7 +11,7 @@ from ..contract import Array, BackwardRun, Inputs, Rows, Run
 from .arguments import ForwardArguments, RunArguments, SomeArguments
 from .buffer_pool import take
 from .memory import Words, make_words, words_address
-from .packed import CpuPacked, weights_in_parts
+from .packed import CpuPacked, converted_weights
 from .plan import Plan, backward_plan, forward_plan
 from .tables import Table
 from .targets import Targets, input_table
@@ -116,7 +116,7 @@ def forward_job(run: Run[CpuPacked], threads: int, *, keep: bool) -> Job:
         call.out, (call.out_step, call.out_row, _) = address(output), output.strides
     if last is not None:
         call.last, call.last_row = address(last), last.strides[0]
-    kernel = layer.kernel("forward", tiles=plan.tiles)
+    kernel = layer.kernel("forward", plan.products)
     return Job(call, kernel, plan, memory, (others, run), lambda: residuals)
 
 
@@ -169,7 +169,7 @@ class PreparedRun:
         call.x_step, call.out_step = batch * call.x_row, batch * call.out_row
         states = make_words([0] * len(layer.program.states))
         call.state_arrays = words_address(states)
-        kernel = layer.kernel("forward", tiles=plan.tiles)
+        kernel = layer.kernel("forward", plan.products)
         job = Job(call, kernel, plan, memory, weights, None)
         return Ready(job, call, ctypes.c_int64(call.address), kernel[1], states)
 
@@ -193,7 +193,7 @@ def backward_job(run: BackwardRun[CpuPacked, Residuals], threads: int) -> Job:
         call.matrices = targets.matrices
     call.grad_inputs = targets.inputs.address
     call.sums, call.sum_table = targets.sums.count, targets.sums.address
-    kernel = packed.layer.kernel("backward", tiles=plan.tiles)
+    kernel = packed.layer.kernel("backward", plan.products)
     return Job(call, kernel, plan, memory, (others, run, targets), targets.finish)
 
 
@@ -217,9 +217,9 @@ def _clear(plan: Plan[Any], memory: Array) -> None:
 def _set_weights(call: RunArguments, packed: CpuPacked, plan: Plan[Any], threads: int) -> Array | None:
     """Returns what the arguments refer to."""
     call.packed = call.weights = packed.address
-    if not plan.tiles:
+    if plan.products.rows_bytes is None:
         return None
-    weights = weights_in_parts(packed, threads)
+    weights = converted_weights(packed, plan.products, threads)
     call.weights = address(weights)
     return weights
 

@@ -19,14 +19,6 @@ from .code.ir import PREFIX, Definition
 from .shape import Shape
 from .target import Target, host_target
 
-NAMES = {
-    ("forward", False): ("pack", "forward"),
-    ("backward", False): ("pack_back", "backward"),
-    ("forward", True): ("convert", "forward_tiles"),
-    ("backward", True): ("convert_back", "backward_tiles"),
-}
-"""Kernels of a pass, on tile registers or not: one that prepares weights, and the pass itself."""
-
 THREADS, TRIAL = ("serve", "start", "dispatch", "await", "run_team", "member"), ("trial",)
 
 
@@ -35,23 +27,34 @@ def host_shape(dtype: np.dtype[Any]) -> Shape:
     return Shape(host_target(), dtype)
 
 
+def names(name: str, products: str) -> tuple[str, str]:
+    """Kernels of a pass: one that packs weights, or converts packed ones for other products, and the pass itself."""
+    end = "" if name == "forward" else "_back"
+    return f"convert{end}" if products else f"pack{end}", f"{name}_{products}" if products else name
+
+
 @functools.cache
-def pass_kernels(shape: Shape, name: str, tiles: bool) -> toolchain.Library:
-    """The kernels of a pass, "forward" or "backward", on tile registers or not, see NAMES."""
+def pass_kernels(shape: Shape, name: str, products: str) -> toolchain.Library:
+    """The kernels of a pass, "forward" or "backward", with products of a name of `products`, see `names`."""
 
     def define() -> Mapping[str, Definition]:
         from .amx.gemm import make_tile_gemm
-        from .code import backward, emitted, forward, gemm, packing
+        from .code import backward, bfloat16, emitted, forward, gemm, packing
 
         is_forward = name == "forward"
-        prepare = packing.make_convert if tiles else packing.make_pack if is_forward else packing.make_pack_back
-        prepare(shape)
-        made = make_tile_gemm(shape) if tiles else gemm.make_vector_gemm(shape)
+        made = {
+            "": gemm.make_vector_gemm,
+            "tiles": make_tile_gemm,
+            "bfloat16": bfloat16.make_bfloat16_gemm,
+        }[products](shape)
+        if products:
+            packing.make_convert(shape, made)
+        else:
+            (packing.make_pack if is_forward else packing.make_pack_back)(shape)
         (forward.make_forward if is_forward else backward.make_backward)(shape, made)
         return emitted.DEFINITIONS
 
-    key = f"{name} tiles {shape.dtype.name}" if tiles else f"{name} {shape.dtype.name}"
-    return toolchain.load(shape.target, key, NAMES[name, tiles], define)
+    return toolchain.load(shape.target, f"{name} {products} {shape.dtype.name}", names(name, products), define)
 
 
 @functools.cache

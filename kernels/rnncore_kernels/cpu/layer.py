@@ -10,11 +10,14 @@ from ..alignment import round_up
 from ..contract import Sizes
 from ..program.program import Phase, Place, Program, units_of
 from . import kernels
-from .amx.blocks import split_column_bytes
 from .memory import spread
+from .products import Products, vector_products
 from .shape import Shape
 from .toolchain import Kernel
 from .values import backward_values, forward_values, parameter_values, saved_values, second_blocks
+
+WHOLE = 2
+"""Elements of a word, where a precision packs several, see `narrow`."""
 
 CARRIERS = frozenset({"carried", "new", "operand"})
 """Kinds of values that an earlier phase of the step writes."""
@@ -69,7 +72,7 @@ class LayerSizes:
     """Sizes of a layer, in bytes where they end in `_bytes`, and where its values are.
 
     Attributes:
-        shape, program, hidden, inputs, heads: the layer.
+        shape, program, hidden, inputs, heads, precision: the layer.
         lanes: elements of a vector.
         units: vectors of hidden units.
         groups: groups of hidden units that threads can divide in the forward pass.
@@ -85,17 +88,19 @@ class LayerSizes:
         forward_values, backward_values: numbers of the values of a pass.
     """
 
-    def __init__(self, shape: Shape, program: Program, hidden: int, inputs: int, heads: int) -> None:
-        self.shape, self.program, self.hidden, self.inputs, self.heads = shape, program, hidden, inputs, heads
+    def __init__(self, shape: Shape, program: Program, sizes: Sizes) -> None:
+        self.shape, self.program = shape, program
+        self.hidden, self.inputs, _, self.heads, self.precision = sizes
+        self._packings = dict[str, Packing]()
         self.lanes = shape.lanes
-        self.units = self.vectors(hidden)
+        self.units = self.vectors(self.hidden)
         self.phases = self._phases()
         self.meets = _meets(self.phases)
         products = [phase for phase in self.phases if phase.columns and phase.units == self.units]
         self.groups = min(phase.groups for phase in products or self.phases)
         self.back_groups = -(-self.units // shape.columns)
         self.recurrent_weights = sum(len(p.blocks) * p.width * p.depth // p.heads for p in self.phases)
-        self.weights = self.recurrent_weights + sum(len(phase.x) * phase.width for phase in self.phases) * inputs
+        self.weights = self.recurrent_weights + sum(len(p.x) * p.width for p in self.phases) * self.inputs
         self.recurrent_bytes = self.recurrent_weights * shape.itemsize
         self.projected_bytes = sum(self._columns_bytes(phase) for phase in self.phases if phase.x)
         self.pre_vectors = max(1, *(phase.columns * -(-phase.units // phase.groups) for phase in self.phases))
@@ -107,7 +112,7 @@ class LayerSizes:
         self.pre_row = spread(row)
         self.saved_places, row = self._saved_places()
         self.kept_row = spread(row)
-        self.packed = Packing(self, tiles=False)
+        self.packed = Packing(self, vector_products(shape))
         self.forward_values, self.backward_values = forward_values(program), backward_values(program)
 
     def width(self, width: int) -> int:
@@ -122,15 +127,16 @@ class LayerSizes:
         """Bytes of a row of values of a width of the program."""
         return self.vectors(self.width(width)) * self.shape.vector_bytes
 
-    def kernel(self, name: str, *, tiles: bool) -> tuple[int, Kernel]:
-        """The kernel "forward" or "backward", on tile registers or not: its address, and a function that calls it."""
-        library, (_, name) = kernels.pass_kernels(self.shape, name, tiles), kernels.NAMES[name, tiles]
+    def kernel(self, name: str, products: Products) -> tuple[int, Kernel]:
+        """The kernel "forward" or "backward" with such products: its address, and a function that calls it."""
+        library, (_, name) = kernels.pass_kernels(self.shape, name, products.name), kernels.names(name, products.name)
         return library.addresses[name], library.functions[name]
 
-    @functools.cached_property
-    def tiles_packed(self) -> Packing:
-        """Offsets of weights for tile registers."""
-        return Packing(self, tiles=True)
+    def packing(self, products: Products) -> Packing:
+        """Offsets of weights for such products."""
+        if products.name not in self._packings:
+            self._packings[products.name] = Packing(self, products)
+        return self._packings[products.name]
 
     def _phases(self) -> tuple[PhaseSizes, ...]:
         program, made = self.program, list[PhaseSizes]()
@@ -143,10 +149,9 @@ class LayerSizes:
             units, widest = self.vectors(width), max(1, len(phase.x) + len(fused), len(blocks))
             groups, depth_units = -(-units // max(1, self.shape.columns // widest)), self.vectors(depth)
             heads = program.blocks[blocks[0]].heads_of(self.heads) if blocks else 1
-            span = depth if heads == 1 else self._span(width // heads, depth // heads, width, groups)
-            back_span = units * self.lanes
+            span, back_span = depth, units * self.lanes
             if heads > 1:
-                back_span = self._span(depth // heads, width // heads, depth, -(-depth_units // self.shape.columns))
+                span, back_span = self._spans(width, depth, heads, groups, -(-depth_units // self.shape.columns))
             sizes = PhaseSizes(
                 phase, (*phase.x, *fused), blocks, width, units, depth, depth_units, heads, span, back_span, groups,
                 first, place, projected,
@@ -156,6 +161,14 @@ class LayerSizes:
             place += self._columns_bytes(sizes)
             projected += self._columns_bytes(sizes) if sizes.x else 0
         return tuple(made)
+
+    def _spans(self, width: int, depth: int, heads: int, groups: int, back_groups: int) -> tuple[int, int]:
+        """Elements that a group of a product multiplies, and one of the transposed product, with several heads."""
+        head, head_depth = width // heads, depth // heads
+        if self.precision is not None and (head % WHOLE or head_depth % WHOLE):
+            # A group would begin within a word of several elements.
+            return depth, width
+        return self._span(head, head_depth, width, groups), self._span(head_depth, head, depth, back_groups)
 
     def _span(self, head: int, head_depth: int, width: int, groups: int) -> int:
         """Elements that a group multiplies at most: those of its heads, each of `head` units and so many elements."""
@@ -209,28 +222,31 @@ class Packing:
         size, back_size: of all, in bytes.
     """
 
-    def __init__(self, layer: LayerSizes, *, tiles: bool) -> None:
+    def __init__(self, layer: LayerSizes, products: Products) -> None:
         shape, program = layer.shape, layer.program
         vector, lanes = shape.vector_bytes, shape.lanes
-        x_vectors = layer.vectors(layer.inputs)
+        x_vectors, converted = layer.vectors(layer.inputs), products.rows_bytes is not None
 
         def matrix(columns: int, depth: int) -> int:
-            return columns * (split_column_bytes(depth) if tiles else vector * depth)
+            return columns * products.column_bytes(depth)
 
         sizes: list[int] = []
         for phase in layer.phases:
             sizes += [
                 matrix(len(phase.x) * phase.units, layer.inputs),
                 matrix(len(phase.blocks) * phase.units, phase.span),
-                0 if tiles else phase.columns * phase.units * vector,
+                0 if converted else phase.columns * phase.units * vector,
             ]
-        places = [] if tiles else parameter_values(program)
+        places = [] if converted else parameter_values(program)
         sizes += [layer.units * vector if kind == "unit" else vector for kind, _ in places]
         forward = len(sizes)
         for phase in layer.phases:
             depth = phase.units * lanes
             sizes += [
-                matrix(phase.depth_units, len(phase.blocks) * phase.back_span),
+                # With heads, each column is multiplied apart.
+                matrix(len(phase.blocks) * phase.depth_units, phase.back_span)
+                if phase.heads > 1
+                else matrix(phase.depth_units, len(phase.blocks) * phase.back_span),
                 matrix(x_vectors, len(phase.x) * depth),
             ]
         offsets = list(accumulate(map(round_up, sizes), initial=0))
@@ -256,4 +272,4 @@ def _meets(phases: tuple[PhaseSizes, ...]) -> list[bool]:
 @functools.lru_cache(maxsize=1024)
 def layer_sizes(program: Program, sizes: Sizes) -> LayerSizes:
     """The one `LayerSizes` of these."""
-    return LayerSizes(kernels.host_shape(sizes.dtype), program, sizes.hidden, sizes.inputs, sizes.heads)
+    return LayerSizes(kernels.host_shape(sizes.dtype), program, sizes)

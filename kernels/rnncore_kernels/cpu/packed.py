@@ -15,6 +15,7 @@ from .arguments import PackArguments
 from .buffer_pool import take
 from .layer import LayerSizes, layer_sizes
 from .memory import Words, make_words, words_address
+from .products import Products, vector_products
 from .tables import column_table, forward_table
 from .threads import run
 
@@ -32,7 +33,7 @@ class CpuPacked(NamedTuple):
         backward: whether those of the backward pass are among them.
         has_bias: whether there are biases for x parts, and for products.
         turns: counts calls of one step, which follow one another like the steps of one call, see `code.forward`.
-        tiles: of `weights_in_parts`.
+        converted: of `converted_weights`, by the name of the products.
     """
 
     layer: LayerSizes
@@ -41,7 +42,7 @@ class CpuPacked(NamedTuple):
     backward: bool
     has_bias: tuple[bool, bool]
     turns: Iterator[int]
-    tiles: list[Array]
+    converted: dict[str, Array]
 
 
 def pack(
@@ -61,19 +62,19 @@ def pack(
     call = common.copy()
     call.threads, call.matrices = count, words_address(matrices)
     call.packed, call.scratch = start, start + total
-    run(kernels.pass_kernels(layer.shape, "forward", False), "pack", call, count)
+    run(kernels.pass_kernels(layer.shape, "forward", ""), "pack", call, count)
     if backward:
-        run(kernels.pass_kernels(layer.shape, "backward", False), "pack_back", call, count)
+        run(kernels.pass_kernels(layer.shape, "backward", ""), "pack_back", call, count)
     if layer.packed.values:
         _pack_values(layer, weights, memory)
     has_bias = weights.bias_ih is not None, weights.bias_hh is not None
-    return CpuPacked(layer, memory, start, backward, has_bias, itertools.count(), [])
+    return CpuPacked(layer, memory, start, backward, has_bias, itertools.count(), {})
 
 
 @functools.lru_cache(maxsize=1024)
 def _pack_arguments(layer: LayerSizes) -> tuple[PackArguments, Any]:
     """The arguments that follow from sizes, and what they refer to."""
-    table, columns = forward_table(layer, keep=False), column_table(layer)
+    table, columns = forward_table(layer, vector_products(layer.shape), keep=False), column_table(layer)
     call = PackArguments(
         inputs=layer.inputs,
         phases=table.count,
@@ -84,16 +85,16 @@ def _pack_arguments(layer: LayerSizes) -> tuple[PackArguments, Any]:
     return call, (table, columns)
 
 
-def weights_in_parts(packed: CpuPacked, threads: int) -> Array:
-    """The packed weights in three parts: made when they are first needed, then kept with the packed ones."""
-    if packed.tiles:
-        return packed.tiles[0]
+def converted_weights(packed: CpuPacked, products: Products, threads: int) -> Array:
+    """The packed weights for other products: made when they are first needed, then kept with the packed ones."""
+    if products.name in packed.converted:
+        return packed.converted[products.name]
     layer = packed.layer
-    packing = layer.tiles_packed
+    packing = layer.packing(products)
     total = packing.back_size if packed.backward else packing.size
     memory = take(total)
     threads = threads if total >= THREADS_BYTES else 1
-    table, converted = forward_table(layer, keep=False), forward_table(layer, keep=False, tiles=True)
+    table, converted = (forward_table(layer, p, keep=False) for p in (vector_products(layer.shape), products))
     call = PackArguments(
         inputs=layer.inputs,
         threads=threads,
@@ -103,11 +104,11 @@ def weights_in_parts(packed: CpuPacked, threads: int) -> Array:
         converted=address(memory),
         converted_table=converted.address,
     )
-    run(kernels.pass_kernels(layer.shape, "forward", True), "convert", call, threads)
+    run(kernels.pass_kernels(layer.shape, "forward", products.name), "convert", call, threads)
     if packed.backward:
-        run(kernels.pass_kernels(layer.shape, "backward", True), "convert_back", call, threads)
+        run(kernels.pass_kernels(layer.shape, "backward", products.name), "convert_back", call, threads)
     # Two threads may come here at once: each has its own, and what is kept is one of them.
-    packed.tiles[:] = [memory]
+    packed.converted[products.name] = memory
     return memory
 
 

@@ -11,11 +11,11 @@ from typing import Any, Generic, NamedTuple
 
 from ..alignment import LINE_BYTES, round_up
 from ..program.program import Place
-from .amx.blocks import TILE_ROWS, split_column_bytes, split_rows_bytes
 from .arguments import STEP_BYTES, BackwardArguments, ForwardArguments, SomeArguments, ValueArguments
-from .division import Division, backward_division, forward_division, uses_tile_registers
+from .division import Division, backward_division, forward_division, products_of
 from .layer import LayerSizes
-from .sizes import BF16_BACK_ROWS, BLOCK_ROWS, PANEL_ROWS, WEIGHT_GROUPS, block_units
+from .products import Products
+from .sizes import BLOCK_ROWS, PANEL_ROWS, WEIGHT_GROUPS, block_units
 from .tables import Table, backward_table, column_table, forward_table, make_table, state_table
 from .values import flow_of
 
@@ -40,7 +40,7 @@ class Plan(NamedTuple, Generic[SomeArguments]):
         barrier_bytes: their size.
         threads: how many the kernel expects.
         history: size of the memory that stays for the backward pass.
-        tiles: whether products are computed on tile registers.
+        products: how products are computed.
         others: what the arguments refer to.
     """
 
@@ -51,7 +51,7 @@ class Plan(NamedTuple, Generic[SomeArguments]):
     barrier_bytes: int
     threads: int
     history: int
-    tiles: bool
+    products: Products
     others: Any
 
 
@@ -68,14 +68,13 @@ def forward_plan(
     keep, program = count >= 0, layer.program
     division, separate = forward_division(layer, steps, batch, threads, keep=keep)
     table_rows = _whole_lines(max(1, batch, PROJECTION_ROWS if separate else 0))
-    tiles, prepared = uses_tile_registers(layer, batch), 0
-    projected_rows = table_rows
-    if tiles:
-        # Whole tiles of rows are read and written, from any row on.
-        table_rows = -(-table_rows // TILE_ROWS) * TILE_ROWS
-        projected_rows = table_rows + TILE_ROWS
+    products, prepared = products_of(layer, batch), 0
+    # Whole tiles of rows are read and written, from any row on.
+    table_rows = products.whole_rows(table_rows)
+    projected_rows = table_rows + products.row_tile - 1
+    if products.rows_bytes is not None:
         depth = max(phase.depth for phase in layer.phases)
-        prepared = max(split_rows_bytes(table_rows, layer.inputs), split_rows_bytes(batch, depth))
+        prepared = max(products.rows_bytes(table_rows, layer.inputs), products.rows_bytes(batch, depth))
     projected = round_up(projected_rows * layer.projected_bytes) if separate else 0
     inputs = program.row_inputs + len(program.unit_inputs)
     tables = (3 + inputs + len(program.forward.totals)) * 8 * table_rows
@@ -84,7 +83,7 @@ def forward_plan(
     places, history = _history(layer, block_rows, rows, keep=keep)
     carried, size = _rows({("carried", k): w for k, w in enumerate(program.forward.carried)}, layer, batch)
     values = _values(layer, layer.forward_values, {**places, **carried})
-    phases, states = forward_table(layer, keep=keep, tiles=tiles), state_table(layer, backward=False)
+    phases, states = forward_table(layer, products, keep=keep), state_table(layer, backward=False)
     uneven = any(phase.groups % division.unit_threads for phase in layer.phases)
     call = ForwardArguments(
         **_common(layer, steps, batch, division),
@@ -98,7 +97,7 @@ def forward_plan(
         prepared_size=prepared,
         pair=not keep,
         # Rows on tile registers are not divided: they come in tiles.
-        uneven=uneven and not tiles,
+        uneven=uneven and products.row_tile == 1,
         projected_rows=table_rows,
         projected_size=projected,
     )
@@ -109,7 +108,7 @@ def forward_plan(
         "scratch": division.threads * scratch,
         "history": 0 if keep else history,
     }
-    return _plan(call, sizes, division, history if keep else 0, tiles, (phases, states, values))
+    return _plan(call, sizes, division, history if keep else 0, products, (phases, states, values))
 
 
 @functools.lru_cache(maxsize=4096)
@@ -120,30 +119,27 @@ def backward_plan(
     program, shape = layer.program, layer.shape
     vectors = shape.columns * shape.vector_bytes
     division = backward_division(layer, steps, batch, threads)
-    tiles = uses_tile_registers(layer, batch)
-    block_rows, grad_rows, prepared = BLOCK_ROWS, batch, 0
-    if tiles:
-        # Whole tiles of rows are read and written.
-        row_tiles = -(-batch // (division.row_threads * TILE_ROWS))
-        block_rows, grad_rows = BF16_BACK_ROWS, row_tiles * TILE_ROWS * division.row_threads
-        prepared = _backward_prepared(layer, row_tiles)
+    products = products_of(layer, batch)
+    # Whole tiles of rows are read and written.
+    thread_rows = products.whole_rows(-(-batch // division.row_threads))
+    prepared = 0 if products.rows_bytes is None else _backward_prepared(layer, products, thread_rows)
     chunk = _whole_lines(max(CHUNK_LEAST, min(CHUNK_MOST, CHUNK_BYTES // max(1, layer.columns_bytes))))
     table_rows = _whole_lines(batch)
     rows, inputs, phase_count = max(chunk, table_rows), program.row_inputs + len(program.unit_inputs), len(layer.phases)
     tables = 8 * rows * (2 + phase_count + inputs) + 8 * table_rows * (2 + inputs + len(program.backward.totals))
     panel_vectors = min(WEIGHT_GROUPS, _weight_groups(layer)) * shape.columns + block_units(shape.lanes)
     panels = PANEL_ROWS * panel_vectors * shape.vector_bytes
-    products = 8 * block_rows * phase_count + (block_rows + 1) * vectors
-    scratch = round_up(STEP_BYTES + tables + vectors + max(panels, products))
+    sums = 8 * products.back_rows * phase_count + (products.back_rows + 1) * vectors
+    scratch = round_up(STEP_BYTES + tables + vectors + max(panels, sums))
     places, _ = _history(layer, count + most, count, keep=True)
     widths = {("grad", state): width for state, width in enumerate(program.states)}
     widths |= {("back", number): product.operand_width for number, product in enumerate(program.products)}
     widths |= {("carried", number): width for number, width in enumerate(program.backward.carried)}
     apart = {("grad", state) for state, turns in enumerate(flow_of(program).turns) if turns}
-    local, size = _rows(widths, layer, grad_rows, apart)
+    local, size = _rows(widths, layer, thread_rows * division.row_threads, apart)
     columns = {("column", n): ValueArguments(offset=place, row=layer.pre_row) for n, place in enumerate(layer.columns)}
     values = _values(layer, layer.backward_values, {**places, **local, **columns})
-    phases, back = forward_table(layer, keep=True, tiles=tiles), backward_table(layer, tiles=tiles)
+    phases, back = forward_table(layer, products, keep=True), backward_table(layer, products)
     states, column_arguments = state_table(layer, backward=True), column_table(layer)
     call = BackwardArguments(
         **_common(layer, steps, batch, division),
@@ -170,7 +166,7 @@ def backward_plan(
         "pre": rows * layer.pre_row,
         "scratch": division.threads * scratch,
     }
-    return _plan(call, sizes, division, 0, tiles, (phases, back, states, values, column_arguments))
+    return _plan(call, sizes, division, 0, products, (phases, back, states, values, column_arguments))
 
 
 def _whole_lines(rows: int) -> int:
@@ -228,17 +224,18 @@ def _weight_groups(layer: LayerSizes) -> int:
     return -(-layer.inputs // columns) + of_heads
 
 
-def _backward_prepared(layer: LayerSizes, row_tiles: int) -> int:
-    """Bytes of rows and columns in three parts that a thread has at once in the backward pass."""
-    lanes = layer.shape.lanes
-    of_step = max(split_rows_bytes(row_tiles * TILE_ROWS, len(p.blocks) * p.units * lanes) for p in layer.phases)
-    of_x = sum(split_rows_bytes(BF16_BACK_ROWS, len(p.x) * p.units * lanes) for p in layer.phases)
+def _backward_prepared(layer: LayerSizes, products: Products, rows: int) -> int:
+    """Bytes of prepared rows and columns that a thread has at once in the backward pass."""
+    lanes, rows_bytes = layer.shape.lanes, products.rows_bytes
+    assert rows_bytes is not None
+    of_step = max(rows_bytes(rows, len(p.blocks) * p.units * lanes) for p in layer.phases)
+    of_x = sum(rows_bytes(products.back_rows, len(p.x) * p.units * lanes) for p in layer.phases)
     columns = min(WEIGHT_GROUPS, _weight_groups(layer)) * layer.shape.columns
-    return max(of_step, of_x, (2 + columns) * split_column_bytes(PANEL_ROWS))
+    return max(of_step, of_x, (products.left_units + columns) * products.panel_bytes)
 
 
 def _plan(
-    call: SomeArguments, sizes: Mapping[str, int], division: Division, history: int, tiles: bool, others: Any
+    call: SomeArguments, sizes: Mapping[str, int], division: Division, history: int, products: Products, others: Any
 ) -> Plan[SomeArguments]:
     """From the arguments that are known, and the sizes of the memory that others are addresses of."""
     sizes = {**sizes, "barriers": LINE_BYTES * (division.row_threads + 1)}
@@ -256,7 +253,7 @@ def _plan(
         sizes["barriers"],
         division.threads,
         history,
-        tiles,
+        products,
         others,
     )
 

@@ -22,6 +22,7 @@ from .arguments import (
     TotalArguments,
 )
 from .layer import LayerSizes, Packing, PhaseSizes
+from .products import Products
 from .values import flow_of
 
 OPERAND_ROWS = {"state": BEFORE, "new": AFTER, "operand": INDEX}
@@ -53,10 +54,10 @@ def make_table(cls: type[Arguments], entries: Sequence[Arguments], *others: obje
 
 
 @functools.lru_cache(maxsize=1024)
-def forward_table(layer: LayerSizes, *, keep: bool, tiles: bool = False) -> Table:
+def forward_table(layer: LayerSizes, products: Products, *, keep: bool) -> Table:
     """PhaseArguments of the phases of the forward pass, which keeps what the backward pass needs or not."""
     library = kernels.cell_functions(layer.shape, layer.program)
-    packing = layer.tiles_packed if tiles else layer.packed
+    packing = layer.packing(products)
     kind = "forward_{}_keep" if keep else "forward_{}"
     entries, memory = [], []
     for number, sizes in enumerate(layer.phases):
@@ -130,11 +131,11 @@ def column_table(layer: LayerSizes) -> Table:
 
 
 @functools.lru_cache(maxsize=1024)
-def backward_table(layer: LayerSizes, *, tiles: bool = False) -> Table:
+def backward_table(layer: LayerSizes, products: Products) -> Table:
     """BackPhaseArguments of the phases of the backward pass."""
     shape, program, values = layer.shape, layer.program, layer.backward_values
     library, flow = kernels.cell_functions(shape, program), flow_of(program)
-    packing = layer.tiles_packed if tiles else layer.packed
+    packing = layer.packing(products)
     entries, memory = [], []
     for number, phase in enumerate(program.backward.phases):
         totals = _totals(layer, program.backward, phase, values, {})

@@ -33,6 +33,13 @@ define <16 x float> @probe(<16 x float> %a, <16 x float> %b, <16 x float> %c) {
 declare <16 x float> @llvm.fmuladd.v16f32(<16 x float>, <16 x float>, <16 x float>)
 """
 
+ROUND_PROBE = """
+define <16 x bfloat> @probe(<16 x float> %a) {
+  %r = fptrunc <16 x float> %a to <16 x bfloat>
+  ret <16 x bfloat> %r
+}
+"""
+
 
 @dataclass(frozen=True)
 class Target:
@@ -46,6 +53,7 @@ class Target:
         registers: number of SIMD registers.
         fma: whether a multiplication and an addition are one instruction.
         matrix: whether tile registers can be used, those of AMX for bfloat16; only if the features name them.
+        bfloat16: whether an instruction multiplies and adds pairs of bfloat16 in such registers (AVX512-BF16).
     """
 
     triple: str
@@ -55,6 +63,7 @@ class Target:
     registers: int
     fma: bool
     matrix: bool = False
+    bfloat16: bool = False
 
     @property
     def avx512(self) -> bool:
@@ -101,7 +110,9 @@ def target(triple: str, cpu: str, features: str) -> Target:
     # LLVM would not tell whether a name alone means these features, but stop the process when they are used.
     matrix = size == 64 and all(_is_named(feature, features) for feature in ("amx-tile", "amx-bf16"))
     matrix = matrix and permission.is_permitted()
-    return Target(triple, cpu, features, size, registers, fma, matrix)
+    # An instruction that rounds to bfloat16 comes with one that multiplies, in vectors of this size.
+    bfloat16 = size == 64 and "vcvtneps2bf16" in machine.emit_assembly(llvm.parse_assembly(ROUND_PROBE))
+    return Target(triple, cpu, features, size, registers, fma, matrix, bfloat16)
 
 
 def _is_named(feature: str, features: str) -> bool:

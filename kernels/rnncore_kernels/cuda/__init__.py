@@ -16,6 +16,7 @@ from .engine import CudaEngine
 from .probe import probe
 
 on_gpu = True
+precisions: tuple[str, ...] = ()
 
 
 def make_engine(num_threads: int | None) -> CudaEngine:
@@ -48,4 +49,4 @@ def warm_up(programs: Mapping[str, Program], dtypes: Sequence[str], training: bo
     return compilations(programs, dtypes, training)
 
 
-__all__ = ["CudaEngine", "describe", "limits", "make_engine", "on_gpu", "probe", "warm_up"]
+__all__ = ["CudaEngine", "describe", "limits", "make_engine", "on_gpu", "precisions", "probe", "warm_up"]

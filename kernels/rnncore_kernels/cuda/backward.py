@@ -45,7 +45,7 @@ class _Gradients:
         self._device, self._residuals, packed = device, run.residuals, run.packed
         self._grad_units = run.grad_units
         self._xp, self._packed, self._program = device.xp, packed, packed.program
-        self._hidden, self._inputs, self._dtype, self._heads = packed.sizes
+        self._hidden, self._inputs, self._dtype, self._heads, _ = packed.sizes
         self._steps, self._batch, _ = run.residuals.x.shape
         self._any = self._steps > 0 and self._batch > 0
         widths, itemsize = [column.width for column in self._program.columns], self._dtype.itemsize

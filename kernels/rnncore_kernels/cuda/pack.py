@@ -66,7 +66,7 @@ def _whole(xp: ModuleType, weights: LayerWeights, block: Block, sizes: Sizes) ->
 
 
 def _weight_x(xp: ModuleType, program: Program, sizes: Sizes, weight: Array | None, *, copy: bool) -> Array:
-    hidden, inputs, dtype, _ = sizes
+    hidden, inputs, dtype = sizes[:3]
     order, padded = x_order(program), padded_size(hidden, dtype.itemsize)
     if weight is None:
         return xp.zeros((0, inputs), dtype)  # type: ignore[no-any-return]

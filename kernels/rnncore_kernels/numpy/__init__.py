@@ -6,10 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ..contract import Compilation, Limits, Probe
 from ..host import processor_name
+from ..precision import PRECISIONS
 from ..program.program import Program
 from .engine import NumpyEngine
 
 on_gpu = False
+precisions = PRECISIONS
 
 
 def probe() -> Probe:
@@ -41,4 +43,4 @@ def warm_up(programs: Mapping[str, Program], dtypes: Sequence[str], training: bo
     return iter(())
 
 
-__all__ = ["NumpyEngine", "describe", "limits", "make_engine", "on_gpu", "probe", "warm_up"]
+__all__ = ["NumpyEngine", "describe", "limits", "make_engine", "on_gpu", "precisions", "probe", "warm_up"]

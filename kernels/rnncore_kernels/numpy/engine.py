@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..contract import Array, BackwardRun, Engine, Inputs, LayerGradients, LayerWeights, Run, Sizes
+from ..precision import ROUNDINGS
 from ..program.program import KINDS, Code, Place, Program, rows_of, units_of
 from ..quiet import quiet
 from .blas import single_threaded
@@ -34,7 +35,8 @@ class NumpyPacked:
     """A layer's weights, as the steps use them.
 
     Attributes:
-        weights: as they came.
+        weights: as they came, matrices rounded.
+        rounded: rounds what they are multiplied with, see `precision`.
         x_bias: (Gx*H,) added to W_ih x; it includes b_hh where a block of a product begins with W_ih x.
         blocks: (heads, width, width of the operand) matrices of each block of a product, of a head's share of units.
         biases: (H,) added to a block; None where x_bias includes it, or there is none.
@@ -44,6 +46,7 @@ class NumpyPacked:
     program: Program
     sizes: Sizes
     weights: LayerWeights
+    rounded: Callable[[Array], Array]
     x_bias: Array | None
     blocks: tuple[Array, ...]
     biases: tuple[Array | None, ...]
@@ -68,6 +71,8 @@ class NumpyEngine(Engine[NumpyPacked, Residuals]):
     def pack(self, program: Program, sizes: Sizes, weights: LayerWeights, *, copy: bool, backward: bool) -> NumpyPacked:
         if copy:
             weights = _mapped(weights, np.copy)
+        rounded = _same if sizes.precision is None else ROUNDINGS[sizes.precision]
+        weights = weights.with_matrices(rounded)
         hidden, x_bias, blocks, biases = sizes.hidden, None, [], []
         if weights.bias_ih is not None:
             x_bias = weights.bias_ih.copy()
@@ -84,7 +89,7 @@ class NumpyEngine(Engine[NumpyPacked, Residuals]):
         constants: Values = {("inverse_size", 0): 1 / hidden}
         constants |= {("unit", k): unit for k, unit in enumerate(weights.units)}
         constants |= {("scalar", k): scalar for k, scalar in enumerate(weights.scalars)}
-        return NumpyPacked(program, sizes, weights, x_bias, tuple(blocks), tuple(biases), constants)
+        return NumpyPacked(program, sizes, weights, rounded, x_bias, tuple(blocks), tuple(biases), constants)
 
     def impl(self, program: Program, sizes: Sizes, steps: int, batch: int, *, training: bool) -> str:
         return "1 thread"
@@ -150,9 +155,10 @@ def _forward(run: Run[NumpyPacked], tape: list[Values] | None) -> None:
 def _multiply(packed: NumpyPacked, number: int, values: Values) -> None:
     """The blocks of a product of a step."""
     product = packed.program.products[number]
+    operand = packed.rounded(values[product.operand])
     for k in product.blocks:
         weights = packed.blocks[k]
-        result = _side_by_side(_by_head(values[product.operand], len(weights)) @ weights.swapaxes(1, 2))
+        result = _side_by_side(_by_head(operand, len(weights)) @ weights.swapaxes(1, 2))
         x, bias = packed.program.blocks[k].x, packed.biases[k]
         if bias is not None:
             result += bias
@@ -201,7 +207,7 @@ def _multiply_back(packed: NumpyPacked, number: int, values: Values) -> Array:
     """The cotangent of the operand of a product, from those of its blocks."""
     program = packed.program
     parts = (
-        _by_head(values["column", program.column_of_block[k]], len(packed.blocks[k])) @ packed.blocks[k]
+        _by_head(packed.rounded(values["column", program.column_of_block[k]]), len(packed.blocks[k])) @ packed.blocks[k]
         for k in program.products[number].blocks
     )
     back: Array = next(parts)
@@ -233,14 +239,14 @@ def _gradients(
 
     Rows past their end are left out: 0 times an infinite state would be NaN.
     """
-    program, sizes = run.packed.program, run.packed.sizes
+    program, sizes, rounded = run.packed.program, run.packed.sizes, run.packed.rounded
     weights = _mapped(run.packed.weights, np.zeros_like)
     for array in grad_units:
         array[...] = 0
     others = map(np.zeros_like, run.inputs.units[len(grad_units) :])
     inputs = Inputs(tuple(map(np.zeros_like, run.inputs.rows)), (*grad_units, *others))
     places = [(t, _pick(run, 0, n), n) for t, n in reversed(times)]
-    x = _joined([run.x[t, rows] for t, rows, _ in places], sizes.inputs, sizes.dtype)
+    x = rounded(_joined([run.x[t, rows] for t, rows, _ in places], sizes.inputs, sizes.dtype))
     grad_x = np.zeros((len(x), sizes.inputs), sizes.dtype)
 
     def scattered(target: Array, flat: Array) -> None:
@@ -257,8 +263,8 @@ def _gradients(
             weight_ih, bias_ih = weights.weight_ih, weights.bias_ih
             assert weight_ih is not None
             assert run.packed.weights.weight_ih is not None
-            weight_ih[rows] = d.T @ x
-            grad_x += d @ run.packed.weights.weight_ih[rows]
+            weight_ih[rows] = rounded(d).T @ x
+            grad_x += rounded(d) @ run.packed.weights.weight_ih[rows]
             if bias_ih is not None:
                 bias_ih[rows] = d.sum(axis=0)
         if column.block is not None:
@@ -268,7 +274,8 @@ def _gradients(
             operand = _joined([values[product.operand] for values in reversed(tape)], width, sizes.dtype)
             # Added, as a gate may multiply several operands.
             gradient, heads = weights.of_block(block, sizes.hidden), len(run.packed.blocks[column.block])
-            gradient += (_by_head(d, heads).swapaxes(1, 2) @ _by_head(operand, heads)).reshape(gradient.shape)
+            factors = _by_head(rounded(d), heads).swapaxes(1, 2), _by_head(rounded(operand), heads)
+            gradient += (factors[0] @ factors[1]).reshape(gradient.shape)
             if block.gate is not None and weights.bias_hh is not None:
                 weights.bias_hh[rows_of(block.gate, sizes.hidden)] += d.sum(axis=0)
         elif column.kind == "unit":
@@ -311,7 +318,7 @@ def _x_parts(run: Run[NumpyPacked]) -> Iterator[tuple[int, int, Array]]:
     block = max(1, PROJECTION_BYTES // max(1, most * len(weight) * dtype.itemsize))
     for first in range(0, len(times), block):
         here = times[first : first + block]
-        parts = np.concatenate([run.x[t, _pick(run, 0, n)] for t, n in here]) @ weight.T
+        parts = packed.rounded(np.concatenate([run.x[t, _pick(run, 0, n)] for t, n in here])) @ weight.T
         if packed.x_bias is not None:
             parts += packed.x_bias
         start = 0
@@ -351,6 +358,10 @@ def _sum(value: Array) -> Array:
 
 def _joined(parts: list[Array], width: int, dtype: np.dtype[Any]) -> Array:
     return np.concatenate(parts) if parts else np.empty((0, width), dtype)
+
+
+def _same(values: Array) -> Array:
+    return values
 
 
 def _mapped(weights: LayerWeights, function: Callable[[Array], Array]) -> LayerWeights:

@@ -23,6 +23,7 @@ from .blocks import BLOCK_BYTES, PARTS, TILE_BYTES, TILE_ROWS
 from .split import (
     TERMS,
     column_bytes,
+    make_bf16_columns,
     make_bf16_gathered,
     make_bf16_rows,
     make_bf16_transposed,
@@ -103,6 +104,7 @@ def make_tile_gemm(shape: Shape) -> Gemm:
         rows_at=rows_at,
         column_bytes=column_bytes,
         multiply=multiply,
+        take_columns=make_bf16_columns(shape),
         panel_bytes=column_bytes,
         take_left=take_left,
         take_right=make_bf16_gathered(shape),

@@ -10,17 +10,19 @@ from typing import Any, NamedTuple
 from ..shape import Shape
 from ..sizes import BLOCK_ROWS, PANEL_ROWS, block_units
 from .emitted import compiled, emitted, once_for_shape
+from .factors import own_factors
 from .ir import I64
 from .moves import make_copy, make_gather
 from .multiply import make_multiply
 from .outer_product import make_outer_product
+
+NOTHING = emitted("no_tile_registers", (), lambda _: None, inline=True)
 
 
 class Gemm(NamedTuple):
     """Compiled functions for products, and sizes.
 
     Attributes:
-        begin, end: `begin()`, `end()`: around all products, in each thread.
         prepare: `prepare(rows, n, depth, target)`: rows, by a table of their addresses, as `multiply` takes them; where
             it needs memory for that, at `target`. Returns where they are.
         prepared_bytes: `prepared_bytes(n, depth)`: of such memory.
@@ -28,6 +30,8 @@ class Gemm(NamedTuple):
         column_bytes: `column_bytes(depth)`: of a column of packed weights, of a vector.
         multiply: `multiply(columns, prepared, origin, n, depth, w, start, start_row, c, c_row, groups, w_group,
             start_group, c_group)`: C = start + A W, see `multiply`. On tile registers the origin is 0.
+        take_columns: `take_columns(source, row, depth, width, target)`: packed weights from those of float32, `width`
+            vectors at a distance for each k; None where these are multiplied.
         panel_bytes: `panel_bytes(n)`: of one vector of n rows, as `add_product` takes them.
         take_left, take_right: `take_left(source, row, n, target, vectors)`, rows at a distance, and
             `take_right(rows, n, offset, count, target, vectors)`, `count` elements at an offset of rows by a table of
@@ -35,37 +39,38 @@ class Gemm(NamedTuple):
         add_product: `add_product(wide, height, units, n, left, right, c, c_row, count, add, nothing)`: C (+)= A^T B
             over n rows, for `height` columns of A in `units` vectors and `count` of B in `wide` vectors; `nothing` is
             as many zeros as a tile has columns, with room for a product behind.
+        left_units: vectors of units that are multiplied together in `add_product`.
+        suffix: what the names of kernels end in.
+        begin, end: `begin()`, `end()`: around all products, in each thread.
         most_rows, most_back_rows: rows that are multiplied before code runs on them, and in products over all steps.
         row_block: rows that take as long as one.
         together: whether several groups are multiplied at once.
-        left_units: vectors of units that are multiplied together in `add_product`.
-        suffix: what the names of kernels end in.
     """
 
-    begin: Any
-    end: Any
     prepare: Any
     prepared_bytes: Any
     rows_at: Any
     column_bytes: Any
     multiply: Any
+    take_columns: Any
     panel_bytes: Any
     take_left: Any
     take_right: Any
     add_product: Any
-    most_rows: int
-    most_back_rows: int
-    row_block: int
-    together: bool
     left_units: int
     suffix: str
+    begin: Any = NOTHING
+    end: Any = NOTHING
+    most_rows: int = BLOCK_ROWS
+    most_back_rows: int = BLOCK_ROWS
+    row_block: int = 1
+    together: bool = True
 
 
 @once_for_shape
 def make_vector_gemm(shape: Shape) -> Gemm:
     """Products on vector registers."""
-    vector, outer = shape.vector_bytes, make_outer_product(shape)
-    nothing = emitted("no_tile_registers", (), lambda _: None, inline=True)
+    vector, outer = shape.vector_bytes, make_outer_product(shape, own_factors(shape))
     names = ("rows", "n", "depth", "target")
 
     def inline(name: str, names: tuple[str, ...], body: Any) -> Any:
@@ -79,21 +84,16 @@ def make_vector_gemm(shape: Shape) -> Gemm:
         outer(wide, height, n, left, units * vector, right, c, c_row, count, add)
 
     return Gemm(
-        begin=nothing,
-        end=nothing,
         prepare=inline("prepare", names, lambda _, rows, *__: rows),
         prepared_bytes=inline("prepared_bytes", ("n", "depth"), lambda *_: I64(0)),
         rows_at=inline("rows_at", ("prepared", "r", "depth"), lambda b, rows, r, _: b.add(rows, b.mul(r, I64(8)))),
         column_bytes=inline("vector_column_bytes", ("depth",), lambda b, depth: b.mul(depth, I64(vector))),
-        multiply=make_multiply(shape),
+        multiply=make_multiply(shape, own_factors(shape)),
+        take_columns=None,
         panel_bytes=inline("panel_bytes", ("n",), lambda *_: I64(PANEL_ROWS * vector)),
         take_left=make_copy(shape),
         take_right=make_gather(shape),
         add_product=add_product,
-        most_rows=BLOCK_ROWS,
-        most_back_rows=BLOCK_ROWS,
-        row_block=1,
-        together=True,
         left_units=block_units(shape.lanes),
         suffix="",
     )

@@ -65,6 +65,13 @@ class Definition:
         return module
 
 
+def size_of(kind: Any) -> int:
+    """Bytes of a value of LLVM's type of numbers, or of vectors or arrays of them."""
+    if isinstance(kind, (ir.VectorType, ir.ArrayType)):
+        return int(kind.count) * size_of(kind.element)
+    return int(kind.width) // 8 if isinstance(kind, ir.IntType) else {"float": 4, "double": 8}[str(kind)]
+
+
 def pointer(builder: Any, address: Any, offset: Any = 0) -> Any:
     """The address plus an offset in bytes (LLVM's value or an int) as a pointer."""
     if not isinstance(offset, int):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -11,11 +12,13 @@ from ..vector import ELEMENTS, Vector
 from .emitted import emitted
 from .ir import I64, clamped, loop, pointer, prefetch, word_pointer
 
+Change = Callable[[Vector], Vector]
 
-def make_gather(shape: Shape) -> Any:
+
+def make_gather(shape: Shape, changed: Change | None = None) -> Any:
     """`gather(rows, n, offset, count, target, vectors)`: pack `count` elements at `offset` bytes of each row.
 
-    The result is n times `vectors` vectors; zeros behind the elements.
+    The result is n times `vectors` vectors; zeros behind the elements. `changed` makes another vector of each.
     """
     size = shape.vector_bytes
 
@@ -24,10 +27,11 @@ def make_gather(shape: Shape) -> Any:
             source = b.add(b.add(b.load(word_pointer(b, rows, row)), offset), b.mul(j, I64(size)))
             here = clamped(b, b.sub(count, b.mul(j, I64(shape.lanes))), shape.lanes)
             to = b.add(target, b.mul(b.add(b.mul(row, vectors), j), I64(size)))
-            Vector.load(b, shape.target, shape.dtype, pointer(b, source), here).store(pointer(b, to))
+            value = Vector.load(b, shape.target, shape.dtype, pointer(b, source), here)
+            (value if changed is None else changed(value)).store(pointer(b, to))
 
     names = ("rows", "n", "offset", "count", "target", "vectors")
-    return emitted(f"gather_{shape.dtype.name}", names, body)
+    return emitted(f"gather_{'' if changed is None else changed.__name__}{shape.dtype.name}", names, body)
 
 
 def make_scatter(shape: Shape) -> Any:
@@ -45,17 +49,22 @@ def make_scatter(shape: Shape) -> Any:
     return emitted(f"scatter_{shape.dtype.name}", names, body)
 
 
-def make_copy(shape: Shape) -> Any:
-    """`copy_rows(source, row, n, target, vectors)`: n rows of vectors, at a distance, to rows without gaps."""
+def make_copy(shape: Shape, changed: Change | None = None) -> Any:
+    """`copy_rows(source, row, n, target, vectors)`: n rows of vectors, at a distance, to rows without gaps.
+
+    `changed` makes another vector of each.
+    """
     size = shape.vector_bytes
 
     def body(b: Any, source: Any, row: Any, n: Any, target: Any, vectors: Any) -> None:
         with loop(b, n) as turn, loop(b, vectors) as j:
             at = b.add(b.add(source, b.mul(turn, row)), b.mul(j, I64(size)))
             to = b.add(target, b.mul(b.add(b.mul(turn, vectors), j), I64(size)))
-            Vector.load(b, shape.target, shape.dtype, pointer(b, at)).store(pointer(b, to))
+            value = Vector.load(b, shape.target, shape.dtype, pointer(b, at))
+            (value if changed is None else changed(value)).store(pointer(b, to))
 
-    return emitted(f"copy_rows_{shape.dtype.name}", ("source", "row", "n", "target", "vectors"), body)
+    name = f"copy_rows_{'' if changed is None else changed.__name__}{shape.dtype.name}"
+    return emitted(name, ("source", "row", "n", "target", "vectors"), body)
 
 
 def make_add(shape: Shape) -> Any:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from llvmlite import ir
-
 from ...alignment import LINE_BYTES
 from ..shape import Shape
-from ..vector import ELEMENTS, Vector
-from .emitted import compiled, emitted, once_for_shape
-from .ir import I64, pointer, prefetch, word_pointer
+from ..vector import Vector
+from .emitted import compiled, emitted
+from .factors import Factors
+from .ir import I64, pointer, prefetch, size_of, word_pointer
 from .tiles import even_height_of, even_heights, height_of, heights, make_choice, sum_products, tallest_heights
 
 BLOCK_BYTES = 32 * 1024
@@ -29,18 +28,17 @@ WIDE = 3
 TILE = ("rows", "k0", "depth", "w", "w_group", "start", "start_row", "start_group", "c", "c_row", "c_group", "ahead")
 
 
-@once_for_shape
-def make_multiply(shape: Shape) -> Any:
+def make_multiply(shape: Shape, factors: Factors) -> Any:
     """`multiply(columns, rows, origin, n, depth, w, start, start_row, c, c_row, groups, w_group, start_group, c_group)`
 
     C = start + A W for n rows and `groups` groups of `columns` vectors, which may be more than a tile has. `rows` is
-    the table of A's rows, whose `depth` elements from `origin` on are multiplied; `_row` and `_group` are distances in
+    the table of A's rows, whose `depth` words from `origin` on are multiplied; `_row` and `_group` are distances in
     bytes; C may be `start`.
     """
-    most, vector_bytes = shape.columns, shape.vector_bytes
+    most, vector_bytes, column_bytes = shape.columns, shape.vector_bytes, size_of(factors.column_words)
     tallest_1, tallest_2, tallest_3, tallest_4 = tallest_heights(shape)
-    block_1, block_2, block_3, block_4 = (max(32, BLOCK_BYTES // (width * vector_bytes)) for width in (1, 2, 3, 4))
-    tile = _make_tiles(shape)
+    block_1, block_2, block_3, block_4 = (max(32, BLOCK_BYTES // (width * column_bytes)) for width in (1, 2, 3, 4))
+    tile = _make_tiles(shape, factors)
 
     @compiled("multiply")
     def multiply(
@@ -60,18 +58,18 @@ def make_multiply(shape: Shape) -> Any:
                 tallest, block = tallest_2, block_2
             elif width == 3:
                 tallest, block = tallest_3, block_3
-            k_bytes = width * vector_bytes
+            k_bytes, panel, at = width * column_bytes, w + first * column_bytes * depth, first * vector_bytes
             k = 0
             # A block of weights stays in the cache while all rows pass over it; one tile of rows needs no blocks.
             step = block if n > tallest else depth
             while True:
                 here = min(step, depth - k)
-                s, s_row, s_group = start + first, start_row, start_group
+                s, s_row, s_group = start + at, start_row, start_group
                 if k > 0:
-                    s, s_row, s_group = c + first, c_row, c_group
+                    s, s_row, s_group = c + at, c_row, c_group
                 i = 0
                 # While rows pass over a block, a line at each k, the next one is fetched: it lies behind this one.
-                ahead = w + first * depth + (k + here) * k_bytes
+                ahead = panel + (k + here) * k_bytes
                 last_ahead = ahead + here * (k_bytes - LINE_BYTES)
                 while i < n:
                     height = even_height_of(n - i, tallest) if width >= WIDE else height_of(n - i, tallest)
@@ -84,9 +82,9 @@ def make_multiply(shape: Shape) -> Any:
                             together = 2
                         tile(
                             width, height, together, rows + 8 * i, origin + k, here,
-                            w + first * depth + k * k_bytes + g * w_group, w_group,
+                            panel + k * k_bytes + g * w_group, w_group,
                             s + s_row * i + g * s_group, s_row, s_group,
-                            c + first + c_row * i + g * c_group, c_row, c_group, ahead,
+                            c + at + c_row * i + g * c_group, c_row, c_group, ahead,
                         )  # fmt: skip
                         g += together
                     i += height
@@ -94,12 +92,12 @@ def make_multiply(shape: Shape) -> Any:
                 k += here
                 if k >= depth:
                     break
-            first += k_bytes
+            first += width
 
     return multiply
 
 
-def _make_tiles(shape: Shape) -> Any:
+def _make_tiles(shape: Shape, factors: Factors) -> Any:
     """`tile(width, height, groups, ...)`: the tile of that size."""
     sizes = [
         (width, height, groups)
@@ -107,15 +105,13 @@ def _make_tiles(shape: Shape) -> Any:
         for height in (even_heights(shape, width) if width >= WIDE else heights(shape, width))
         for groups in sorted({1, {1: 4, 2: 2}.get(height, 1)})
     ]
-    tiles = {size: _tile(shape, *size) for size in sizes}
-    return make_choice(f"tile_{shape.dtype.name}", ("width", "height", "groups"), TILE, tiles)
+    tiles = {size: _tile(shape, factors, *size) for size in sizes}
+    return make_choice(f"tile_{factors.name}", ("width", "height", "groups"), TILE, tiles)
 
 
-def _tile(shape: Shape, vectors: int, height: int, groups: int) -> Any:
+def _tile(shape: Shape, factors: Factors, vectors: int, height: int, groups: int) -> Any:
     """C = start + A[:, k0:k0+depth] W for one tile; `w` is where k0's vectors are, `ahead` what will be read later."""
-    size = shape.vector_bytes
-    element = ELEMENTS[shape.dtype]
-    kind = ir.VectorType(element, shape.lanes)
+    size, columns_size = shape.vector_bytes, size_of(factors.column_words)
     places = [(g, m, j) for g in range(groups) for m in range(height) for j in range(vectors)]
     large = groups == 1 and vectors >= WIDE and height >= 3
     # The highest tiles pass over a block of weights one after the other; lower ones often are all the rows there are.
@@ -127,35 +123,39 @@ def _tile(shape: Shape, vectors: int, height: int, groups: int) -> Any:
 
     def body(b: Any, *arguments: Any) -> None:
         a: dict[str, Any] = dict(zip(TILE, arguments, strict=True))
-        at_k0 = b.mul(a["k0"], I64(shape.itemsize))
+        at_k0 = b.mul(a["k0"], I64(size_of(factors.row_word)))
         row = [b.add(b.load(word_pointer(b, a["rows"], m)), at_k0) for m in range(height)]
-        row = [b.inttoptr(r, element.as_pointer()) for r in row]
-        panel = [b.inttoptr(b.add(a["w"], b.mul(a["w_group"], I64(g))), kind.as_pointer()) for g in range(groups)]
+        row = [b.inttoptr(r, factors.row_word.as_pointer()) for r in row]
+        panel = [b.add(a["w"], b.mul(a["w_group"], I64(g))) for g in range(groups)]
+        panel = [b.inttoptr(p, factors.column_words.as_pointer()) for p in panel]
 
         def at(matrix: str, g: int, m: int, j: int) -> Any:
             offset = b.add(b.mul(a[f"{matrix}_group"], I64(g)), b.mul(a[f"{matrix}_row"], I64(m)))
             return pointer(b, b.add(a[matrix], offset), j * size)
 
-        def factors(k: Any) -> list[tuple[Vector, Vector]]:
+        def turn(k: Any, sums: list[Vector]) -> list[Vector]:
             first = b.mul(k, I64(vectors))
             if asks_ahead:
                 prefetch(b, pointer(b, a["ahead"], b.mul(k, I64(LINE_BYTES))))
             if streaming:
-                at_k = b.add(a["w"], b.mul(first, I64(size)))
-                for line in range(0, vectors * size, LINE_BYTES):
+                at_k = b.add(a["w"], b.mul(first, I64(columns_size)))
+                for line in range(0, vectors * columns_size, LINE_BYTES):
                     prefetch(b, pointer(b, at_k, STREAMING_AHEAD + line), level=1)
-            weights = [
-                [load(b, b.gep(p, [b.add(first, I64(j))], source_etype=kind)) for j in range(vectors)] for p in panel
-            ]
-            splats = []
-            for r in row:
-                value = b.load(b.gep(r, [k], source_etype=element), align=shape.itemsize, typ=element)
-                splats.append(Vector.splat(b, shape.target, value))
-            return [(splats[m], weights[g][j]) for g, m, j in places]
+            indices = [b.add(first, I64(j)) for j in range(vectors)]
+            for part in range(factors.parts):
+                weights = [
+                    [factors.load(b, b.gep(p, [j], source_etype=factors.column_words), part) for j in indices]
+                    for p in panel
+                ]
+                splats = [factors.splat(b, b.gep(r, [k], source_etype=factors.row_word), part) for r in row]
+                sums = [
+                    factors.add(splats[m], weights[g][j], total) for (g, m, j), total in zip(places, sums, strict=True)
+                ]
+            return sums
 
         start = [load(b, at("start", *place)) for place in places]
-        sums = sum_products(b, a["depth"], start, factors, together=2 if streaming else 1)
+        sums = sum_products(b, a["depth"], start, turn, together=2 if streaming else 1)
         for place, result in zip(places, sums, strict=True):
             result.store(at("c", *place))
 
-    return emitted(f"tile_{shape.dtype.name}_{height}x{vectors}x{groups}", TILE, body, finished=True)
+    return emitted(f"tile_{factors.name}_{height}x{vectors}x{groups}", TILE, body, finished=True)

@@ -6,11 +6,11 @@ units of a phase, in the backward pass units alone. A group with more columns th
 
 from __future__ import annotations
 
-from ..amx.split import column_bytes, make_bf16_columns
 from ..arguments import PackArguments, PhaseArguments
 from ..shape import Shape
 from .calls import column_at, matrix_at, phase_at
 from .emitted import compiled
+from .gemm import Gemm
 from .groups import first_multiplied, part_start, unit_offset
 from .matrices import make_bias_at
 from .memory import clear, copy, set_word, word
@@ -155,17 +155,21 @@ def make_pack_back(shape: Shape) -> None:
                 pack_rows(call, thread, phase, 1, 0, phase.x_columns, call.packed + phase.w_x_back, call.inputs)
 
 
-def make_convert(shape: Shape) -> None:
-    """Define the kernels `convert(call, thread)` and `convert_back(call, thread)`: packed weights in three parts."""
-    bf16_columns = make_bf16_columns(shape)
+def make_convert(shape: Shape, gemm: Gemm) -> None:
+    """Define the kernels `convert(call, thread)` and `convert_back(call, thread)`: weights for other products."""
+    take_columns, column_bytes = gemm.take_columns, gemm.column_bytes
     vector, lanes, most = shape.vector_bytes, shape.lanes, shape.columns
 
     @compiled("convert_groups")
     def convert_groups(
-        call: PackArguments, thread: int, units: int, groups: int, columns: int, depth: int, source: int, target: int
-    ) -> None:
-        """A thread's share of a packed matrix: some columns of vectors for each unit, in groups and tiles."""
-        threads = call.threads
+        call: PackArguments, thread: int, units: int, groups: int, columns: int, parts: int, depth: int, source: int,
+        target: int,
+    ) -> None:  # fmt: skip
+        """A thread's share of a packed matrix: some columns of vectors for each unit, in groups and tiles.
+
+        Each is multiplied in so many parts, of that depth.
+        """
+        threads, size = call.threads, column_bytes(depth)
         for group in range(part_start(groups, thread, threads), part_start(groups, thread + 1, threads)):
             u = unit_offset(group, groups, units)
             here = (unit_offset(group + 1, groups, units) - u) * columns
@@ -173,8 +177,10 @@ def make_convert(shape: Shape) -> None:
             first = u * columns
             for number in range(tiles):
                 width = here // tiles + (1 if number < here % tiles else 0)
-                bf16_columns(call.packed + source + first * vector * depth, width * vector, depth, width,
-                             call.converted + target + first * column_bytes(depth))  # fmt: skip
+                for part in range(parts):
+                    place = first * parts + part * width
+                    take_columns(call.packed + source + place * vector * depth, width * vector, depth, width,
+                                 call.converted + target + place * size)  # fmt: skip
                 first += width
 
     @compiled("convert")
@@ -182,10 +188,10 @@ def make_convert(shape: Shape) -> None:
         for number in range(call.phases):
             phase, to = phase_at(call.phase_table, number), phase_at(call.converted_table, number)
             if phase.x_columns > 0:
-                convert_groups(call, thread, phase.units, phase.groups, phase.x_columns, call.inputs, phase.w_x,
+                convert_groups(call, thread, phase.units, phase.groups, phase.x_columns, 1, call.inputs, phase.w_x,
                                to.w_x)  # fmt: skip
             if phase.h_columns > 0:
-                convert_groups(call, thread, phase.units, phase.groups, phase.h_columns, phase.depth, phase.w_h,
+                convert_groups(call, thread, phase.units, phase.groups, phase.h_columns, 1, phase.span, phase.w_h,
                                to.w_h)  # fmt: skip
 
     @compiled("convert_back")
@@ -193,10 +199,13 @@ def make_convert(shape: Shape) -> None:
         vectors = (call.inputs + lanes - 1) // lanes
         for number in range(call.phases):
             phase, to = phase_at(call.phase_table, number), phase_at(call.converted_table, number)
-            column_depth = phase.units * lanes
+            groups, parts, depth = (phase.depth_units + most - 1) // most, 1, phase.h_columns * phase.back_span
+            if phase.head < phase.width:
+                parts, depth = phase.h_columns, phase.back_span
             if phase.h_columns > 0:
-                convert_groups(call, thread, phase.depth_units, (phase.depth_units + most - 1) // most, 1,
-                               phase.h_columns * column_depth, phase.w_h_back, to.w_h_back)  # fmt: skip
+                convert_groups(call, thread, phase.depth_units, groups, 1, parts, depth, phase.w_h_back,
+                               to.w_h_back)  # fmt: skip
             if phase.x_columns > 0:
-                convert_groups(call, thread, vectors, (vectors + most - 1) // most, 1, phase.x_columns * column_depth,
-                               phase.w_x_back, to.w_x_back)  # fmt: skip
+                depth = phase.x_columns * phase.units * lanes
+                convert_groups(call, thread, vectors, (vectors + most - 1) // most, 1, 1, depth, phase.w_x_back,
+                               to.w_x_back)  # fmt: skip

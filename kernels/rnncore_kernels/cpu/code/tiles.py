@@ -70,52 +70,43 @@ def make_choice(name: str, sizes: Sequence[str], parameters: Sequence[str], tile
     return emitted(name, (*sizes, *parameters), body)
 
 
-def sum_products(
-    b: Any,
-    depth: Any,
-    first: Sequence[Vector],
-    factors: Callable[[Any], Sequence[tuple[Vector, Vector]]],
-    together: int = 1,
-) -> list[Vector]:
-    """Emit sums of products, from `first` on, over k from 0 to depth - 1; `factors(k)` emits two factors of each.
+Turn = Callable[[Any, list[Vector]], list[Vector]]
+"""`turn(k, sums)` emits sums with the products of one k."""
+
+
+def sum_products(b: Any, depth: Any, first: Sequence[Vector], turn: Turn, together: int = 1) -> list[Vector]:
+    """Emit sums of products, from `first` on, over k from 0 to depth - 1.
 
     In one turn of the loop there are `together` of them, for the last ones in a loop of their own.
     """
     start, sums = I64(0), list(first)
     for here in sorted({1, together}, reverse=True):
         stop = b.sub(depth, b.srem(depth, I64(here))) if here > 1 else depth
-        sums = _sum_turns(b, start, stop, here, sums, factors)
+        sums = _sum_turns(b, start, stop, here, sums, turn)
         start = stop
     return sums
 
 
-def _sum_turns(
-    b: Any,
-    start: Any,
-    stop: Any,
-    together: int,
-    first: Sequence[Vector],
-    factors: Callable[[Any], Sequence[tuple[Vector, Vector]]],
-) -> list[Vector]:
+def _sum_turns(b: Any, start: Any, stop: Any, together: int, first: Sequence[Vector], turn: Turn) -> list[Vector]:
     """The loop of `sum_products` from start to stop."""
-    before, turn, done = b.block, b.append_basic_block("k"), b.append_basic_block("done")
-    b.cbranch(b.icmp_signed("<", start, stop), turn, done)
-    b.position_at_end(turn)
+    before, body, done = b.block, b.append_basic_block("k"), b.append_basic_block("done")
+    b.cbranch(b.icmp_signed("<", start, stop), body, done)
+    b.position_at_end(body)
     k = b.phi(I64)
     k.add_incoming(start, before)
     sums = [_phi(b, value, before) for value in first]
     new = sums
     for number in range(together):
-        new = [x.fma(y, total) for (x, y), total in zip(factors(b.add(k, I64(number))), new, strict=True)]
+        new = turn(b.add(k, I64(number)), new)
     after = b.add(k, I64(together))
-    k.add_incoming(after, turn)
+    k.add_incoming(after, body)
     for total, value in zip(sums, new, strict=True):
-        total.value.add_incoming(value.value, turn)
-    b.cbranch(b.icmp_signed("<", after, stop), turn, done)
+        total.value.add_incoming(value.value, body)
+    b.cbranch(b.icmp_signed("<", after, stop), body, done)
     b.position_at_end(done)
     results = [_phi(b, value, before) for value in first]
     for result, value in zip(results, new, strict=True):
-        result.value.add_incoming(value.value, turn)
+        result.value.add_incoming(value.value, body)
     return results
 
 

@@ -1,0 +1,93 @@
+"""Ways to compute products, as far as memory and arguments depend on them; kernels have a `gemm.Gemm` for each."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from . import narrow
+from .amx.blocks import TILE_ROWS, split_column_bytes, split_rows_bytes
+from .shape import Shape
+from .sizes import BF16_BACK_ROWS, BLOCK_ROWS, PANEL_ROWS, block_units
+
+
+@dataclass(frozen=True, eq=False)
+class Products:
+    """A way to compute products.
+
+    Attributes:
+        name: of it, in names of kernels.
+        words: the same in a few words for reports.
+        column_bytes: bytes of a vector of columns of packed weights, by the depth of the product.
+        rows_bytes: bytes of prepared rows, by their number and depth; None where rows are read as they are, and packed
+            weights, too.
+        panel_bytes: bytes of a vector of PANEL_ROWS prepared rows, as factors of gradients of weights.
+        left_units: vectors of units that are multiplied together there.
+        row_tile: rows are read and written in whole tiles of so many.
+        back_rows: rows in products over all steps.
+        weight_bytes: bytes of a weight that is read.
+    """
+
+    name: str
+    words: str
+    column_bytes: Callable[[int], int]
+    rows_bytes: Callable[[int, int], int] | None
+    panel_bytes: int
+    left_units: int
+    row_tile: int
+    back_rows: int
+    weight_bytes: int
+
+    def whole_rows(self, rows: int) -> int:
+        """The rows of whole tiles."""
+        return -(-rows // self.row_tile) * self.row_tile
+
+
+@functools.cache
+def vector_products(shape: Shape) -> Products:
+    """Those of numbers as they are, on vector registers."""
+    return Products(
+        name="",
+        words=f"{8 * shape.vector_bytes}-bit",
+        column_bytes=lambda depth: depth * shape.vector_bytes,
+        rows_bytes=None,
+        panel_bytes=PANEL_ROWS * shape.vector_bytes,
+        left_units=block_units(shape.lanes),
+        row_tile=1,
+        back_rows=BLOCK_ROWS,
+        weight_bytes=shape.itemsize,
+    )
+
+
+@functools.cache
+def tile_products(shape: Shape) -> Products:
+    """Those of float32 on tile registers."""
+    return Products(
+        name="tiles",
+        words="AMX",
+        column_bytes=split_column_bytes,
+        rows_bytes=split_rows_bytes,
+        panel_bytes=split_column_bytes(PANEL_ROWS),
+        left_units=2,
+        row_tile=TILE_ROWS,
+        back_rows=BF16_BACK_ROWS,
+        weight_bytes=shape.itemsize,
+    )
+
+
+@functools.cache
+def bfloat16_products(shape: Shape) -> Products:
+    """Those of bfloat16 on vector registers, in pairs or with weights that are widened when they are loaded."""
+    return Products(
+        name="bfloat16",
+        words=f"{8 * shape.vector_bytes}-bit bfloat16{'' if shape.target.bfloat16 else ' widened'}",
+        column_bytes=narrow.column_bytes_of(shape),
+        rows_bytes=partial(narrow.rows_bytes, shape),
+        panel_bytes=PANEL_ROWS * shape.vector_bytes,
+        left_units=block_units(shape.lanes),
+        row_tile=1,
+        back_rows=BLOCK_ROWS,
+        weight_bytes=2,
+    )
