@@ -14,6 +14,7 @@ from numpy.typing import DTypeLike
 from rnncore_kernels.cells import LSTM, Cell
 from rnncore_kernels.cells.symbol import HIDDEN, Width
 from rnncore_kernels.contract import Array, LayerWeights, Sizes
+from rnncore_kernels.precision import BFLOAT16
 from rnncore_kernels.program.program import Program, units_of
 from rnncore_kernels.program.transform import NOTHING, Changes
 
@@ -307,7 +308,7 @@ def make_architecture(
         direction=direction,
         heads=check_integer("heads", heads, 1),
         learn_initial_state=check_flag("learn_initial_state", learn_initial_state),
-        precision=_precision(compute, dtype),
+        precision=check_precision("compute", compute, dtype, [BFLOAT16]),
     )
     if direction not in ("forward", "reverse"):
         raise ValueError(f"direction: expected 'forward' or 'reverse', got {direction!r}")
@@ -396,16 +397,16 @@ def _float_dtype(dtype: DTypeLike) -> np.dtype[Any]:
     return resolved
 
 
-def _precision(compute: str | None, dtype: DTypeLike) -> str | None:
-    """The precision of products; None for that of the dtype, which is good."""
+def check_precision(argument: str, value: str | None, dtype: DTypeLike, known: Sequence[str]) -> str | None:
+    """The precision of products that an argument names, one of those known; None for that of the dtype."""
     name = np.dtype(dtype).name
-    if compute is None or compute == name:
+    if value is None or value == name:
         return None
-    allowed = ("float32", "bfloat16") if name == "float32" else (name,)
-    if compute not in allowed:
-        why = f" with dtype={name!r}" if compute in ("float32", "bfloat16") else ""
-        raise ValueError(f"compute: expected {' or '.join(map(repr, allowed))}{why}, got {compute!r}")
-    return compute
+    allowed = (name, *known) if name == "float32" else (name,)
+    if value not in allowed:
+        why = f" with dtype={name!r}" if value in ("float32", *known) else ""
+        raise ValueError(f"{argument}: expected {' or '.join(map(repr, allowed))}{why}, got {value!r}")
+    return value
 
 
 def check_threads(num_threads: int | None) -> int | None:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from rnncore_kernels.cells import Cell
 from rnncore_kernels.contract import Array, Engine, Inputs, Prepared
 from rnncore_kernels.program.transform import NOTHING, Changes
 
 from .architecture import Architecture, check_integer
 from .arguments import check_states, new_states, read_sequence, read_step
-from .devices import is_anothers, shared
+from .devices import is_anothers, on_host, shared
 from .errors import describe
 from .inputs import are_none, at_steps, read_inputs
 from .layout import Layout, is_behaved
 from .resets import Beginnings, changes_for, read_resets
 from .stack import Stack
-from .states import unwrap_state
+from .states import as_tuple, unwrap_state
 
 
 class _Known(NamedTuple):
@@ -25,6 +29,13 @@ class _Known(NamedTuple):
 
     layout: Layout
     compute: Prepared | None
+
+
+class Difference(NamedTuple):
+    """How far results are from others: the largest and the mean magnitude of a difference; NaN if one is NaN."""
+
+    largest: float
+    mean: float
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -36,7 +47,77 @@ class Frozen:
     _weights: Callable[[], Mapping[str, Array]]
     _copy: bool
     _stacks: dict[Changes, Stack] = field(default_factory=dict)
+    _from_file: bool = False
     _known: dict[str, _Known] = field(default_factory=dict, init=False)
+
+    @staticmethod
+    def of(architecture: Architecture, engine: Engine[Any, Any], parameters: Mapping[str, Array]) -> Frozen:
+        """The network with these parameters, which nobody else writes to."""
+        frozen = Frozen(architecture, engine, lambda: parameters, False)
+        frozen._stack()
+        return frozen
+
+    @property
+    def weights(self) -> str:
+        """The precision of weights and of what they multiply, "float32" say; see `Recurrent.freeze`."""
+        return self._architecture.compute
+
+    def compare(self, x: Array, *arguments: Any, **options: Any) -> Difference:
+        """How far the output for x is from that with the products of the dtype, computed with the same parameters.
+
+        Args:
+            x: a sequence, of your own data.
+            arguments, options: the other arguments of the call.
+
+        Returns:
+            The largest and the mean magnitude of a difference of the outputs, over all steps, rows and units.
+
+        Raises:
+            ValueError, TypeError: as of the call; the weights are those of a file, which has no others.
+        """
+        if self._from_file and self._architecture.precision is not None:
+            raise ValueError(
+                f"compare: expected a network from Recurrent.freeze, got one that was loaded: its file has the weights "
+                f"as {self.weights} alone"
+            )
+        exact = Frozen.of(replace(self._architecture, precision=None), self._engine, self._weights())
+        results = [as_tuple(frozen(x, *arguments, **options)[0]) for frozen in (self, exact)]
+        differences = [abs(on_host(a).astype(np.float64) - on_host(b)) for a, b in zip(*results, strict=True)]
+        values = np.concatenate([difference.ravel() for difference in differences])
+        return Difference(float(values.max(initial=0)), float(values.mean()) if values.size else 0.0)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the network to a safetensors file, its matrices as precise as `weights`; an existing file is replaced.
+
+        `Frozen.load` reads it; a file with weights of the dtype `Recurrent.load` reads, too.
+
+        Raises:
+            OSError: the file cannot be written; FileNotFoundError where its folder does not exist.
+        """
+        from .frozen_files import save
+
+        save(self, path)
+
+    @staticmethod
+    def load(
+        path: str | os.PathLike[str],
+        backend: str = "auto",
+        cell: str | Cell | None = None,
+        num_threads: int | None = None,
+    ) -> Frozen:
+        """Read a network that `save` wrote, which gives the same results to the bit.
+
+        Args:
+            path: the file.
+            backend, cell, num_threads: as of `Recurrent.load`.
+
+        Raises:
+            FileNotFoundError: there is no file.
+            ValueError, TypeError, BackendUnavailableError: as of `Recurrent.load`.
+        """
+        from .frozen_files import load
+
+        return load(path, backend=backend, cell=cell, num_threads=num_threads)
 
     def __call__(
         self,
@@ -204,4 +285,4 @@ class Frozen:
         raise TypeError("a frozen network does not pickle: pickle the Recurrent, and freeze the copy")
 
     def __repr__(self) -> str:
-        return f"Frozen({self._architecture.describe()})"
+        return f"Frozen({self._architecture.describe().replace('compute=', 'weights=')})"

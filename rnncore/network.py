@@ -19,7 +19,7 @@ from .cells_by_name import describe_cell
 from .layout import Layout
 from .live import Kept, Live
 from .parameters import Parameters, initial_values
-from .registry import check_precision, make_engine, resolve
+from .registry import check_products, make_engine, resolve
 from .state_dict import StateDict, from_state_dict, prefix_hint, read_state_dict
 from .states import unwrap_state
 
@@ -92,7 +92,7 @@ class Network:
         self._num_threads = check_threads(num_threads)
         of_parameters, of_dropout = _seeds(seed)
         self._backend = resolve(backend)
-        check_precision("compute", self._architecture.precision, self._backend)
+        check_products("compute", self._architecture.precision, self._backend)
         self._engine = make_engine(self._backend, self._num_threads)
         self._rng = np.random.default_rng(of_dropout)
         xp = self._engine.xp

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from rnncore_kernels.contract import Array
+from rnncore_kernels.precision import PRECISIONS
 from rnncore_kernels.program.transform import NOTHING, Changes
 
-from .architecture import check_flag
+from .architecture import check_flag, check_precision
 from .arguments import check_states, new_states, read_sequence
 from .cotangents import read_cotangents
 from .errors import describe
@@ -21,6 +23,7 @@ from .gradients import Gradients
 from .initial import own_gradients
 from .inputs import gradients_as_given, read_inputs
 from .observed import observe
+from .registry import check_products
 from .resets import changes_for, read_resets
 from .segments import Call, Segments, make_plan
 from .stack import Stack
@@ -203,15 +206,24 @@ class Recurrent(Exchange):
         others = x, state, lengths, inputs, resets, reset_state
         return observe(self._architecture, self._engine, self._live.arrays, *others)
 
-    def freeze(self) -> Frozen:
+    def freeze(self, weights: str | None = None) -> Frozen:
         """An immutable copy for inference: `f(x, state, lengths, return_sequence)`, `f.step`, `f.generate`.
 
         Its weights are packed once, and later changes of the parameters do not reach it. It may be called from several
-        threads at once.
+        threads at once. `f.compare(x)` says how far a copy with rounded weights is off, and `f.save(path)` writes it.
+
+        Args:
+            weights: None to multiply as the network does; "float32", or "bfloat16" as with compute="bfloat16".
+
+        Raises:
+            ValueError: no such weights, or not with this dtype or backend.
         """
+        arch = self._architecture
+        if weights is not None:
+            arch = replace(arch, precision=check_precision("weights", weights, arch.dtype, PRECISIONS))
+            check_products("weights", arch.precision, self._backend)
         copies = {name: array.copy() for name, array in self._live.arrays.items()}
-        packed = {NOTHING: self._pack(copies, copy=False, backward=False)}
-        return Frozen(self._architecture, self._engine, lambda: copies, False, packed)
+        return Frozen.of(arch, self._engine, copies)
 
     # Training ---------------------------------------------------------------------------------------------------------
 

@@ -46,7 +46,7 @@ def resolve(name: str) -> str:
     return name
 
 
-def check_precision(argument: str, precision: str | None, backend: str) -> None:
+def check_products(argument: str, precision: str | None, backend: str) -> None:
     """Refuse a precision of products that a backend lacks.
 
     Raises:

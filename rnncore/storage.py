@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,9 @@ import safetensors
 import safetensors.numpy
 
 from rnncore_kernels.cells import Cell
+from rnncore_kernels.contract import Array
 
-from .architecture import OPTIONS, check_seed, check_threads
+from .architecture import OPTIONS, Architecture, check_seed, check_threads
 from .cells_by_name import describe_cell, find_cell
 from .definition import define
 from .devices import on_host
@@ -23,25 +25,34 @@ from .registry import resolve
 if TYPE_CHECKING:
     from .network import Network, SomeNetwork
 
-FORMAT_VERSION = 2
-"""Version of files whose networks an older library would read as others, or not at all."""
+FORMAT_VERSION = 3
+"""Version of files with rounded weights; 2 is that of networks that the first library would read as others."""
 
 _ARGUMENTS = ("input_size", "hidden_size", *OPTIONS)
 
 
 def save(rnn: Network, path: str | os.PathLike[str]) -> None:
     """See `Recurrent.save`."""
-    architecture = {name: getattr(rnn, name) for name in _ARGUMENTS}
-    architecture |= {"dtype": rnn.dtype.name, "cell": describe_cell(rnn.cell)}
-    plain = rnn.direction == "forward", not rnn.learn_initial_state, rnn.heads == 1, rnn.input_size is not None
-    plain += (rnn.compute == rnn.dtype.name,)
+    write(path, rnn._architecture, {name: on_host(array) for name, array in rnn.parameters.items()})
+
+
+def write(
+    path: str | os.PathLike[str], arch: Architecture, parameters: Mapping[str, Array], weights: str | None = None
+) -> None:
+    """Write an architecture and its parameters; `weights` is the precision of the matrices, None for the dtype's."""
+    architecture = {name: getattr(arch, name) for name in _ARGUMENTS}
+    architecture |= {"dtype": arch.dtype.name, "cell": describe_cell(arch.cell)}
+    plain = arch.direction == "forward", not arch.learn_initial_state, arch.heads == 1, arch.input_size is not None
+    version = 1 if all(plain) and arch.precision is None else 2
     metadata = {
         "format": "rnncore",
-        "format_version": str(1 if all(plain) else FORMAT_VERSION),
+        "format_version": str(version if weights is None else FORMAT_VERSION),
         "architecture": json.dumps(architecture, sort_keys=True),
     }
+    if weights is not None:
+        metadata["weights"] = weights
     # safetensors writes the buffer of a non-contiguous array as if it were contiguous, without an error.
-    tensors = {name: np.array(on_host(array), order="C") for name, array in rnn.parameters.items()}
+    tensors = {name: np.array(array, order="C") for name, array in parameters.items()}
     atomic_write(Path(path), safetensors.numpy.save(tensors, metadata))
 
 
@@ -55,12 +66,22 @@ def load(
     seed: int | None,
 ) -> SomeNetwork:
     """See `Recurrent.load`."""
-    where = os.fspath(path)
     # What is wrong with the arguments is no damage of the file.
     check_threads(num_threads)
     check_seed(seed)
     backend = resolve(backend)
-    given = None if cell is None else define(cell).cell
+    tensors, metadata = read(path)
+    if weights := metadata.get("weights"):
+        raise ValueError(
+            f"{os.fspath(path)}: expected a file written by Recurrent.save, got a frozen network with weights of "
+            f"{weights}: read it by rnncore.Frozen.load"
+        )
+    return network(kind, path, metadata, tensors, backend=backend, cell=cell, num_threads=num_threads, seed=seed)
+
+
+def read(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, str]]:
+    """The tensors and the metadata of a file that `write` wrote."""
+    where = os.fspath(path)
     if not Path(path).is_file():
         raise FileNotFoundError(f"{where}: expected a file written by Recurrent.save, found none")
     try:
@@ -79,6 +100,22 @@ def load(
     version = metadata.get("format_version")
     if version not in [str(number) for number in range(1, FORMAT_VERSION + 1)]:
         raise ValueError(f"{where}: expected format version 1 to {FORMAT_VERSION}, got {version}: update rnncore")
+    return tensors, metadata
+
+
+def network(
+    kind: type[SomeNetwork],
+    path: str | os.PathLike[str],
+    metadata: Mapping[str, str],
+    tensors: Mapping[str, Array],
+    *,
+    backend: str,
+    cell: str | Cell | None,
+    num_threads: int | None,
+    seed: int | None,
+) -> SomeNetwork:
+    """The network of a file."""
+    where, given = os.fspath(path), None if cell is None else define(cell).cell
     try:
         # Of a file from before a network had all its options, those are as they were.
         architecture = {**OPTIONS, **json.loads(metadata["architecture"])}

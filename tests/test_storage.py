@@ -108,8 +108,8 @@ def test_files_that_are_something_else(tmp_path: Path) -> None:
     safetensors.numpy.save_file({"weight_ih_l0": np.ones(3)}, path)
     with pytest.raises(ValueError, match="got safetensors without its metadata: make the network yourself"):
         Recurrent.load(path)
-    safetensors.numpy.save_file({"weight_ih_l0": np.ones(3)}, path, {"format": "rnncore", "format_version": "3"})
-    with pytest.raises(ValueError, match="expected format version 1 to 2, got 3: update rnncore"):
+    safetensors.numpy.save_file({"weight_ih_l0": np.ones(3)}, path, {"format": "rnncore", "format_version": "4"})
+    with pytest.raises(ValueError, match="expected format version 1 to 3, got 4: update rnncore"):
         Recurrent.load(path)
     for nothing in (tmp_path / "missing", tmp_path):
         with pytest.raises(FileNotFoundError, match="expected a file written by"):
