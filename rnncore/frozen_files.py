@@ -1,6 +1,6 @@
 """Frozen networks on disk: as networks, but matrices are as precise as the products that they are for.
 
-A bfloat16 is its 16 bits as an unsigned integer.
+A bfloat16 is its 16 bits as an unsigned integer. A matrix of int8 comes with a vector of the scales of its rows.
 """
 
 from __future__ import annotations
@@ -14,13 +14,17 @@ import numpy as np
 
 from rnncore_kernels.cells import Cell
 from rnncore_kernels.contract import Array
-from rnncore_kernels.precision import BFLOAT16, to_bfloat16
+from rnncore_kernels.precision import BFLOAT16, scales, to_bfloat16, to_whole
 
 from . import storage
 from .devices import on_host
 
 if TYPE_CHECKING:
     from .frozen import Frozen
+
+
+SCALE = ".scale"
+"""The end of the name of a matrix's scales."""
 
 
 def save(frozen: Frozen, path: str | os.PathLike[str]) -> None:
@@ -39,8 +43,9 @@ def load(path: str | os.PathLike[str], *, backend: str, cell: str | Cell | None,
 
     tensors, metadata = storage.read(path)
     weights = metadata.get("weights")
-    options = {"backend": backend, "cell": cell, "num_threads": num_threads, "seed": None}
-    rnn = storage.network(Recurrent, path, metadata, _widened(tensors), **options)
+    rnn = storage.network(
+        Recurrent, path, metadata, _widened(tensors), backend=backend, cell=cell, num_threads=num_threads, seed=None
+    )
     return replace(rnn.freeze(weights), _from_file=True)
 
 
@@ -48,15 +53,25 @@ def _narrowed(parameters: Mapping[str, Array], weights: str) -> dict[str, Array]
     """The parameters with each matrix as what its products multiply."""
     made: dict[str, Array] = {}
     for name, values in parameters.items():
-        made[name] = values
-        if name.startswith("weight_") and weights == BFLOAT16:
+        if not name.startswith("weight_"):
+            made[name] = values
+        elif weights == BFLOAT16:
             made[name] = (to_bfloat16(values).view(np.uint32) >> np.uint32(16)).astype(np.uint16)
+        else:
+            scale = scales(values)
+            made[name] = to_whole(values, scale).astype(np.int8)
+            made[f"{name}{SCALE}"] = scale[:, 0]
     return made
 
 
 def _widened(tensors: Mapping[str, Array]) -> dict[str, Array]:
     """The inverse, in float32."""
-    return {
-        name: (values.astype(np.uint32) << np.uint32(16)).view(np.float32) if values.dtype == np.uint16 else values
-        for name, values in tensors.items()
-    }
+    made: dict[str, Array] = {}
+    for name, values in tensors.items():
+        if values.dtype == np.uint16:
+            values = (values.astype(np.uint32) << np.uint32(16)).view(np.float32)
+        elif values.dtype == np.int8:
+            values = values * tensors[f"{name}{SCALE}"][:, None]
+        if not name.endswith(SCALE):
+            made[name] = values
+    return made

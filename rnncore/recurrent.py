@@ -213,7 +213,9 @@ class Recurrent(Exchange):
         threads at once. `f.compare(x)` says how far a copy with rounded weights is off, and `f.save(path)` writes it.
 
         Args:
-            weights: None to multiply as the network does; "float32", or "bfloat16" as with compute="bfloat16".
+            weights: None to multiply as the network does; "float32"; "bfloat16" as with compute="bfloat16"; or "int8":
+                each row of a matrix of weights is a scale times whole numbers from -127 to 127, and so is what a row
+                of the batch multiplies with it in a step, whose scale is computed then. Infinity there counts as NaN.
 
         Raises:
             ValueError: no such weights, or not with this dtype or backend.

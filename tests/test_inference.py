@@ -358,7 +358,7 @@ def test_frozen_computes_the_same_and_does_not_follow_updates(backend: str, cell
     np.testing.assert_array_equal(frozen(x, return_sequence=False)[0], last)
     np.testing.assert_array_equal(frozen.step(x[0], state)[0], y)
     with pytest.raises(AttributeError):
-        frozen.weights = None  # type: ignore[attr-defined]
+        frozen.parameters = None  # type: ignore[attr-defined]
     assert repr(frozen).startswith(f"Frozen({rnn.cell!r}, input_size=4")
     with pytest.raises(TypeError, match="pickle the Recurrent, and freeze the copy"):
         pickle.dumps(frozen)

@@ -19,11 +19,11 @@ from rnncore.verification.networks import VARIANTS, make_call
 from rnncore.verification.results import results, streamed
 from rnncore.verification.scalars import to_bfloat16 as oracle_bfloat16
 from rnncore_kernels.cpu import kernels, layer, toolchain
-from rnncore_kernels.cpu.code import bfloat16, multiply
+from rnncore_kernels.cpu.code import bfloat16, int8, multiply
 from rnncore_kernels.cpu.shape import Shape
 from rnncore_kernels.cpu.target import host_target, target
 from rnncore_kernels.cpu.vector import Vector
-from rnncore_kernels.precision import to_bfloat16
+from rnncore_kernels.precision import scales, to_bfloat16, to_int8, to_whole
 
 BACKENDS = ("numba", "numpy")
 
@@ -148,6 +148,20 @@ def test_the_network_says_it() -> None:
     assert "compute" not in repr(Recurrent("lstm", 2, 3))
 
 
+def test_scales_are_kept_by_their_own_products() -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((200, 33)).astype(np.float32) * np.float32(10.0) ** rng.integers(-30, 30, (200, 1))
+    rows = np.concatenate([rows, np.zeros((1, 33)), np.full((1, 33), 1e-40)]).astype(np.float32)
+    scale = scales(rows)
+    whole, rounded = to_whole(rows, scale), to_int8(rows)
+    np.testing.assert_array_equal(np.abs(whole[:200]).max(axis=1), 127)
+    assert np.all(np.abs(rounded - rows) <= scale * 0.5001 + 1e-39)
+    np.testing.assert_array_equal(scales(rounded), scale)
+    np.testing.assert_array_equal(to_int8(rounded), rounded)
+    rows[3, 4], rows[5, 6] = np.inf, np.nan
+    assert np.isnan(to_int8(rows)[[3, 5]]).all()
+
+
 def test_files_keep_it(tmp_path: Path) -> None:
     rnn = Recurrent("lstm", 2, 3, backend="numpy", compute="bfloat16", seed=0)
     rnn.save(tmp_path / "rnn.safetensors")
@@ -165,37 +179,50 @@ def test_rounding_is_to_the_nearest_and_of_two_to_the_even() -> None:
     np.testing.assert_array_equal(to_bfloat16(special), [np.nan, np.inf, -np.inf, 0.0, -0.0, np.inf])
 
 
-# Instructions for pairs of bfloat16 -----------------------------------------------------------------------------------
+# Instructions that this processor may lack ----------------------------------------------------------------------------
+
+
+def halves(value: Vector) -> tuple[Vector, Vector]:
+    b, bits = value.builder, value.bits()
+    low, high = b.shl(bits, value.integers(16)), b.and_(bits, value.integers(-0x10000))
+    return value.from_bits(low), value.from_bits(high)
+
+
+def add_pairs(x: Vector, y: Vector, total: Vector) -> Vector:
+    """VDPBF16PS."""
+    for left, right in zip(halves(x), halves(y), strict=True):
+        total = left.fma(right, total)
+    return total
+
+
+def add_quads(x: Vector, y: Vector, total: Vector) -> Vector:
+    """VPDPBUSD: bytes of x from 0 on, those of y with signs."""
+    b, sums = x.builder, total.bits()
+    for byte in range(4):
+        up = b.shl(y.bits(), y.integers(24 - 8 * byte))
+        left = b.and_(b.lshr(x.bits(), x.integers(8 * byte)), x.integers(0xFF))
+        sums = b.add(sums, b.mul(left, b.ashr(up, y.integers(24))))
+    return total.from_bits(sums)
 
 
 @pytest.fixture
-def pairs(
+def instructions(
     monkeypatch: pytest.MonkeyPatch, fresh_plans: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[None]:
-    """The code for targets that multiply pairs, whose instruction is two multiply-adds where there is none."""
-
-    def add(x: Vector, y: Vector, total: Vector) -> Vector:
-        for high in (False, True):
-            left, right = (
-                v.from_bits(v.builder.and_(v.bits(), v.integers(-0x10000)) if high else
-                            v.builder.shl(v.bits(), v.integers(16)))
-                for v in (x, y)
-            )  # fmt: skip
-            total = left.fma(right, total)
-        return total
-
+    """The code for targets that multiply bfloat16 and bytes, by other instructions where these are missing."""
     host = host_target()
-    if not host.bfloat16:
-        monkeypatch.setenv("RNNCORE_CACHE_DIR", str(tmp_path_factory.mktemp("pairs")))
-        monkeypatch.setattr(kernels, "host_target", lambda: replace(host, bfloat16=True))
-        monkeypatch.setattr(bfloat16, "_add_pairs", add)
+    if not (host.bfloat16 and host.int8):
+        monkeypatch.setenv("RNNCORE_CACHE_DIR", str(tmp_path_factory.mktemp("instructions")))
+        monkeypatch.setattr(kernels, "host_target", lambda: replace(host, bfloat16=True, int8=True))
+        monkeypatch.setattr(bfloat16, "_add_pairs", add_pairs)
+        monkeypatch.setattr(int8, "_add_quads", add_quads)
     layer.layer_sizes.cache_clear()
     yield
     layer.layer_sizes.cache_clear()
 
 
 @pytest.mark.slow
-def test_pairs_give_the_same(pairs: None, close: Close, nan_filled_empty: None, all_threads: None) -> None:
+def test_pairs_give_the_same(instructions: None, close: Close, nan_filled_empty: None, all_threads: None) -> None:
     assert Recurrent("lstm", 3, 4, backend="numba", compute="bfloat16").impl(3, 2).split()[1:3] == ["bfloat16", "1x1"]
     for cell, sizes in (("lstm", (3, 50, 3, 17)), ("gru_before", (4, 5, 70, 33)), ("tangled", (3, 16, 7, 75))):
         numba, numpy = (everything(backend, cell, sizes, compute="bfloat16") for backend in BACKENDS)
@@ -205,15 +232,38 @@ def test_pairs_give_the_same(pairs: None, close: Close, nan_filled_empty: None, 
     assert np.isnan(Recurrent("lstm", 5, 33, seed=0, backend="numba", compute="bfloat16")(x)[0]).all()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", ["lstm", "gru_before", "projected", "sums"])
+def test_quads_give_the_same(cell: str, instructions: None, nan_filled_empty: None, all_threads: None) -> None:
+    for steps, batch, inputs, hidden in ((3, 50, 3, 17), (4, 1, 70, 33), (3, 16, 7, 75)):
+        x = np.random.default_rng(0).standard_normal((steps, batch, inputs)).astype(np.float32)
+        rnns = [Recurrent(make_cell(cell, hidden), inputs, hidden, seed=0, backend=b) for b in BACKENDS]
+        numba, numpy = (rnn.freeze("int8")(x)[0] for rnn in rnns)
+        np.testing.assert_allclose(numba, numpy, rtol=0, atol=0.01)
+        np.testing.assert_allclose(numba[0], numpy[0], rtol=0, atol=1e-6)
+
+
 @pytest.mark.skipif(not llvm.get_process_triple().startswith("x86_64"), reason="not an x86-64 processor")
-def test_tiles_of_pairs_are_one_instruction_each() -> None:
-    of = {cpu: target(llvm.get_process_triple(), cpu, "") for cpu in ("znver4", "sapphirerapids", "skylake-avx512")}
-    assert [made.bfloat16 for made in of.values()] == [True, True, False]
-    shape = Shape(of["znver4"], np.dtype(np.float32))
-    tile = multiply._tile(shape, bfloat16.weight_factors(shape), 4, 6, 1)
-    module = llvm.parse_assembly(str(tile._numba_type_.definition.emit(shape.target.triple)))
-    assembly = toolchain._machine(shape.target).emit_assembly(module)
-    assert assembly.count("vdpbf16ps") == 24
+@pytest.mark.parametrize(
+    ("cpu", "has", "made"),
+    [
+        ("znver4", (True, True), {"vdpbf16ps": 24, "vpdpbusd": 24}),
+        ("sapphirerapids", (True, True), {"vdpbf16ps": 24, "vpdpbusd": 24}),
+        ("alderlake", (False, True), {"vfmadd": 24, "vpdpbusd": 12}),
+        ("haswell", (False, False), {"vfmadd": 24, "vpmaddwd": 12}),
+    ],
+)
+def test_tiles_are_these_instructions(cpu: str, has: tuple[bool, bool], made: dict[str, int]) -> None:
+    named = target(llvm.get_process_triple(), cpu, "")
+    assert (named.bfloat16, named.int8) == has
+    shape = Shape(named, np.dtype(np.float32))
+    for factors, (instruction, count) in zip(
+        (bfloat16.weight_factors(shape), int8.int8_factors(shape)), made.items(), strict=True
+    ):
+        tile = multiply._tile(shape, factors, shape.columns, shape.rows(shape.columns), 1)
+        module = llvm.parse_assembly(str(tile._numba_type_.definition.emit(shape.target.triple)))
+        body, _, _ = toolchain._machine(shape.target).emit_assembly(module).partition("vcvtdq2ps")
+        assert body.count(instruction) == count
 
 
 def test_own_inputs_and_states(close: Close) -> None:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..precision import INT8
 from .amx.blocks import filled_share
 from .layer import LayerSizes
-from .products import Products, bfloat16_products, tile_products, vector_products
+from .products import Products, bfloat16_products, int8_products, tile_products, vector_products
 from .sizes import piece_count
 
 ROWS_BYTES = 3 << 19
@@ -114,7 +115,7 @@ def is_separate(division: Division, steps: int, batch: int, weight_bytes: int) -
 def products_of(layer: LayerSizes, batch: int) -> Products:
     """How a run's products are computed."""
     if layer.precision is not None:
-        return bfloat16_products(layer.shape)
+        return (int8_products if layer.precision == INT8 else bfloat16_products)(layer.shape)
     return tile_products(layer.shape) if uses_tile_registers(layer, batch) else vector_products(layer.shape)
 
 

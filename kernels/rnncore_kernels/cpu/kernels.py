@@ -39,13 +39,14 @@ def pass_kernels(shape: Shape, name: str, products: str) -> toolchain.Library:
 
     def define() -> Mapping[str, Definition]:
         from .amx.gemm import make_tile_gemm
-        from .code import backward, bfloat16, emitted, forward, gemm, packing
+        from .code import backward, bfloat16, emitted, forward, gemm, int8, packing
 
         is_forward = name == "forward"
         made = {
             "": gemm.make_vector_gemm,
             "tiles": make_tile_gemm,
             "bfloat16": bfloat16.make_bfloat16_gemm,
+            "int8": int8.make_int8_gemm,
         }[products](shape)
         if products:
             packing.make_convert(shape, made)

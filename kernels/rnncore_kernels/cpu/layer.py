@@ -16,7 +16,7 @@ from .shape import Shape
 from .toolchain import Kernel
 from .values import backward_values, forward_values, parameter_values, saved_values, second_blocks
 
-WHOLE = 2
+WHOLE = 4
 """Elements of a word, where a precision packs several, see `narrow`."""
 
 CARRIERS = frozenset({"carried", "new", "operand"})

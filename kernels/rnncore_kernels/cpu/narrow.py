@@ -10,7 +10,10 @@ from collections.abc import Callable
 from .shape import Shape
 
 PAIR = 2
-"""Numbers of a word, of a row or of a column of weights."""
+"""Numbers of a word of bfloat16, of a row or of a column of weights."""
+
+ROW_HEADER = 64
+"""Bytes before the words of a row of int8, which end in its scale."""
 
 SizeOf = Callable[[int], int]
 
@@ -23,6 +26,34 @@ def column_bytes_of(shape: Shape) -> SizeOf:
         return (depth + 1) // 2 * vector
 
     return column_bytes
+
+
+def int8_word(shape: Shape) -> int:
+    """Numbers of a word of int8."""
+    return 4 if shape.target.int8 else 2
+
+
+def int8_column_bytes_of(shape: Shape) -> SizeOf:
+    """The same in int8, with a scale for each column, and what is taken away from its sum."""
+    size, vector = int8_word(shape), shape.vector_bytes
+    words = shape.lanes * (4 if size == 4 else 2)
+
+    def column_bytes(depth: int) -> int:
+        return (depth + size - 1) // size * words + 2 * vector
+
+    return column_bytes
+
+
+def int8_row_bytes_of(shape: Shape) -> SizeOf:
+    """The distance of rows of int8, by their depth, with room for a scale before each."""
+    item = 4 // int8_word(shape)
+    numbers = max(shape.lanes, int8_word(shape))
+
+    def row_bytes(depth: int) -> int:
+        size = ((depth + numbers - 1) // numbers * numbers * item + 63) // 64 * 64 + ROW_HEADER
+        return size + 64 if size % 1024 == 0 else size
+
+    return row_bytes
 
 
 def row_bytes_of(shape: Shape) -> SizeOf:
@@ -39,9 +70,9 @@ def row_bytes_of(shape: Shape) -> SizeOf:
     return row_bytes
 
 
-def rows_bytes(shape: Shape, n: int, depth: int) -> int:
+def rows_bytes(row_bytes: SizeOf, n: int, depth: int) -> int:
     """Bytes of n prepared rows: the table of their addresses, and they."""
-    return table_bytes(n) + n * row_bytes_of(shape)(depth)
+    return table_bytes(n) + n * row_bytes(depth)
 
 
 def table_bytes(n: int) -> int:

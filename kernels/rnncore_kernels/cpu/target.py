@@ -40,6 +40,17 @@ define <16 x bfloat> @probe(<16 x float> %a) {
 }
 """
 
+DOT_PROBE = """
+define i32 @probe(<64 x i8> %a, <64 x i8> %b) {
+  %x = zext <64 x i8> %a to <64 x i32>
+  %y = sext <64 x i8> %b to <64 x i32>
+  %m = mul nsw <64 x i32> %x, %y
+  %r = call i32 @llvm.vector.reduce.add.v64i32(<64 x i32> %m)
+  ret i32 %r
+}
+declare i32 @llvm.vector.reduce.add.v64i32(<64 x i32>)
+"""
+
 
 @dataclass(frozen=True)
 class Target:
@@ -54,6 +65,7 @@ class Target:
         fma: whether a multiplication and an addition are one instruction.
         matrix: whether tile registers can be used, those of AMX for bfloat16; only if the features name them.
         bfloat16: whether an instruction multiplies and adds pairs of bfloat16 in such registers (AVX512-BF16).
+        int8: the same of four bytes of 32 bits (AVX512-VNNI, AVX-VNNI).
     """
 
     triple: str
@@ -64,6 +76,7 @@ class Target:
     fma: bool
     matrix: bool = False
     bfloat16: bool = False
+    int8: bool = False
 
     @property
     def avx512(self) -> bool:
@@ -112,7 +125,8 @@ def target(triple: str, cpu: str, features: str) -> Target:
     matrix = matrix and permission.is_permitted()
     # An instruction that rounds to bfloat16 comes with one that multiplies, in vectors of this size.
     bfloat16 = size == 64 and "vcvtneps2bf16" in machine.emit_assembly(llvm.parse_assembly(ROUND_PROBE))
-    return Target(triple, cpu, features, size, registers, fma, matrix, bfloat16)
+    int8 = size >= 32 and "vpdpbusd" in machine.emit_assembly(llvm.parse_assembly(DOT_PROBE))
+    return Target(triple, cpu, features, size, registers, fma, matrix, bfloat16, int8)
 
 
 def _is_named(feature: str, features: str) -> bool:

@@ -30,6 +30,10 @@ class Factors:
         splat: `splat(b, place, part)`: a factor in all lanes, of the word of a row at a pointer.
         load: `load(b, place, part)`: a factor, of the words of columns at a pointer.
         add: `add(x, y, total)`: the total with the product of two factors.
+        behind: bytes behind the words of a vector of columns.
+        finish: `finish(b, total, row, column, distance, start)`: the sum, from `start` on, of a total from 0 on; `row`
+            is where the row's words are, `column` what is behind those of a vector of columns, in pieces of a vector
+            at a distance. None where totals begin with `start`.
     """
 
     name: str
@@ -40,6 +44,8 @@ class Factors:
     splat: Callable[[Any, Any, int], Vector]
     load: Callable[[Any, Any, int], Vector]
     add: Callable[[Vector, Vector, Vector], Vector]
+    behind: int = 0
+    finish: Callable[[Any, Vector, Any, Any, int, Vector], Vector] | None = None
 
 
 @functools.cache

@@ -36,6 +36,7 @@ def make_multiply(shape: Shape, factors: Factors) -> Any:
     bytes; C may be `start`.
     """
     most, vector_bytes, column_bytes = shape.columns, shape.vector_bytes, size_of(factors.column_words)
+    behind, whole = factors.behind, factors.finish is not None
     tallest_1, tallest_2, tallest_3, tallest_4 = tallest_heights(shape)
     block_1, block_2, block_3, block_4 = (max(32, BLOCK_BYTES // (width * column_bytes)) for width in (1, 2, 3, 4))
     tile = _make_tiles(shape, factors)
@@ -58,10 +59,10 @@ def make_multiply(shape: Shape, factors: Factors) -> Any:
                 tallest, block = tallest_2, block_2
             elif width == 3:
                 tallest, block = tallest_3, block_3
-            k_bytes, panel, at = width * column_bytes, w + first * column_bytes * depth, first * vector_bytes
+            k_bytes, panel, at = width * column_bytes, w + first * (column_bytes * depth + behind), first * vector_bytes
             k = 0
             # A block of weights stays in the cache while all rows pass over it; one tile of rows needs no blocks.
-            step = block if n > tallest else depth
+            step = depth if whole or n <= tallest else block
             while True:
                 here = min(step, depth - k)
                 s, s_row, s_group = start + at, start_row, start_group
@@ -126,8 +127,8 @@ def _tile(shape: Shape, factors: Factors, vectors: int, height: int, groups: int
         at_k0 = b.mul(a["k0"], I64(size_of(factors.row_word)))
         row = [b.add(b.load(word_pointer(b, a["rows"], m)), at_k0) for m in range(height)]
         row = [b.inttoptr(r, factors.row_word.as_pointer()) for r in row]
-        panel = [b.add(a["w"], b.mul(a["w_group"], I64(g))) for g in range(groups)]
-        panel = [b.inttoptr(p, factors.column_words.as_pointer()) for p in panel]
+        weights_at = [b.add(a["w"], b.mul(a["w_group"], I64(g))) for g in range(groups)]
+        panel = [b.inttoptr(p, factors.column_words.as_pointer()) for p in weights_at]
 
         def at(matrix: str, g: int, m: int, j: int) -> Any:
             offset = b.add(b.mul(a[f"{matrix}_group"], I64(g)), b.mul(a[f"{matrix}_row"], I64(m)))
@@ -154,7 +155,15 @@ def _tile(shape: Shape, factors: Factors, vectors: int, height: int, groups: int
             return sums
 
         start = [load(b, at("start", *place)) for place in places]
-        sums = sum_products(b, a["depth"], start, turn, together=2 if streaming else 1)
+        first = start if factors.finish is None else [value.constant(0) for value in start]
+        sums = sum_products(b, a["depth"], first, turn, together=2 if streaming else 1)
+        if factors.finish is not None:
+            k_size, row = I64(vectors * columns_size), [b.load(word_pointer(b, a["rows"], m)) for m in range(height)]
+            behind = [b.add(p, b.mul(a["depth"], k_size)) for p in weights_at]
+            sums = [
+                factors.finish(b, total, row[m], b.add(behind[g], I64(j * size)), vectors * size, value)
+                for (g, m, j), total, value in zip(places, sums, start, strict=True)
+            ]
         for place, result in zip(places, sums, strict=True):
             result.store(at("c", *place))
 
