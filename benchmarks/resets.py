@@ -1,4 +1,4 @@
-"""Training on sequences in which rows begin anew, beside the ways that PyTorch leaves: `python benchmarks/resets.py`.
+"""Training on sequences in which rows begin anew, beside the ways that PyTorch leaves: `python -m benchmarks.resets`.
 
 Prints for each cell the median time of a training step, gradients of the weights and of x, in milliseconds and in
 multiples of that without resets: of this library, then of `torch.nn` with rows split at resets and padded, as TorchRL
@@ -9,18 +9,14 @@ and the outputs are compared first. It takes PyTorch.
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 
+from benchmarks.turns import Step, measure
 from rnncore import GRU, Recurrent
-
-Step = Callable[[], Any]
-"""A training step, which returns the output."""
 
 
 def ours(rnn: Recurrent, x: Any, grad: Any, **options: Any) -> Step:
@@ -81,18 +77,6 @@ def looped(resets: Any) -> Callable[[Any, Any], Any]:
         return torch.cat(outputs)
 
     return compute
-
-
-def measure(steps: dict[str, Step], seconds: float) -> dict[str, float]:
-    """Medians in milliseconds, in turns."""
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        for name, step in steps.items():
-            start = time.perf_counter()
-            step()
-            times[name].append(1e3 * (time.perf_counter() - start))
-    return {name: statistics.median(values) for name, values in times.items()}
 
 
 def main() -> None:

@@ -23,7 +23,11 @@ from .definition import Definition, define
 PYTORCH_OPTIONS = {"num_layers": 1, "bidirectional": False, "bias": True, "batch_first": False, "dropout": 0.0}
 """The options that a network shares with PyTorch's modules, by name, and their defaults."""
 
+REGULARISATION: dict[str, Any] = {"zoneout": 0.0, "recurrent_dropout": 0.0, "input_dropout": 0.0, "variational": False}
+"""What acts in training beside PyTorch's dropout, by name, and the defaults."""
+
 OPTIONS = {**PYTORCH_OPTIONS, "direction": "forward", "heads": 1, "learn_initial_state": False, "compute": None}
+OPTIONS |= REGULARISATION
 """All options of a network by name, and their defaults."""
 
 
@@ -65,6 +69,10 @@ class Architecture:
     learn_initial_state: bool = False
     initial_batch: int | None = None
     precision: str | None = None
+    zoneout: float | dict[str, float] = 0.0
+    recurrent_dropout: float = 0.0
+    input_dropout: float = 0.0
+    variational: bool = False
 
     @property
     def cell(self) -> Cell:
@@ -90,6 +98,19 @@ class Architecture:
     def compute(self) -> str:
         """The precision of products, "float32" say."""
         return self.precision or self.dtype.name
+
+    @property
+    def draws(self) -> bool:
+        """Whether training draws random numbers."""
+        return self.definition.draws or self.dropout > 0 or self.input_dropout > 0
+
+    def without_draws(self) -> Architecture:
+        """The same, whose training computes what inference does."""
+        return replace(self, definition=self.definition.without_draws(), dropout=0.0, input_dropout=0.0)
+
+    def input_rate(self, layer: int) -> float:
+        """Probability of dropping an element of what a layer reads."""
+        return self.dropout if layer else self.input_dropout
 
     def runs_back(self, direction: int) -> bool:
         """Whether a direction, 0 or 1, runs from the last step to the first."""
@@ -293,10 +314,23 @@ def make_architecture(
     proj_size: int = 0,
     learn_initial_state: bool = False,
     compute: str | None = None,
+    zoneout: float | Mapping[str, float] = 0.0,
+    recurrent_dropout: float = 0.0,
+    input_dropout: float = 0.0,
+    variational: bool = False,
 ) -> Architecture:
     """Check every argument and return the architecture; ValueError or TypeError names the one that is wrong."""
+    definition = _projected(define(cell), check_integer("proj_size", proj_size, 0))
+    kept = _zoneout(definition, zoneout)
+    rates = tuple([kept.get(name, 0.0) if isinstance(kept, dict) else kept for name in definition.states])
+    recurrent_dropout = _probability("recurrent_dropout", recurrent_dropout)
+    if recurrent_dropout and not definition.program.h_gates:
+        raise ValueError(
+            f"recurrent_dropout: expected 0 with {definition.cell!r}, no gate of which multiplies a state by recurrent "
+            f"weights, got {recurrent_dropout}"
+        )
     architecture = Architecture(
-        definition=_projected(define(cell), check_integer("proj_size", proj_size, 0)),
+        definition=definition.regularised(rates, recurrent_dropout),
         input_size=None if input_size is None else check_integer("input_size", input_size, 0),
         hidden_size=check_integer("hidden_size", hidden_size, 1),
         num_layers=check_integer("num_layers", num_layers, 1),
@@ -309,7 +343,16 @@ def make_architecture(
         heads=check_integer("heads", heads, 1),
         learn_initial_state=check_flag("learn_initial_state", learn_initial_state),
         precision=check_precision("compute", compute, dtype, [BFLOAT16]),
+        zoneout=kept,
+        recurrent_dropout=recurrent_dropout,
+        input_dropout=_probability("input_dropout", input_dropout),
+        variational=check_flag("variational", variational),
     )
+    if architecture.input_dropout and input_size is None:
+        raise ValueError(
+            f"input_dropout: expected 0 with input_size=None, as x holds the gates' parts, got {input_dropout}: drop "
+            f"elements of what they are computed from"
+        )
     if direction not in ("forward", "reverse"):
         raise ValueError(f"direction: expected 'forward' or 'reverse', got {direction!r}")
     if architecture.bidirectional and direction == "reverse":
@@ -385,6 +428,19 @@ def _probability(name: str, value: Any) -> float:
     if not is_number or not 0 <= value <= 1:
         raise ValueError(f"{name}: expected a probability from 0 to 1, got {value!r}")
     return float(value)
+
+
+def _zoneout(definition: Definition, value: Any) -> float | dict[str, float]:
+    """One probability, or some by the names of states."""
+    if not isinstance(value, Mapping):
+        return _probability("zoneout", value)
+    unknown = [name for name in value if name not in definition.states]
+    if unknown:
+        raise ValueError(
+            f"zoneout: expected states of {definition.cell!r}, {', '.join(map(repr, definition.states))}, got the "
+            f"unknown {', '.join(map(repr, unknown))}"
+        )
+    return {name: _probability(f"zoneout[{name!r}]", value[name]) for name in definition.states if name in value}
 
 
 def _float_dtype(dtype: DTypeLike) -> np.dtype[Any]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rnncore_kernels.cells import CELLS, Cell, CellError
 from rnncore_kernels.program.program import Program
 from rnncore_kernels.program.record import Recorded, record
-from rnncore_kernels.program.transform import NOTHING, Changes, changed
+from rnncore_kernels.program.transform import NOTHING, Changes, changed, with_draws, with_zoneout
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +25,8 @@ class Definition:
         projections: names of the matrices of `project`.
         initial: the number that a unit parameter or scalar begins with, by name.
         recorded: the equations.
+        zoneout: probability that a unit keeps its value in training, of each state.
+        recurrent_dropout: probability of dropping a unit of what recurrent weights multiply, in training.
     """
 
     cell: Cell
@@ -39,6 +41,8 @@ class Definition:
     projections: tuple[str, ...]
     initial: dict[str, float]
     recorded: Recorded
+    zoneout: tuple[float, ...]
+    recurrent_dropout: float
     _changed: dict[Changes, Program] = field(default_factory=dict, init=False)
 
     def changed(self, changes: Changes) -> Program:
@@ -46,8 +50,33 @@ class Definition:
         if changes == NOTHING:
             return self.program
         if changes not in self._changed:
-            self._changed[changes] = _derive(changed(self.recorded, changes))
+            recorded = self._expected
+            if changes.drawn and self.draws:
+                recorded = with_draws(self.recorded, self.zoneout, self.recurrent_dropout)
+            self._changed[changes] = _derive(changed(recorded, changes))
         return self._changed[changes]
+
+    @property
+    def draws(self) -> bool:
+        """Whether the equations of training draw random numbers."""
+        return any(self.zoneout) or self.recurrent_dropout > 0
+
+    @property
+    def _expected(self) -> Recorded:
+        """The equations of inference."""
+        return with_zoneout(self.recorded, self.zoneout) if any(self.zoneout) else self.recorded
+
+    def regularised(self, zoneout: tuple[float, ...], recurrent_dropout: float) -> Definition:
+        """The cell with zoneout, at the rate of each state, and recurrent dropout."""
+        if (self.zoneout, self.recurrent_dropout) == (zoneout, recurrent_dropout):
+            return self
+        made = replace(self, zoneout=zoneout, recurrent_dropout=recurrent_dropout)
+        return replace(made, program=_derive(made._expected))
+
+    def without_draws(self) -> Definition:
+        """The cell whose training computes what inference does."""
+        rates = (0.0,) * len(self.states)
+        return replace(self, recorded=self._expected, zoneout=rates, recurrent_dropout=0.0) if self.draws else self
 
 
 def define(cell: str | Cell | Definition) -> Definition:
@@ -101,6 +130,8 @@ def _define(cell: Cell, recorded: Recorded) -> Definition:
         inputs=recorded.names["row_inputs"] + recorded.names["unit_inputs"],
         initial=recorded.initial,
         recorded=recorded,
+        zoneout=(0.0,) * len(recorded.names["states"]),
+        recurrent_dropout=0.0,
         **recorded.names,
     )
 

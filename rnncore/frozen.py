@@ -151,7 +151,7 @@ class Frozen:
         if states is not None:
             kept = xp.array(layout.time_first(x), order="C")
             layout.clear_padding(kept)
-            tapes = stack.forward(kept, *run, None, None, given, None, begun)
+            tapes = stack.forward(kept, *run, None, None, given, begun)
             return unwrap_state(
                 tuple(map(layout.sequence_out, stack.states(tapes[-1], arch.num_layers - 1)))
             ), unwrap_state(state)

@@ -72,6 +72,10 @@ class Network:
         proj_size: int = 0,
         learn_initial_state: bool = False,
         compute: str | None = None,
+        zoneout: float | Mapping[str, float] = 0.0,
+        recurrent_dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        variational: bool = False,
     ) -> None:
         self._architecture = make_architecture(
             cell,
@@ -88,13 +92,17 @@ class Network:
             proj_size=proj_size,
             learn_initial_state=learn_initial_state,
             compute=compute,
+            zoneout=zoneout,
+            recurrent_dropout=recurrent_dropout,
+            input_dropout=input_dropout,
+            variational=variational,
         )
         self._num_threads = check_threads(num_threads)
-        of_parameters, of_dropout = _seeds(seed)
+        of_parameters, of_training = _seeds(seed)
         self._backend = resolve(backend)
         check_products("compute", self._architecture.precision, self._backend)
         self._engine = make_engine(self._backend, self._num_threads)
-        self._rng = np.random.default_rng(of_dropout)
+        self._rng = np.random.default_rng(of_training)
         xp = self._engine.xp
         values = initial_values(self._architecture, of_parameters)
         arrays = {name: xp.asarray(value) for name, value in values.items()}
@@ -104,12 +112,16 @@ class Network:
         self._layout: Layout | None = None
 
     def reseed(self, seed: int | None) -> None:
-        """Let dropout draw as in a network made with this seed; None for a fresh one. Parameters stay as they are.
+        """Let training draw as in a network made with this seed; None for a fresh one. Parameters stay as they are.
 
         Raises:
             ValueError, TypeError: `seed` is not an integer of at least 0.
         """
         self._rng = np.random.default_rng(_seeds(seed)[1])
+
+    def _draw_key(self) -> int:
+        """The key of the random numbers of a call of training, 64 bits."""
+        return int(self._rng.bit_generator.random_raw())
 
     # Parameters -------------------------------------------------------------------------------------------------------
 
@@ -127,7 +139,7 @@ class Network:
     def state_dict(self) -> StateDict:
         """A copy of the parameters by name, which says of which cell they are."""
         arrays = {name: array.copy() for name, array in self._live.arrays.items()}
-        return StateDict(arrays, describe_cell(self.cell), self.direction, self.heads)
+        return StateDict(arrays, describe_cell(self.cell), self.direction, self.heads, self.zoneout)
 
     def load_state_dict(self, values: Mapping[str, Any], convention: str | None = None) -> None:
         """Set all parameters, from `state_dict` or from PyTorch's; if one is refused, none is changed.
@@ -169,7 +181,7 @@ class Network:
     ) -> Self:
         """A network with a copy of some parameters: sizes, layers, directions, biases and dtype are theirs.
 
-        It learns its initial state if that is among them.
+        It learns its initial state if that is among them, and has the zoneout of a `state_dict`.
 
         Args:
             values: arrays or PyTorch's tensors, by name, or the path of a safetensors file.
@@ -305,6 +317,27 @@ class Network:
         return self._architecture.dropout
 
     @property
+    def zoneout(self) -> float | dict[str, float]:
+        """Probability that a unit of a state keeps its value in a step of training, of all states or by their names."""
+        own = self._architecture.zoneout
+        return dict(own) if isinstance(own, dict) else own
+
+    @property
+    def recurrent_dropout(self) -> float:
+        """Probability of zeroing a unit of what recurrent weights multiply, for a sequence of training."""
+        return self._architecture.recurrent_dropout
+
+    @property
+    def input_dropout(self) -> float:
+        """Probability of zeroing an element of x in training."""
+        return self._architecture.input_dropout
+
+    @property
+    def variational(self) -> bool:
+        """Whether `dropout` and `input_dropout` zero the same elements of a row at all steps."""
+        return self._architecture.variational
+
+    @property
     def direction(self) -> str:
         """In which direction the layers run, "forward" or "reverse"; the first of both where `bidirectional`."""
         return self._architecture.direction
@@ -372,5 +405,5 @@ class Network:
 
 
 def _seeds(seed: int | None) -> list[np.random.SeedSequence]:
-    """The seed of the initial parameters, and that of dropout."""
+    """The seed of the initial parameters, and that of what training draws."""
     return np.random.SeedSequence(check_seed(seed)).spawn(2)

@@ -41,7 +41,7 @@ def observe(
     stack = Stack.pack(arch, engine, arch.by_layer(parameters), copy=False, backward=False, changes=changes)
     widths, depth = arch.definition.changed(changes).states, arch.num_layers * arch.num_directions
     more = [xp.zeros((depth, layout.batch, arch.units(width)), arch.dtype) for width in widths[len(states) :]]
-    tapes = stack.forward(x, (*layout.engine_states(states), *more), layout.rows, None, None, given, None, begun)
+    tapes = stack.forward(x, (*layout.engine_states(states), *more), layout.rows, None, None, given, begun)
     return [_named(layout, stack.states(tapes[layer], layer)) for layer in range(arch.num_layers)]
 
 

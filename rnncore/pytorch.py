@@ -12,7 +12,7 @@ import numpy as np
 from rnncore_kernels.cells import GRU, LSTM, Cell, Elman
 from rnncore_kernels.contract import Array
 
-from .architecture import PYTORCH_OPTIONS, Architecture, options_of
+from .architecture import PYTORCH_OPTIONS, REGULARISATION, Architecture, options_of
 from .devices import as_array
 from .errors import describe
 
@@ -107,6 +107,12 @@ def to_torch(rnn: Network) -> Any:
             "to_torch: input_size=None has no counterpart in PyTorch, whose modules multiply x by weight_ih: make a "
             "network with an input_size, and these weights among its own"
         )
+    for option, default in REGULARISATION.items():
+        if (value := getattr(rnn, option)) != default:
+            raise ValueError(
+                f"to_torch: {option}={value!r} has no counterpart in PyTorch: make a network without it, and let it "
+                f"load_state_dict"
+            )
     if options.get("proj_size", 0) >= rnn.hidden_size:
         raise ValueError(
             f"to_torch: expected a projection narrower than hidden_size={rnn.hidden_size}, as PyTorch's are, got "

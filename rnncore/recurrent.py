@@ -16,6 +16,7 @@ from rnncore_kernels.program.transform import NOTHING, Changes
 from .architecture import check_flag, check_precision
 from .arguments import check_states, new_states, read_sequence
 from .cotangents import read_cotangents
+from .draws import Draws
 from .errors import describe
 from .exchange import Exchange
 from .frozen import Frozen
@@ -61,7 +62,7 @@ class Recurrent(Exchange):
         backend: "cuda", "numba", "numpy", or "auto" for the first of these that can run here; a warning says why where
             that is "numpy".
         dtype: "float32" or "float64", of parameters and all arrays.
-        seed: of the initial parameters and of dropout; None for a fresh one.
+        seed: of the initial parameters and of what training draws; None for a fresh one.
         num_threads: most threads of the processor that a call computes with, never more than the cores that the process
             may use; None for as many, with the Numba engine for NUMBA_NUM_THREADS if that is set. Results have the
             same bits for any number. Without effect with backend="cuda".
@@ -69,6 +70,15 @@ class Recurrent(Exchange):
             direction does where `bidirectional`; such a network takes no single steps.
         heads: n where each gate's recurrent weights are n blocks on the diagonal, of H/n units that see each other
             alone: weight_hh is (G*H, H/n), and a row multiplies the output of its own head. A divisor of H, and of P.
+        zoneout: probability that a unit of a state keeps its value in a step of `forward`; of all states, or by their
+            names, {"h": 0.1, "c": 0.2}. In inference a state is the mean of both, its expectation (Krueger et al.,
+            2016, arXiv:1606.01305).
+        recurrent_dropout: probability of zeroing a unit of what recurrent weights multiply, the output of the step
+            before say, in `forward` alone: the same units of a row at all steps; what is kept is scaled by
+            1 / (1 - recurrent_dropout) (Gal and Ghahramani, 2016, arXiv:1512.05287).
+        input_dropout: as `dropout`, of x.
+        variational: whether `dropout` and `input_dropout` zero the same elements of a row at all steps, and not others
+            at each.
         proj_size: P of an LSTM whose output is projected, as in PyTorch; the cell is then LSTM(projection=P). 0: none.
         learn_initial_state: whether the state with which calls without one begin, and rows that `resets` begin anew
             without a `reset_state`, is learnt: parameters named as the cell's states, `h_0` and `c_0` say, (L*D, H), or
@@ -291,23 +301,24 @@ class Recurrent(Exchange):
         output = layout.empty_output() if return_sequence and not every else None
         above = None if output is None else layout.time_first(output)
         last: Any = None if return_sequence else xp.zeros((layout.batch, arch.output_size), arch.dtype)
-        changes = changes_for(begun, states=every, flow=flow)
+        changes = changes_for(begun, states=every, flow=flow, drawn=arch.definition.draws)
         stack = self._pack(self._live.arrays, copy=True, backward=True, changes=changes)
-        drawn = self._rng.bit_generator.state if arch.dropout else None
+        drawn = self._rng.bit_generator.state if arch.draws else None
         try:
             run, all_states = (layout.engine_states(state), layout.rows, above, last), tuple[Array, ...]()
+            draws = Draws(arch, self._engine, self._draw_key()) if arch.draws else None
             if plan is None:
                 x_kept = xp.array(x, order="C")
                 layout.clear_padding(x_kept)
-                tapes: Any = stack.forward(x_kept, *run, kept, self._draw if arch.dropout else None, begun)
+                drop = None if draws is None else draws.drop
+                tapes: Any = stack.forward(x_kept, *run, kept, begun, draws=draws, drop=drop)
                 all_states = stack.states(tapes[-1], arch.num_layers - 1) if every else ()
             else:
                 shape = (layout.steps, layout.batch)
-                masks = [self._draw((*shape, arch.output_size)) for _ in range(1, arch.num_layers) if arch.dropout]
                 if every:
                     widths = [arch.num_directions * arch.units(width) for width in arch.program.states]
                     all_states = tuple([xp.empty((*shape, width), arch.dtype) for width in widths])
-                call = Call(layout, x, kept, begun, masks)
+                call = Call(layout, x, kept, begun, draws, None if draws is None else draws.drop_at)
                 tapes = Segments.forward(stack, call, plan, run[0], above, last, all_states)
             result: Any = output
             if every:
@@ -318,7 +329,7 @@ class Recurrent(Exchange):
             return result, unwrap_state(state), tape
         except BaseException:
             if drawn is not None:
-                # Tried again, after an interruption or with more memory, it drops the same elements.
+                # Tried again, after an interruption or with more memory, it draws the same numbers.
                 self._rng.bit_generator.state = drawn
             raise
 
@@ -376,12 +387,6 @@ class Recurrent(Exchange):
         )
 
     # Weights ----------------------------------------------------------------------------------------------------------
-
-    def _draw(self, shape: tuple[int, ...]) -> Array:
-        """A mask of dropout."""
-        kept = self._rng.random(shape, np.float32) >= self._architecture.dropout
-        mask: Array = self._engine.xp.asarray(kept)
-        return mask
 
     def _pack(self, arrays: Mapping[str, Array], *, copy: bool, backward: bool, changes: Changes = NOTHING) -> Stack:
         arch, weights = self._architecture, self._architecture.by_layer(arrays)

@@ -7,7 +7,7 @@ other, and in the backward pass from the last to the first.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,11 +17,12 @@ from rnncore_kernels.contract import Array, Inputs, LayerWeights
 from rnncore_kernels.quiet import quiet
 
 from .architecture import Architecture, check_flag, check_integer, in_order
+from .draws import Draws
 from .inputs import at_steps
 from .layout import Layout, engine_ready
 from .resets import Resets
 from .rows import block
-from .stack import Lane, LayerTape, Stack, States
+from .stack import Drop, Lane, LayerTape, Stack, States
 
 PIECES = 4
 """Steps that are computed again together, in multiples of sqrt(T): calls of few steps cost much beside their work."""
@@ -63,14 +64,16 @@ class Call(NamedTuple):
         x: (T, B, I), whatever it holds past a row's end.
         inputs: beside x.
         resets: where rows begin anew.
-        masks: (T, B, D*P), of dropout of the input of each layer but the first; none for no dropout.
+        draws: for programs that draw.
+        drop: of some steps, as `Stack.forward` takes it; None for no dropout.
     """
 
     layout: Layout
     x: Array
     inputs: Inputs
     resets: Resets | None
-    masks: Sequence[Array]
+    draws: Draws | None
+    drop: Callable[[slice], Drop] | None
 
 
 class Segment(NamedTuple):
@@ -243,13 +246,14 @@ class Segments:
         self, lane: Lane, below: Array, steps: slice, states: States, output: Array | None, last: Array | None
     ) -> tuple[LayerTape, ...]:
         """Compute some steps of a lane."""
-        layout, x, inputs, resets, masks = self.call
-        if below is x and (layout.lengths is not None or not self.plan.recompute):
+        layout, x, inputs, resets, draws, drop = self.call
+        # Dropout writes to what a lane reads.
+        writes = drop is not None and self.stack.architecture.input_rate(lane.layers[0]) > 0
+        if writes or (below is x and (layout.lengths is not None or not self.plan.recompute)):
             part = layout.xp.array(below[steps], order="C")
             layout.clear_padding(part, steps.start)
         else:
             part = engine_ready(layout.xp, below[steps])
-        kept = iter([masks[layer - 1][steps] for layer in lane.layers if layer and masks])
         return self.stack.forward(
             part,
             states,
@@ -257,8 +261,9 @@ class Segments:
             output,
             last,
             at_steps(inputs, steps),
-            (lambda _: next(kept)) if masks else None,
             None if resets is None else resets.at_steps(steps),
+            draws=None if draws is None else draws.at_steps(steps),
+            drop=None if drop is None else drop(steps),
             lane=lane,
         )
 

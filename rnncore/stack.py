@@ -1,4 +1,4 @@
-"""Layers and directions: which runs a network is made of, what flows between them, and dropout.
+"""Layers and directions: which runs a network is made of, and what flows between them.
 
 Arrays here have the engine's form: sequences (T, B, ...), states (L*D, B, width).
 """
@@ -30,12 +30,16 @@ from rnncore_kernels.program.transform import NOTHING, Changes
 from rnncore_kernels.quiet import quiet
 
 from .architecture import Architecture
+from .draws import Draws
 from .inputs import at_steps
 from .resets import Resets
 from .rows import block
 from .tape_memory import TapeMemory
 
 States = tuple[Array, ...]
+
+Drop = Callable[[int, Array], Array]
+"""`drop(layer, values)`: dropout of the input of a layer, or of its cotangent."""
 
 ALL = Needs()
 
@@ -65,13 +69,13 @@ class LayerTape(NamedTuple):
 
     Attributes:
         residuals: of each direction that was computed.
-        mask: of dropout, of the layer's input; None for none.
         inputs: of each direction.
+        drop: the same as it was with the layer's input is done with its cotangent; None for nothing.
     """
 
     residuals: list[Any]
-    mask: Array | None
     inputs: list[Inputs]
+    drop: Callable[[Array], Array] | None = None
 
 
 @dataclass(frozen=True)
@@ -161,32 +165,33 @@ class Stack:
         output: Array | None,
         last: Array | None,
         inputs: Inputs,
-        draw: Callable[[tuple[int, ...]], Array] | None,
         resets: Resets | None = None,
         memory: TapeMemory | None = None,
+        draws: Draws | None = None,
+        drop: Drop | None = None,
         lane: Lane | None = None,
     ) -> tuple[LayerTape, ...]:
         """As `infer`, keeping what `backward` needs, in `memory` if there is any.
 
-        `x`, `inputs` and `resets` must not change while that lives, and x must be 0 past a row's end. `draw` makes a
-        mask of a shape, True for what dropout keeps; None for no dropout. With a lane it is computed alone: x is what
-        its first layer reads, and `output` that of its last one.
+        `x`, `inputs` and `resets` must not change while that lives, and x must be 0 past a row's end. `draws` are for
+        programs that draw. `drop(layer, values)` is dropout of the input of a layer, and of its cotangent: it may write
+        to them, and returns the result. With a lane it is computed alone: x is what its first layer reads, and `output`
+        that of its last one.
         """
         lane = lane or self._whole
         arch, tapes = self.architecture, []
         below: Any = x
         for layer in lane.layers:
-            mask = None
-            if layer > 0 and draw is not None:
-                mask = draw(below.shape)
-                below = self._drop(below, mask)
+            drop_here = None if drop is None else functools.partial(drop, layer)
+            if drop_here is not None:
+                below = drop_here(below)
             top = layer == lane.layers[-1]
             above = output if top else self.empty_output(below) if memory is None else memory.between[layer]
             last_here = last if layer == arch.num_layers - 1 else None
             runs = self._runs(
-                layer, below, states, above, last_here, rows, inputs, resets, memory, directions=lane.directions
+                layer, below, states, above, last_here, rows, inputs, resets, memory, draws, lane.directions
             )
-            tapes.append(LayerTape(self.engine.forward(runs), mask, [run.inputs for run in runs]))
+            tapes.append(LayerTape(self.engine.forward(runs), [run.inputs for run in runs], drop_here))
             below = above
         return tuple(tapes)
 
@@ -197,7 +202,7 @@ class Stack:
         below, tapes = x, []
         for layer, above in enumerate([*memory.between, None]):
             runs = self._runs(layer, below, states, None, None, rows, inputs, resets, memory)
-            tapes.append(LayerTape(self.engine.recall(runs), None, [run.inputs for run in runs]))
+            tapes.append(LayerTape(self.engine.recall(runs), [run.inputs for run in runs]))
             below = x if above is None else above
         return tuple(tapes)
 
@@ -253,8 +258,8 @@ class Stack:
             if of_ready:
                 here = [self._with_x(*each) for each in zip(here, of_ready, strict=True)]
             grad = here[0].x if len(here) == 1 else _added(here[0].x, here[1].x)
-            if (mask := tape.mask) is not None:
-                grad = self._drop(grad, mask)
+            if (drop := tape.drop) is not None:
+                grad = drop(grad)
             gradients = [*(g.weights for g in here), *gradients]
             of_inputs += [self._given(g.inputs) for g in here]
             if grad_resets is not None or flow is not None:
@@ -306,6 +311,7 @@ class Stack:
         inputs: Inputs,
         resets: Resets | None = None,
         memory: TapeMemory | None = None,
+        draws: Draws | None = None,
         directions: range | None = None,
     ) -> list[Run[Any]]:
         """The runs of a layer, one for each direction."""
@@ -314,7 +320,8 @@ class Stack:
             output, last_here = outputs[direction], lasts[direction]
             index = self.architecture.state_index(layer, direction)
             state, reverse = tuple([s[index] for s in states]), self.architecture.runs_back(direction)
-            given = inputs if resets is None else resets.inputs(inputs, index, reverse=reverse)
+            given = inputs if draws is None else draws.inputs(inputs, below, layer, direction)
+            given = given if resets is None else resets.inputs(given, index, reverse=reverse)
             x = below
             if self._is_ready(layer):
                 x, given = below[..., :0], Inputs(given.rows, (*self._gates_of(below), *given.units))
@@ -401,13 +408,6 @@ class Stack:
         arch = self.architecture
         empty: Array = self.engine.xp.empty((*below.shape[:2], arch.output_size), arch.dtype)
         return empty
-
-    @quiet
-    def _drop(self, values: Array, mask: Array) -> Array:
-        """Inverted dropout: what is kept is scaled so that its expectation is unchanged."""
-        kept = 1 - self.architecture.dropout
-        dropped: Array = values * mask * (1 / kept if kept else 0.0)
-        return dropped
 
 
 @quiet

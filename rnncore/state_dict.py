@@ -41,13 +41,19 @@ class StateDict(dict[str, Array]):
         cell: name and options of the cell, as `Recurrent.save` writes them.
         direction: of the network, "forward" or "reverse".
         heads: blocks on the diagonal of its recurrent weights.
+        zoneout: of the network, on which inference depends, too.
     """
 
     def __init__(
-        self, values: Mapping[str, Array], cell: dict[str, Any], direction: str = "forward", heads: int = 1
+        self,
+        values: Mapping[str, Array],
+        cell: dict[str, Any],
+        direction: str = "forward",
+        heads: int = 1,
+        zoneout: float | dict[str, float] = 0.0,
     ) -> None:
         super().__init__(values)
-        self.cell, self.direction, self.heads = cell, direction, heads
+        self.cell, self.direction, self.heads, self.zoneout = cell, direction, heads, zoneout
 
     @staticmethod
     def described(values: Mapping[str, Array], architecture: str) -> StateDict:
@@ -55,14 +61,15 @@ class StateDict(dict[str, Array]):
         import json
 
         read = json.loads(architecture)
-        return StateDict(values, read["cell"], read.get("direction", "forward"), read.get("heads", 1))
+        given = {name: read[name] for name in ("direction", "heads", "zoneout") if name in read}
+        return StateDict(values, read["cell"], **given)
 
     def copy(self) -> StateDict:
         """A shallow copy that says whose they are, too."""
         return copy.copy(self)
 
     def __reduce__(self) -> Any:
-        return StateDict, (dict(self), self.cell, self.direction, self.heads)
+        return StateDict, (dict(self), self.cell, self.direction, self.heads, self.zoneout)
 
 
 def read_state_dict(
@@ -164,6 +171,7 @@ def from_state_dict(
         direction = str(getattr(values, "direction", "forward"))
     if heads is None:
         heads = int(getattr(values, "heads", 1))
+    options["zoneout"] = getattr(values, "zoneout", 0.0)
     shapes = {name: tuple(getattr(value, "shape", ())) for name, value in values.items()}
     definition = define(_cell_of(origin, convention, shapes) if cell is None else cell)
     _check_gates(definition, shapes, heads)

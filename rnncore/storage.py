@@ -43,7 +43,7 @@ def write(
     architecture = {name: getattr(arch, name) for name in _ARGUMENTS}
     architecture |= {"dtype": arch.dtype.name, "cell": describe_cell(arch.cell)}
     plain = arch.direction == "forward", not arch.learn_initial_state, arch.heads == 1, arch.input_size is not None
-    version = 1 if all(plain) and arch.precision is None else 2
+    version = 1 if all(plain) and arch.precision is None and not arch.zoneout else 2
     metadata = {
         "format": "rnncore",
         "format_version": str(version if weights is None else FORMAT_VERSION),

@@ -53,6 +53,34 @@ EXACT = (
 )
 """Functions whose results are those of the NumPy engine."""
 
+DRAWN: list[tuple[float, ...]] = [*((float(use), float(word)) for use in (0, 1) for word in range(4)), (0.0, 1.0, 0.0)]
+"""Use and word of random numbers, and a step that is a number."""
+
+
+def drawn(use: float, word: float, *step: float) -> Callable[..., Any]:
+    """A random number of the bits of unit, row and step, and of two words of the key."""
+
+    def applied(unit: Any, row: Any, time: Any, *key: Any) -> Any:
+        return OPERATIONS["uniform"](use, word, unit, row, *(step or (time,)), *key)
+
+    return applied
+
+
+@functools.cache
+def counters(dtype: str) -> Array:
+    """Random bits of counters and keys, (5, numbers)."""
+    kind = np.dtype(f"u{np.dtype(dtype).itemsize}")
+    result: Array = np.random.default_rng(0).integers(0, 2**32, (5, 64), np.uint64).astype(kind).view(dtype)
+    return result
+
+
+def expected_draws(dtype: str) -> Array:
+    """NumPy's random numbers, one row for each of `DRAWN`."""
+    unit, row, time, *key = counters(dtype)
+    numbers = numpy_operations.OPERATIONS["uniform"]
+    return np.array([numbers(use, word, unit, row, *(step or (time,)), *key) for use, word, *step in DRAWN])
+
+
 FORMS: list[tuple[str, tuple[str | float, ...]]] = [
     *((name, ("a",)) for name in ("abs", "sqrt", "relu", "heaviside")),
     ("clamp", ("a", -0.5, 2.0)),

@@ -11,7 +11,20 @@ import pytest
 pytest.importorskip("numba_cuda")
 
 from cuda_functions import source
-from elementary import FORMS, ROUNDED, Array, check, expected_of_form, operation, pairs, sweep
+from elementary import (
+    DRAWN,
+    FORMS,
+    ROUNDED,
+    Array,
+    check,
+    counters,
+    drawn,
+    expected_draws,
+    expected_of_form,
+    operation,
+    pairs,
+    sweep,
+)
 from ptx.executor import Program
 
 from rnncore_kernels.cuda import compiler
@@ -51,6 +64,16 @@ def test_functions_without_rounding_are_numpys(capability: Capability, dtype: st
     for form, row in zip(FORMS, y, strict=True):
         np.testing.assert_array_equal(row, expected_of_form(*form, a, b), err_msg=str(form))
         assert form[0] != "abs" or not np.signbit(row[~np.isnan(row)]).any()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("capability", CAPABILITIES)
+def test_random_numbers_are_numpys(capability: Capability, dtype: str) -> None:
+    given = counters(dtype)
+    y = np.empty((len(DRAWN), given.shape[1]), dtype)
+    kernel = source("drawn", dtype, [drawn(*form) for form in DRAWN], operands=5)
+    Program(compiler.ptx(kernel, capability)).run(1, 1, [given, y, given.shape[1], 0])
+    np.testing.assert_array_equal(y, expected_draws(dtype))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

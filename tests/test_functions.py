@@ -14,7 +14,21 @@ pytest.importorskip("llvmlite")
 import llvmlite.binding as llvm
 from compiled import DTYPES, TARGETS, X86_TARGETS, Array, Compiled, loop, parsed
 from conftest import ULPS
-from elementary import EXACT, FORMS, ROUNDED, check, expected, expected_of_form, operation, pairs, sweep
+from elementary import (
+    DRAWN,
+    EXACT,
+    FORMS,
+    ROUNDED,
+    check,
+    counters,
+    drawn,
+    expected,
+    expected_draws,
+    expected_of_form,
+    operation,
+    pairs,
+    sweep,
+)
 
 from rnncore_kernels.codegen.expression import OPERATIONS
 from rnncore_kernels.cpu.target import Target, target
@@ -24,7 +38,7 @@ ARITHMETIC = ("add", "sub", "mul", "div", "neg")
 
 
 def test_all_operations_are_tested() -> None:
-    assert {*ROUNDED, *EXACT, *ARITHMETIC} == {*OPERATIONS}
+    assert {*ROUNDED, *EXACT, *ARITHMETIC, "uniform"} == {*OPERATIONS}
     assert {*OPERATIONS, "number"} == {*numpy_operations.OPERATIONS}
     assert {name for name, _ in FORMS} == {*EXACT}
 
@@ -72,6 +86,15 @@ def test_functions_without_rounding_are_numpys(made_for: str, dtype: str) -> Non
         y = compiled(str(k), np.concatenate([a, b]), np.empty_like(a), a.size)
         np.testing.assert_array_equal(y, expected_of_form(*form, a, b), err_msg=str(form))
         assert form[0] != "abs" or not np.signbit(y[~np.isnan(y)]).any()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("made_for", TARGETS)
+def test_random_numbers_are_numpys(made_for: str, dtype: str) -> None:
+    bodies = {str(k): loop(TARGETS[made_for], dtype, drawn(*form), operands=5) for k, form in enumerate(DRAWN)}
+    compiled, given = Compiled(TARGETS[made_for], bodies, dtype), counters(dtype)
+    found = [compiled(str(k), given, np.empty_like(given[0]), given[0].size) for k in range(len(DRAWN))]
+    np.testing.assert_array_equal(found, expected_draws(dtype))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -122,7 +122,9 @@ def test_same_as_recurrent(
         close(of_begins, gradients.reset_state)
 
 
-@pytest.mark.parametrize(("cell_", "options"), [("lstm", {"num_layers": 2, "bidirectional": True}), ("gru", {"heads": 2})])
+@pytest.mark.parametrize(
+    ("cell_", "options"), [("lstm", {"num_layers": 2, "bidirectional": True}), ("gru", {"heads": 2})]
+)
 def test_all_states_flow_and_what_is_observed(cell_: str, options: dict[str, Any]) -> None:
     """Flow is the gradient of zeros that nothing reads; a learnt initial state is among the parameters."""
     options = {**options, "learn_initial_state": True}
@@ -147,7 +149,9 @@ def test_all_states_flow_and_what_is_observed(cell_: str, options: dict[str, Any
     close(gradients, (grads.parameters, grads.x, grads.flow if count > 1 else (grads.flow,)))
     both = jax.vmap(lambda x: ours.recurrent(params, x, cell=cell_, states="all", **others)[0])(jnp.stack([x, x]))
     close(jax.tree.map(lambda e: e[1], both), ours.recurrent(params, x, cell=cell_, states="all", **others)[0])
-    close(ours.observe(params, x, cell=cell_, resets=resets, **others), rnn.observe(np.array(x), resets=np.array(resets)))
+    close(
+        ours.observe(params, x, cell=cell_, resets=resets, **others), rnn.observe(np.array(x), resets=np.array(resets))
+    )
     with pytest.raises(TypeError, match="observe: expected arrays with values"):
         jax.jit(lambda x: ours.observe(params, x, cell=cell_))(x)
 

@@ -85,41 +85,6 @@ def test_windows_with_the_state_passed_on_are_the_whole(backend: str, name: str,
         close(grads_early.parameters[key] + grads_late.parameters[key], value, "gradient")
 
 
-@pytest.mark.parametrize("bidirectional", [False, True])
-def test_dropout_uses_one_mask_forward_and_backward(backend: str, bidirectional: bool, close: Close) -> None:
-    call = make_call(
-        "lstm", 5, 3, num_layers=3, bidirectional=bidirectional, dropout=0.4, dtype="float64", backend=backend
-    )
-    output, _, tape = call.rnn.forward(call.x, unwrap_state(call.state))
-    masks = [layer.mask / 0.6 for layer in tape.layers[1:] if layer.mask is not None]
-    assert len(masks) == 2
-    assert tape.layers[0].mask is None
-    assert not np.array_equal(masks[0], masks[1])
-    expected = call.expected(masks)
-    close(output, expected.output, "output")
-    grads = call.rnn.backward(tape, call.grad_output, unwrap_state(call.grad_state))
-    close(grads.x, expected.grad_x, "gradient")
-    for name, value in grads.parameters.items():
-        close(value, expected.grad_parameters[name], "gradient")
-
-
-def test_dropout_rate_seed_and_inference(backend: str) -> None:
-    def make(seed: int) -> Recurrent:
-        return Recurrent("gru", 4, 50, num_layers=2, dropout=0.3, seed=seed, backend=backend)
-
-    x = np.ones((40, 20, 4), np.float32)
-    rnn = make(1)
-    first, _, tape = rnn.forward(x)
-    kept = tape.layers[1].mask
-    assert kept is not None
-    assert abs(kept.mean() - 0.7) < 0.01
-    second, _, _ = rnn.forward(x)
-    assert not np.array_equal(first, second)
-    np.testing.assert_array_equal(make(1).forward(x)[0], first)
-    assert not np.array_equal(make(2).forward(x)[0], first)
-    np.testing.assert_array_equal(rnn(x)[0], rnn(x)[0])
-
-
 def test_dropout_of_everything(backend: str) -> None:
     rnn = Recurrent("gru", 4, 5, num_layers=2, dropout=1.0, seed=0, backend=backend)
     _, _, tape = rnn.forward(np.ones((3, 2, 4), np.float32))
@@ -364,33 +329,6 @@ def test_an_infinite_final_state_stays_in_its_row(backend: str) -> None:
     rnn.parameters["weight_ih_l0"][...] = np.inf
     _, _, tape = rnn.forward(x, lengths=[1])
     assert not rnn.backward(tape, grad).x[1:].any()
-
-
-def test_dropout_of_ragged_rows(backend: str, close: Close) -> None:
-    lengths = [3, 5, 0, 2]
-    call = make_call(
-        "gru_carry_after", 5, 4, lengths=lengths, num_layers=2, dropout=0.4, dtype="float64", backend=backend
-    )
-    output, _, tape = call.rnn.forward(call.x, unwrap_state(call.state), lengths)
-    mask = tape.layers[1].mask
-    assert mask is not None
-    expected = call.expected([mask / 0.6])
-    close(output, expected.output, "output")
-    grads = call.rnn.backward(tape, call.grad_output, unwrap_state(call.grad_state))
-    close(grads.x, expected.grad_x, "gradient")
-    for name, value in grads.parameters.items():
-        close(value, expected.grad_parameters[name], "gradient")
-
-
-def test_dropout_does_not_draw_what_the_parameters_drew() -> None:
-    rnn = Recurrent("gru", 4, 5, num_layers=2, dropout=0.5, seed=3)
-    _, _, tape = rnn.forward(np.ones((3, 5, 4), np.float32))
-    mask = tape.layers[1].mask
-    assert mask is not None
-    same_stream = np.random.default_rng(np.random.SeedSequence(3)).random(mask.shape, np.float32) >= 0.5
-    of_parameters = np.random.default_rng(np.random.SeedSequence(3).spawn(1)[0]).random(mask.shape, np.float32) >= 0.5
-    assert not np.array_equal(mask, same_stream)
-    assert not np.array_equal(mask, of_parameters)
 
 
 def test_gradients_and_tape_say_what_they_are(backend: str) -> None:

@@ -15,7 +15,7 @@ import rnncore
 from rnncore import registry
 from rnncore.cells import LSTM, cell, heaviside, sigmoid, sin, tanh
 from rnncore.cli import main
-from rnncore.verification import check, equations, oracle, scalars
+from rnncore.verification import check, equations, oracle, regularisation, scalars
 from rnncore.verification.check import CASES, REFERENCE, Finding, verify
 from rnncore.verification.networks import VARIANTS
 from rnncore.verification.tolerances import TOLERANCES, relative_error
@@ -191,9 +191,10 @@ def test_cases_reach_every_option() -> None:
 
 def test_the_oracle_imports_numpy_alone() -> None:
     """What it shared with the engines could be wrong in both."""
-    own = {module.__name__ for module in (scalars, oracle, equations)}
-    outside = {"__future__", "math", "collections.abc", "dataclasses", "typing", "numpy", "numpy.typing"}
-    for module in (scalars, oracle, equations):
+    modules = (scalars, regularisation, oracle, equations)
+    own = {module.__name__ for module in modules}
+    outside = {"__future__", "math", "collections.abc", "dataclasses", "fractions", "typing", "numpy", "numpy.typing"}
+    for module in modules:
         for node in ast.walk(ast.parse(Path(str(module.__file__)).read_text())):
             if isinstance(node, ast.Import):
                 assert {alias.name for alias in node.names} <= outside

@@ -23,6 +23,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from .codegen.philox import Dropout, drop
 from .program.program import Block, Program, rows_of
 
 Array = NDArray[Any]
@@ -272,6 +273,10 @@ class Engine(Protocol, Generic[Packed, Residuals]):
     def recall(self, runs: Sequence[Run[Packed]]) -> list[Residuals]:
         """What `forward` returned for the same runs, from a copy of their tapes; may overwrite their states."""
         return self.forward(runs)
+
+    def drop(self, values: Array, dropout: Dropout) -> None:
+        """Drop elements of a sequence (T, B, width) in place."""
+        drop(self.xp, values, dropout)
 
     def backward(self, runs: Sequence[BackwardRun[Packed, Residuals]]) -> list[LayerGradients]:
         """Back-propagation through time. May be called again with the same residuals."""

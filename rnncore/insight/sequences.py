@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import operator
 from typing import Any
 
@@ -41,11 +40,11 @@ def index(name: str, value: Any, count: int) -> int:
 
 
 def undropped(rnn: Recurrent) -> Recurrent:
-    """The network, or where it drops values in training, one with the same parameters that does not."""
-    if not rnn.dropout:
+    """The network, or where its training draws random numbers, one with the same parameters that computes inference."""
+    if not rnn._architecture.draws:
         return rnn
     plain = copy.copy(rnn)
-    plain._architecture = dataclasses.replace(plain._architecture, dropout=0.0)
+    plain._architecture = plain._architecture.without_draws()
     return plain
 
 

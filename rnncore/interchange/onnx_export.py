@@ -31,6 +31,11 @@ MOST_BYTES = 2**31 - 2**20
 def to_onnx(rnn: Network, path: str | os.PathLike[str] | None, *, state: bool, lengths: bool) -> Any:
     """See `Recurrent.to_onnx`."""
     operator, attributes = _operator(rnn)
+    if rnn.zoneout:
+        raise ValueError(
+            f"to_onnx: zoneout={rnn.zoneout!r} has no counterpart in ONNX, where no state is the mean of what it was "
+            f"and would be"
+        )
     if rnn.initial_state is not None and not state:
         raise ValueError("to_onnx: expected state=True for a network with an initial_state, which is given in the call")
     if rnn.input_size is None:

@@ -128,7 +128,7 @@ class Network:
         memory = _at_line(tapes[0]) if tapes else None
         above = None if self.how.every else outputs[0]
         divided = None if memory is None else self._divide(parts, memory)
-        layers = stack.forward(x, finals, rows, above, None, inputs, None, resets, divided)
+        layers = stack.forward(x, finals, rows, above, None, inputs, resets, divided)
         if self.how.every:
             for output, values in zip(outputs, stack.states(layers[-1], self.architecture.num_layers - 1), strict=True):
                 output[...] = values

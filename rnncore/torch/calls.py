@@ -42,6 +42,7 @@ class Caller(Protocol):
 
     training: bool
     dropout: float
+    draws_by_key: bool
     num_layers: int
     bidirectional: bool
     output_size: int
@@ -91,7 +92,7 @@ def padded(
     """
     steps, batch = (x.shape[1], x.shape[0]) if batch_first else (x.shape[0], x.shape[1])
     masks = _masks(module, (steps, batch), x)
-    if batch_first:
+    if batch_first and not module.draws_by_key:
         masks = [m.transpose(0, 1) for m in masks]
     return _call(module, x, given, weights, masks, Sequences(batch_first, rows))
 
@@ -135,7 +136,9 @@ def traced(
 ) -> Sequence[Tensor]:
     """The same as `padded`, or as `packed`, in a graph of torch.compile; `lengths` are of rows, or the batch sizes."""
     masks: list[Tensor] = []
-    if module.dropout and module.training:
+    if module.draws_by_key and module.training:
+        masks = [_key()]
+    elif module.dropout and module.training:
         # The tracer's float is a symbol, of which there is no text: masks are what values are multiplied with here.
         ones = x.new_ones((*x.shape[:-1], module.output_size))
         masks = [torch.nn.functional.dropout(ones, module.dropout) for _ in range(module.num_layers - 1)]
@@ -197,11 +200,21 @@ def observe(
 
 
 def _masks(module: Caller, rows: tuple[int, ...], x: Tensor) -> list[Tensor]:
-    """Masks of dropout for what layers but the first read, drawn as PyTorch's own modules do: the same for a seed."""
+    """Masks of dropout for what layers but the first read, drawn as PyTorch's own modules do: the same for a seed.
+
+    Where the network draws more than these, they are the key that it draws all by.
+    """
+    if module.draws_by_key and module.training:
+        return [_key()]
     if not module.dropout or not module.training:
         return []
     shape = (*rows, module.output_size)
     return [x.new_empty(shape).bernoulli_(1 - module.dropout).bool() for _ in range(module.num_layers - 1)]
+
+
+def _key() -> Tensor:
+    """A key of PyTorch's generator."""
+    return torch.randint(1 << 62, (), dtype=torch.int64)
 
 
 leave(padded)

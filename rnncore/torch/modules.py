@@ -57,6 +57,8 @@ class _Accelerated(Marked, torch.nn.modules.rnn.RNNBase):
             output, finals = output.squeeze(1), [s.squeeze(1) for s in finals]
         return output, finals[0] if self.mode != "LSTM" else (finals[0], finals[1])
 
+    draws_by_key = False
+
     def network_key(self) -> tuple[Any, ...]:
         """See `calls.Caller`."""
         sizes = self.input_size, self.hidden_size, self.num_layers, self.bidirectional, self.bias

@@ -11,9 +11,11 @@ from torch import Tensor
 
 from rnncore_kernels.contract import Array, Inputs, LayerWeights, Needs, Rows
 from rnncore_kernels.program.transform import NOTHING, Changes
+from rnncore_kernels.quiet import quiet
 
 from ..architecture import Architecture, in_order
 from ..cotangents import by_direction
+from ..draws import Draws
 from ..inputs import NO_INPUTS
 from ..keyed import PLAIN, How
 from ..layout import Layout
@@ -22,7 +24,7 @@ from ..resets import Resets, changes_for, make_resets
 from ..rows import lengths_of
 from ..segments import Call as SegmentedCall
 from ..segments import Plan, Segments, make_plan
-from ..stack import Stack, States
+from ..stack import Drop, Stack, States
 from .memory import Memory
 from .sequences import Sequences
 
@@ -99,26 +101,38 @@ class Network:
     ) -> tuple[list[Tensor], Forward]:
         """The outputs, one or every state, and the final states, and what `backward` needs; refers to x and inputs.
 
-        `weights` are the parameters, from `split`.
+        `weights` are the parameters, from `split`. `masks` are of dropout, of what layers read from the second on, or
+        one number, the key of what the network draws itself, see `Draws`.
         """
         array = self._read(x, sequences)
         steps, batch, _ = array.shape
         plan = None if how is PLAIN else self._plan(array, sequences, how)
         above = None if how.every else self._new_output(array, sequences)
         finals = self._new_states(states, batch)
-        given, drawn = self._read_inputs(inputs), [self._read(mask, sequences) for mask in masks]
-        changes = NOTHING if resets is None and how is PLAIN else changes_for(resets, states=how.every, flow=how.flow)
+        arch, given = self.architecture, self._read_inputs(inputs)
+        draws: Draws | None = None
+        drop: Callable[[slice], Drop] | None = None
+        if masks and masks[0].dtype == torch.int64:
+            draws = Draws(arch, self.engine, int(masks[0]))
+            drop = draws.drop_at
+            if arch.input_dropout and plan is None:
+                array = array.copy()
+        elif masks:
+            drop = self._drop_by([self._read(mask, sequences) for mask in masks])
+        changes = NOTHING
+        if not (resets is None and how is PLAIN and draws is None):
+            changes = changes_for(resets, states=how.every, flow=how.flow, drawn=draws is not None)
         if plan is None:
-            left = iter(drawn)
-            draw = (lambda _: next(left)) if masks else None
-            kept = self.compute(weights, array, finals, sequences.rows, above, given, draw, resets, changes)
+            kept = self.compute(
+                weights, array, finals, sequences.rows, above, given, resets, changes,
+                draws=draws, drop=None if drop is None else drop(slice(0, steps)),
+            )  # fmt: skip
             outputs = kept[0].states(kept[1][-1], self.architecture.num_layers - 1) if above is None else [above]
         else:
-            xp, arch = self.engine.xp, self.architecture
             widths = [width * arch.num_directions for width in self.state_widths] if above is None else []
-            every = tuple([xp.empty((steps, batch, width), arch.dtype) for width in widths])
+            every = tuple([self.engine.xp.empty((steps, batch, width), arch.dtype) for width in widths])
             stack = self.pack(weights, changes, copy=True, backward=True)
-            call = SegmentedCall(plan[0], array, given, resets, drawn)
+            call = SegmentedCall(plan[0], array, given, resets, draws, drop)
             kept = stack, Segments.forward(stack, call, plan[1], finals, above, None, every)
             outputs = every if above is None else [above]
         results = [*[self._write(o, sequences) for o in outputs], *map(self.memory.tensor, finals)]
@@ -177,13 +191,15 @@ class Network:
         rows: Rows,
         output: Array | None,
         inputs: Inputs,
-        draw: Callable[[tuple[int, ...]], Array] | None,
         resets: Resets | None,
         changes: Changes,
+        *,
+        draws: Draws | None,
+        drop: Drop | None,
     ) -> Any:
         """As `Stack.forward`; returns what `compute_back` needs. Without an output, every state is an output."""
         stack = self.pack(weights, changes, copy=True, backward=True)
-        return stack, stack.forward(x, states, rows, output, None, inputs, draw, resets)
+        return stack, stack.forward(x, states, rows, output, None, inputs, resets, draws=draws, drop=drop)
 
     def pack(self, weights: Sequence[LayerWeights], changes: Changes, *, copy: bool, backward: bool = False) -> Stack:
         """See `Stack.pack`."""
@@ -224,6 +240,19 @@ class Network:
         if needs is None:
             needs = self._needs[wanted] = needed(self.architecture, wanted[0], wanted[-len(self.names) :])
         return needs
+
+    def _drop_by(self, masks: Sequence[Array]) -> Callable[[slice], Drop]:
+        """Dropout of what layers read from the second on in some steps, by masks of all."""
+        scale = 1 / (1 - self.architecture.dropout) if self.architecture.dropout < 1 else 0.0
+
+        def at(steps: slice) -> Drop:
+            @quiet
+            def drop(layer: int, values: Array) -> Array:
+                return values * masks[layer - 1][steps] * scale if layer else values
+
+            return drop
+
+        return at
 
     def _read(self, values: Tensor, sequences: Sequences) -> Array:
         """A sequence as engines take it, (T, B, ...)."""

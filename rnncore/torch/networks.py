@@ -34,14 +34,15 @@ def cell_of(mode: str, projection: int) -> str:
 
 
 @functools.lru_cache(maxsize=1024)
-def find_network(text: str, dtype: torch.dtype, device: torch.device, dropout: float = 0.0) -> Network:
+def find_network(text: str, dtype: torch.dtype, device: torch.device, dropout: float | None = None) -> Network:
     """The one network of a text, see `keyed.text_of`, of a dtype, on a device.
 
-    The dropout between its layers is apart, as a graph has no text of a number that may change.
+    The dropout between its layers is apart, as a graph has no text of a number that may change; None is the text's.
     """
     mode, _, projection = text.partition("|")[0].partition(" ")
     if mode in CELLS and projection.isdecimal():
         cell_of(mode, int(projection))  # a graph may be read from a file by a process without such a module
-    architecture = replace(architecture_of(text, DTYPES[dtype].name), dropout=dropout)
+    architecture = architecture_of(text, DTYPES[dtype].name)
+    architecture = architecture if dropout is None else replace(architecture, dropout=dropout)
     single = architecture.num_layers * architecture.num_directions == 1 and architecture.input_size is not None
     return (SingleNetwork if single else Network)(architecture, memory_of(device))

@@ -91,6 +91,7 @@ class Recurrent(Marked):
         for name, parameter in arch.parameters().items():
             values = torch.empty(parameter.shape, dtype=dtype, device=device)
             self.register_parameter(name, torch.nn.Parameter(values))
+        self.draws_by_key = arch.definition.draws or arch.input_dropout > 0 or arch.variational
         self._name_network()
         self.reset_parameters()
 
@@ -98,7 +99,7 @@ class Recurrent(Marked):
         arch = self._architecture
         sizes = {"input_size": arch.input_size, "hidden_size": arch.hidden_size}
         # A graph has no layout, and no text of a number that may change.
-        apart = {"batch_first": False, "dropout": 0.0}
+        apart = {"batch_first": False, "dropout": arch.dropout if self.draws_by_key else 0.0}
         self._text = text_of(cell_key(arch.definition), {**sizes, **options_of(arch), **apart})
 
     @property

@@ -9,6 +9,7 @@ from rnncore_kernels.contract import Array, BackwardRun, Inputs, LayerWeights, N
 from rnncore_kernels.program.transform import NOTHING, Changes
 
 from ..architecture import Architecture
+from ..draws import Draws
 from ..resets import Resets
 from ..stack import ALL, Stack, States
 from .memory import Memory
@@ -31,13 +32,15 @@ class SingleNetwork(Network):
         rows: Rows,
         output: Array | None,
         inputs: Inputs,
-        draw: Callable[[tuple[int, ...]], Array] | None,
         resets: Resets | None,
         changes: Changes,
+        *,
+        draws: Draws | None,
+        drop: Callable[[int, Array], Array] | None,
     ) -> Any:
-        """Without dropout, as there is no layer above."""
+        """Dropout by masks is of what layers above would read."""
         if changes is not NOTHING:
-            return super().compute(weights, x, states, rows, output, inputs, draw, resets, changes)
+            return super().compute(weights, x, states, rows, output, inputs, resets, changes, draws=draws, drop=drop)
         packed = self.engine.pack(self._program, self._sizes, weights[0], copy=True, backward=True)
         run = Run(packed, x, tuple([s[0] for s in states]), output, None, rows, self._reverse, inputs)
         return packed, self.engine.forward((run,))[0]

@@ -40,7 +40,8 @@ class Case:
     def call(self, cell: Cell, backend: str, dtype: str, seed: int) -> Call:
         """The call, on the same values for every backend.
 
-        The hidden size is at least the width of each projection, and there are no more heads than the cell can have.
+        The hidden size is at least the width of each projection, there are no more heads than the cell can have, and
+        without recurrent weights nothing drops what they multiply.
         """
         program = make_program(cell)
         hidden = max([self.options["hidden_size"], *(width for shape in program.projections for width in shape)])
@@ -50,6 +51,8 @@ class Case:
             options["heads"] = math.gcd(options["heads"], hidden, width)
         if not program.x_gates:
             options["input_size"] = self.options.get("input_size") or 3
+        if not program.h_gates:
+            options.pop("recurrent_dropout", None)
         return make_call(
             cell,
             self.steps,
@@ -78,6 +81,13 @@ CASES = (
         lengths=(2, 5, 0, 3, 1),
     ),
     Case("heads, ready parts of x", 4, 3, {"input_size": None, "hidden_size": 6, "heads": 6, "num_layers": 2}),
+    Case(
+        "zoneout and dropout",
+        4,
+        3,
+        {"hidden_size": 9, "num_layers": 2, "zoneout": 0.3, "recurrent_dropout": 0.4, "dropout": 0.5},
+        lengths=(4, 2, 3),
+    ),
     Case("resets", 4, 4, {"hidden_size": 5, "bidirectional": True}, lengths=(2, 4, 0, 4), resets="given"),
 )
 """The calls that check each variant of a cell, in each dtype."""

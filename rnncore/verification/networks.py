@@ -42,6 +42,7 @@ from ..devices import namespace_of, on_host
 from ..recurrent import Recurrent
 from . import equations, oracle
 from .reference import reference
+from .regularisation import Regularisation
 
 STEPS: dict[type[Cell], Callable[[Any], oracle.Step]] = {
     Elman: lambda cell: equations.elman(cell.activation),
@@ -117,13 +118,28 @@ class Call:
     resets: Array | None = None
     reset_state: tuple[Array, ...] = ()
     grad_states: tuple[Array, ...] = ()
+    seed: int = 0
 
-    def expected(self, masks: list[Array] | None = None) -> oracle.Result:
+    def prepare(self) -> None:
+        """Let the next call of training draw what `expected` has drawn."""
+        self.rnn.reseed(self.seed)
+
+    def expected(self) -> oracle.Result:
         """The oracle's results, in float64; of a cell that it does not know, those of the NumPy engine."""
         if self.step is None:
             return reference(self)
+        self.prepare()
+        result = self._run(self.step, self.rnn._draw_key())
+        if self.rnn._architecture.draws:
+            result.inference = self._run(self.step, None)
+        return result
+
+    def _run(self, step: oracle.Step, key: int | None) -> oracle.Result:
+        rnn, kept, states = self.rnn, self.rnn.zoneout, names(self.rnn.cell.states)
+        rates = [kept.get(name, 0.0) if isinstance(kept, dict) else kept for name in states]
+        dropout = rnn.recurrent_dropout, rnn.input_dropout, rnn.dropout
         return oracle.run(
-            self.step,
+            step,
             {name: on_host(values) for name, values in self.rnn.parameters.items()},
             self.x,
             self.state,
@@ -135,7 +151,7 @@ class Call:
             num_layers=self.rnn.num_layers,
             bidirectional=self.rnn.bidirectional,
             reverse=self.rnn.direction == "reverse",
-            masks=masks,
+            regularisation=Regularisation(rates, *dropout, rnn.variational, key),
             row_inputs={name: self.inputs[name] for name in names(self.rnn.cell.row_inputs)},
             unit_inputs={name: self.inputs[name] for name in names(self.rnn.cell.unit_inputs)},
             resets=self.resets,

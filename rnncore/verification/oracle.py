@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .regularisation import NONE, Regularisation
 from .scalars import Rounding, Scalar, Vector, back_propagate, dot, each, to_bfloat16
 
 Array = NDArray[Any]
@@ -28,13 +29,19 @@ class Layer:
         hidden: H.
         heads: blocks on the diagonal of each gate's recurrent weights.
         inputs: a number by the name of each row input, H numbers by that of each unit input.
+        factors: of each unit of what W_hh multiplies.
     """
 
     def __init__(
-        self, parameters: Mapping[str, Any], hidden: int, heads: int = 1, rounded: Rounding | None = None
+        self,
+        parameters: Mapping[str, Any],
+        hidden: int,
+        factors: Sequence[float],
+        heads: int = 1,
+        rounded: Rounding | None = None,
     ) -> None:
         self._parameters, self._rounded = parameters, rounded
-        self.hidden, self.heads = hidden, heads
+        self.hidden, self.factors, self.heads = hidden, factors, heads
         self.inputs: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
@@ -53,7 +60,8 @@ class Layer:
     def of_h(self, block: int, h: Vector) -> Vector:
         """W_hh h + b_hh of one gate, blocks counted among those that W_hh has; a head's rows multiply its part of h."""
         of_unit, size = self.hidden // self.heads, len(h) // self.heads
-        return self._product("hh", block, lambda unit: h[unit // of_unit * size :][:size])
+        kept = [v * factor for v, factor in zip(h, self.factors, strict=True)]
+        return self._product("hh", block, lambda unit: kept[unit // of_unit * size :][:size])
 
     def gate(self, block: int, x: Vector, h: Vector) -> Vector:
         """W_ih x + b_ih + W_hh h + b_hh of a gate whose block is the same in both."""
@@ -78,7 +86,8 @@ Step = Callable[[Layer, Vector, tuple[Vector, ...]], tuple[Vector, ...]]
 class Result:
     """Arrays as the network returns them: time first, states (L*D, B, width) each, inputs by name.
 
-    `states` are all states of the last layer at each step, (T, B, D*width), the first of which is the output.
+    `states` are all states of the last layer at each step, (T, B, D*width), the first of which is the output;
+    `inference` are the results of inference, without gradients, where others draw random numbers.
     """
 
     output: Array
@@ -89,6 +98,7 @@ class Result:
     grad_inputs: dict[str, Array] = field(default_factory=dict)
     grad_reset_state: tuple[Array, ...] = ()
     states: tuple[Array, ...] = ()
+    inference: Result | None = None
 
 
 def run(
@@ -105,7 +115,7 @@ def run(
     num_layers: int = 1,
     bidirectional: bool = False,
     reverse: bool = False,
-    masks: Sequence[Array] | None = None,
+    regularisation: Regularisation = NONE,
     row_inputs: Mapping[str, Array] | None = None,
     unit_inputs: Mapping[str, Array] | None = None,
     resets: Array | None = None,
@@ -128,7 +138,7 @@ def run(
         num_layers: L.
         bidirectional: whether D is 2.
         reverse: whether the first direction runs back, too.
-        masks: (T, B, D*width) factors of the input of each layer above the first.
+        regularisation: of the call.
         row_inputs: (T, B), or (B,) for all steps, by name; every layer and direction reads them.
         unit_inputs: (T, B, H), or (B, H) for all steps, by name; likewise.
         resets: (T, B), True where a sequence begins within a row: nothing passes from the step before to this one, in
@@ -150,17 +160,17 @@ def run(
         below = [xs[t][row] for t in range(lengths[row])]
         every: list[list[Vector]] = []
         for number in range(num_layers):
-            if number and masks is not None:
-                below = [
-                    [v * float(m) for v, m in zip(values, masks[number - 1][t, row], strict=True)]
-                    for t, values in enumerate(below)
-                ]
+            for t, values in enumerate(below):
+                factors = regularisation.input_factors(len(values), number, row, t)
+                below[t] = [v * factor for v, factor in zip(values, factors, strict=True)]
             every = [[[] for _ in below] for _ in state]
             for direction in range(directions):
                 suffix = f"_l{number}" + ("_reverse" if direction else "")
                 index = number * directions + direction
                 own = {name.removesuffix(suffix): values for name, values in scalars.items() if name.endswith(suffix)}
-                layer = Layer(own, hidden_size, heads, ROUNDINGS[precision])
+                width = state[0].shape[2]
+                factors = regularisation.operand_factors(width, number, direction, row)
+                layer = Layer(own, hidden_size, factors, heads, ROUNDINGS[precision])
                 current = tuple(s[index][row] for s in states)
                 runs_back = direction == 1 or reverse
                 for t in reversed(range(len(below))) if runs_back else range(len(below)):
@@ -173,7 +183,10 @@ def run(
                         name: values[t][row] if given[name].ndim == deep[name] else values[row]
                         for name, values in inputs.items()
                     }
-                    current = step(layer, below[t], current)
+                    current = tuple(
+                        regularisation.new_state(k, old, new, number, direction, row, t)
+                        for k, (old, new) in enumerate(zip(current, step(layer, below[t], current), strict=True))
+                    )
                     for of_state, values in zip(every, current, strict=True):
                         of_state[t] = of_state[t] + values
                 for f, values, cotangent in zip(final, current, grad_state, strict=True):

@@ -6,12 +6,14 @@ Where products are less precise than float32, it is the NumPy engine with the sa
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rnncore_kernels.cells.cell import names
 
+from ..architecture import options_of
 from ..devices import on_host
 from ..recurrent import Recurrent
 from ..states import as_tuple, unwrap_state
@@ -60,15 +62,12 @@ class _Reference:
 
     def __init__(self, call: Call) -> None:
         rnn = call.rnn
+        self.seed = call.seed
         self.rnn = Recurrent(
             rnn.cell,
             rnn.input_size,
             rnn.hidden_size,
-            num_layers=rnn.num_layers,
-            bidirectional=rnn.bidirectional,
-            bias=rnn.bias,
-            direction=rnn.direction,
-            heads=rnn.heads,
+            **{n: value for n, value in options_of(rnn).items() if n not in ("batch_first", "compute")},
             dtype="float64" if rnn.compute == rnn.dtype.name else rnn.dtype,
             backend="numpy",
             compute=None if rnn.compute == rnn.dtype.name else rnn.compute,
@@ -87,10 +86,12 @@ class _Reference:
 
     def result(self) -> Result:
         """Outputs, states and gradients."""
+        self.rnn.reseed(self.seed)
         states, final, tape = self.rnn.forward(self.x, unwrap_state(self.state), **self.options, states="all")
         cotangents: tuple[Any, ...] = (*self.grad_output, *[None] * (len(self.state) - len(self.grad_output)))
         grads = self.rnn.backward(tape, unwrap_state(cotangents), unwrap_state(self.grad_state))
-        return Result(
+        still, still_final = self.rnn(self.x, unwrap_state(self.state), **self.options, states="all")
+        result = Result(
             as_tuple(states)[0],
             as_tuple(final),
             grads.x,
@@ -100,10 +101,14 @@ class _Reference:
             as_tuple(grads.reset_state) if self.reset_state else (),
             as_tuple(states),
         )
+        every = as_tuple(still)
+        result.inference = replace(result, output=every[0], state=as_tuple(still_final), states=every)
+        return result
 
     def loss(self) -> float:
         """The sum of outputs and final states times their cotangents."""
-        states, final = self.rnn(self.x, unwrap_state(self.state), **self.options, states="all")
+        self.rnn.reseed(self.seed)
+        states, final, _ = self.rnn.forward(self.x, unwrap_state(self.state), **self.options, states="all")
         terms: list[tuple[Array, Array]] = list(zip(as_tuple(states), self.grad_output, strict=False))
         terms += zip(as_tuple(final), self.grad_state, strict=True)
         return float(sum((value * cotangent).sum() for value, cotangent in terms))

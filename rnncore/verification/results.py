@@ -82,22 +82,26 @@ def results(
     if call.reset_state:
         options["reset_state"] = unwrap_state(tuple(map(given, call.reset_state)))
     output, final = call.rnn(x, initial, **options)
+    still = expected.inference or expected
+    call.prepare()
     trained, trained_final, tape = call.rnn.forward(x, initial, **options)
     grad_output: Any = given(call.grad_output)
     if call.grad_states:
         every, _ = call.rnn(x, initial, **options, states="all")
+        call.prepare()
         same, _, tape = call.rnn.forward(x, initial, **options, states="all")
-        for of, found in (("inference", every), ("training", same)):
-            for name, values, wanted in zip(names(call.rnn.cell.states), as_tuple(found), expected.states, strict=True):
+        for of, found, right in (("inference", every, still), ("training", same, expected)):
+            for name, values, wanted in zip(names(call.rnn.cell.states), as_tuple(found), right.states, strict=True):
                 yield Compared(f"all {name} of {of}", "state", "state", on_host(values), part(wanted))
         grad_output = (grad_output, *map(given, call.grad_states))
     last, last_final = call.rnn(x, initial, **options, return_sequence=False)
-    for of, values in (("inference", output), ("training", trained)):
-        yield Compared(f"output of {of}", "output", "output", on_host(values), part(expected.output))
-    ends = _last(expected.output, call.lengths)
+    for of, values, right in (("inference", output, still), ("training", trained, expected)):
+        yield Compared(f"output of {of}", "output", "output", on_host(values), part(right.output))
+    ends = _last(still.output, call.lengths)
     yield Compared("last output", "output", "output", on_host(last), ends[0] if unbatched else ends)
-    for of, states in (("inference", final), ("training", trained_final), ("many-to-one", last_final)):
-        for name, values, wanted in zip(names(call.rnn.cell.states), as_tuple(states), expected.state, strict=True):
+    finals = ("inference", final, still), ("training", trained_final, expected), ("many-to-one", last_final, still)
+    for of, states, right in finals:
+        for name, values, wanted in zip(names(call.rnn.cell.states), as_tuple(states), right.state, strict=True):
             yield Compared(f"final {name} of {of}", "state", "state", on_host(values), part(wanted))
 
     grads = call.rnn.backward(tape, grad_output, unwrap_state(tuple(map(given, call.grad_state))))
@@ -123,6 +127,7 @@ def streamed(call: Call, expected: oracle.Result) -> Iterator[Compared]:
     """Outputs and final states of a call in one direction that is computed step by step."""
     to_device = namespace_of(next(iter(call.rnn.parameters.values()))).asarray
     outputs, state = [], unwrap_state(tuple(map(to_device, call.state)))
+    expected = expected.inference or expected
     for t, x_t in enumerate(call.x):
         inputs = {name: to_device(values[t]) for name, values in call.inputs.items()}
         options: dict[str, Any] = {"inputs": inputs} if inputs else {}

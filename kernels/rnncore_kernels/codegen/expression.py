@@ -33,6 +33,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "where_positive": functions.where_positive,
     "where_greater": functions.where_greater,
     "where_greater_equal": functions.where_greater_equal,
+    "uniform": functions.uniform,
 }
 
 

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from .philox import BITS, philox
 from .value import Value
 
 V = TypeVar("V", bound=Value)
@@ -194,6 +195,20 @@ def where_greater(a: V | float, b: V | float, x: V | float, y: V | float) -> V:
 def where_greater_equal(a: V | float, b: V | float, x: V | float, y: V | float) -> V:
     """x where a >= b, else y, also where a or b is NaN; up to three of them may be numbers."""
     return _where(">=", a, b, x, y)
+
+
+def uniform(use: float, word: float, unit: V, row: V, step: V | float, first: V, second: V) -> V:
+    """A random number of 0 or more and below 1, with BITS bits.
+
+    Args:
+        use, word: of the counter (unit, row, step, use) the number of the word.
+        unit, row, step: bits of integers; `step` may be a number.
+        first, second: bits of the key.
+    """
+    time = step.words() if isinstance(step, Value) else unit.same_words(int(step))
+    counter = unit.words(), row.words(), time, unit.same_words(int(use))
+    drawn = philox(counter, (first.words(), second.words()))[int(word)]
+    return unit.from_words(drawn >> (32 - BITS)) * 2.0**-BITS
 
 
 def _where(operator: str, a: V | float, b: V | float, x: V | float, y: V | float) -> V:

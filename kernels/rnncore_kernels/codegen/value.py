@@ -130,6 +130,28 @@ class Value(ABC):
         """The value of this one's type that is equal to LLVM's signed integers of any length, rounded."""
         return self.wrap(self.builder.sitofp(integers, self.value.type))
 
+    def words(self) -> Words:
+        """The bits of the numbers, of which the lower 32 count; see `philox`."""
+        bits, words = self.bits(), self._words_type
+        return Words(self.builder, bits if bits.type == words else self.builder.zext(bits, words))
+
+    def same_words(self, word: int) -> Words:
+        """As many words as there are numbers, all equal."""
+        return Words(self.builder, filled(self._words_type, word))
+
+    def from_words(self, words: Words) -> Self:
+        """The value of this one's type that is equal to words below 2**31."""
+        short: Any = ir.IntType(32)
+        if isinstance(words.value.type, ir.VectorType):
+            short = ir.VectorType(short, words.value.type.count)
+        # Processors without AVX-512 have no instruction for longer ones.
+        return self.from_integers(self.builder.trunc(words.value, short))
+
+    @property
+    def _words_type(self) -> Any:
+        kind = self.value.type
+        return ir.VectorType(ir.IntType(64), kind.count) if isinstance(kind, ir.VectorType) else ir.IntType(64)
+
     def _operand(self, other: Any) -> Self:
         if isinstance(other, type(self)):
             if other.value.type != self.value.type:
@@ -168,6 +190,34 @@ class Value(ABC):
 
     def __neg__(self) -> Self:
         return self.wrap(self.builder.fneg(self.value, flags=FLAGS))
+
+
+class Words:
+    """One or more integers of 64 bits in registers, without a sign, with arithmetic on others and on Python's."""
+
+    __slots__ = ("builder", "value")
+
+    def __init__(self, builder: Any, value: Any) -> None:
+        self.builder, self.value = builder, value
+
+    def _made(self, operation: str, other: Words | int) -> Words:
+        operand = other.value if isinstance(other, Words) else filled(self.value.type, other)
+        return Words(self.builder, getattr(self.builder, operation)(self.value, operand))
+
+    def __add__(self, other: Words | int) -> Words:
+        return self._made("add", other)
+
+    def __mul__(self, other: Words | int) -> Words:
+        return self._made("mul", other)
+
+    def __and__(self, other: Words | int) -> Words:
+        return self._made("and_", other)
+
+    def __xor__(self, other: Words | int) -> Words:
+        return self._made("xor", other)
+
+    def __rshift__(self, other: int) -> Words:
+        return self._made("lshr", other)
 
 
 def filled(kind: Any, number: float) -> Any:

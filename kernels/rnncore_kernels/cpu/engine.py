@@ -13,11 +13,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ..codegen.philox import Dropout
 from ..contract import Array, BackwardRun, Engine, LayerGradients, LayerWeights, Prepared, Run, Sizes
 from ..cores import usable_cores
 from ..program.program import Program
 from . import openmp
 from .division import MIN_FLOPS, ROWS_BYTES, forward_division, impl
+from .dropout import drop
 from .history import states
 from .jobs import Job, PreparedRun, Residuals, backward_job, forward_job, recalled
 from .layer import layer_sizes
@@ -85,6 +87,9 @@ class NumbaEngine(Engine[CpuPacked, Residuals]):
 
     def backward(self, runs: Sequence[_BackwardRun]) -> list[LayerGradients]:
         return self._run(backward_job, runs)
+
+    def drop(self, values: Array, dropout: Dropout) -> None:
+        drop(values, dropout, self._threads())
 
     def _run_prepared(
         self, by_threads: Callable[[int], PreparedRun], x: Array, state: Sequence[Array], output: Array

@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 from llvmlite import ir
 
-from ..codegen.value import Value
+from ..codegen.value import Value, Words
 from .code.ir import call_external
 from .target import Target
 
@@ -146,8 +146,25 @@ def first_lanes(like: Vector, count: Any) -> Any:
     count = builder.select(builder.icmp_unsigned("<", count, most), count, most)
     if integer.width < count.type.width:
         count = builder.trunc(count, integer)
-    order = ir.Constant(like.integer_type, [integer(lane) for lane in range(lanes)])
-    return builder.icmp_unsigned("<", order, _splat(builder, count, lanes))
+    return builder.icmp_unsigned("<", _order(like), _splat(builder, count, lanes))
+
+
+def numbered(like: Vector, first: Any) -> Vector:
+    """A vector like the given one, whose lanes are the bits of integers from LLVM's i64 `first` on."""
+    builder, integer = like.builder, like.integer_type.element
+    start = builder.trunc(first, integer) if integer.width < first.type.width else first
+    return like.from_bits(builder.add(_order(like), _splat(builder, start, like.lanes)))
+
+
+def repeated(like: Vector, word: Any) -> Words:
+    """As many words as a vector has lanes, all equal to LLVM's i64."""
+    return Words(like.builder, _splat(like.builder, word, like.lanes))
+
+
+def _order(like: Vector) -> Any:
+    """LLVM's integers 0, 1, 2, ... as long as the elements."""
+    integer = like.integer_type.element
+    return ir.Constant(like.integer_type, [integer(lane) for lane in range(like.lanes)])
 
 
 def _all_lanes(like: Vector) -> Any:

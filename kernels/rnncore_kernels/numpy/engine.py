@@ -296,6 +296,7 @@ def _gradients(
 def compute(code: Code, values: Values, shape: tuple[int, int], dtype: np.dtype[Any]) -> None:
     """Add the results of code to the values of a step, as arrays of a shape."""
     done: list[Any] = []
+    values["index", 0] = np.arange(shape[1], dtype=f"u{dtype.itemsize}").view(dtype)
     for operation, arguments in code.nodes:
         if operation in KINDS:
             done.append(values[operation, int(arguments[0])])

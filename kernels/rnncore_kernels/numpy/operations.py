@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..codegen.philox import BITS, philox
 from ..program.program import ARITHMETIC
 
 
@@ -14,6 +15,20 @@ def sigmoid(x: Any) -> Any:
     """1 / (1 + e**-x); e**-|x| cannot overflow, so that small results are right, too."""
     power = np.exp(-np.abs(x))
     return np.where(x < 0, power, 1) / (1 + power)
+
+
+def uniform(use: float, word: float, *counter_and_key: Any) -> Any:
+    """See `codegen.functions.uniform`."""
+    unit, row, step, *key = (_integers(values) for values in counter_and_key)
+    drawn = philox((unit, row, step, int(use)), key)[int(word)]
+    return (drawn >> (32 - BITS)).astype(counter_and_key[0].dtype) * 2.0**-BITS
+
+
+def _integers(values: Any) -> Any:
+    """The bits of an array as integers; a number as one."""
+    if isinstance(values, float):
+        return int(values)
+    return np.ascontiguousarray(values).view(f"u{values.itemsize}").astype(np.uint64)
 
 
 OPERATIONS: dict[str, Callable[..., Any]] = {
@@ -38,5 +53,6 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "where_positive": lambda x, value: np.where(x > 0, value, np.heaviside(x, 0)),
     "where_greater": lambda a, b, x, y: np.where(a > b, x, y),
     "where_greater_equal": lambda a, b, x, y: np.where(a >= b, x, y),
+    "uniform": uniform,
 }
 """By name; arguments are arrays and Python numbers, which take the arrays' dtype."""

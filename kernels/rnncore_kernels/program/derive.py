@@ -45,6 +45,7 @@ class _Derivation:
             if (kind, name) in node
         }
         self.always[self.graph.node("inverse_size", width=0)] = ("inverse_size", 0)
+        self.always |= {n: ("index", 0) for n in self.nodes if n.operation == "index"}
         self.of_outputs = {kind: self._of_outputs(kind) for kind in (GRAD, FLOW)}
         self.always |= {symbol: ("unit_input", k) for k, symbol in self.of_outputs[GRAD].values()}
         named = zip(self.names["states"], self.outputs, strict=True)

@@ -12,6 +12,7 @@ by a kind and a number:
     total          the sum over the units of a row of a carried value; the backward pass reads those of the forward pass
     unit, scalar, row, unit_input          parameters and inputs of the call
     inverse_size   1 / hidden_size
+    index          numbers of units, as the bits of integers
     grad           cotangent of a new state, that of the output included      (backward, and all that follow)
     back           transposed product: cotangent of the operand of a product
     grad_total     the sum over the units of a row of a carried value of the backward pass
@@ -47,7 +48,7 @@ ARITHMETIC: dict[str, Callable[..., Any]] = {
 KINDS = frozenset(
     {
         *("state", "new", "x", "product", "carried", "operand", "saved", "total", "unit", "scalar", "row"),
-        *("unit_input", "inverse_size", "grad", "back", "grad_total"),
+        *("unit_input", "inverse_size", "index", "grad", "back", "grad_total"),
     }
 )
 """Kinds of values that code reads."""

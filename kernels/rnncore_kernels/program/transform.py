@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from ..cells.symbol import HIDDEN, ROW, Symbol, ordered
+from ..cells.symbol import HIDDEN, ROW, Symbol, Width, ordered
+from ..codegen.philox import BITS, least
 from .graphs import rewritten, substituted
 from .record import FLOW, GRAD, Recorded
 
 RESET = "(reset)"
 """Name of the row input that says which rows begin anew; no cell's own has such a name."""
+
+COUNTERS = ("(row)", "(step)", "(key 0)", "(key 1)")
+"""Names of the row inputs that random numbers are drawn from: bits of integers, see `codegen.functions.uniform`."""
 
 
 class Changes(NamedTuple):
@@ -22,6 +27,7 @@ class Changes(NamedTuple):
         flow: whether the cotangent of each state at each step is a result.
         observed: whether what can be observed are states behind the cell's own.
         ready: whether the gates' parts of x are given, see `with_ready_x`.
+        drawn: whether zoneout and recurrent dropout draw random numbers, as in training.
     """
 
     resets: bool = False
@@ -30,6 +36,7 @@ class Changes(NamedTuple):
     flow: bool = False
     observed: bool = False
     ready: bool = False
+    drawn: bool = False
 
 
 NOTHING = Changes()
@@ -110,3 +117,51 @@ def with_resets(recorded: Recorded, *, given: bool) -> Recorded:
         "unit_inputs": (*names["unit_inputs"], *begins),
     }
     return Recorded(names, recorded.initial, graph, substituted(graph, recorded.outputs, others))
+
+
+def with_zoneout(recorded: Recorded, rates: Sequence[float]) -> Recorded:
+    """The equations of a cell each of whose states is the mean of what it was and would be: the expectation of zoneout.
+
+    D. Krueger et al., Zoneout: Regularizing RNNs by Randomly Preserving Hidden Activations, 2016, arXiv:1606.01305.
+    """
+    return _kept(recorded, rates, lambda _, rate, old, new: rate * old + (1 - rate) * new)
+
+
+def with_draws(recorded: Recorded, rates: Sequence[float], dropout: float) -> Recorded:
+    """The equations of a cell with zoneout and recurrent dropout as in training, with COUNTERS behind its row inputs.
+
+    Each unit of a state keeps its value with the probability that `rates` has for the state. What recurrent weights
+    multiply is dropped with the probability `dropout`, the same units at all steps, and else scaled by 1 / (1 -
+    dropout): Y. Gal and Z. Ghahramani, A Theoretically Grounded Application of Dropout in Recurrent Neural Networks,
+    2016, arXiv:1512.05287. Counters (unit, row, 0, 0) draw dropout, and (unit, row, step, 1 + k // 4) state k.
+    """
+    graph, names = recorded.graph, recorded.names
+    row, step, *key = (graph.node("row", name, width=ROW) for name in COUNTERS)
+
+    def below(rate: float, use: int, word: int, time: Symbol | float, width: Width, x: Any, y: Any) -> Symbol:
+        """x with a probability, else y."""
+        counter = graph.node("index", width=width), row, time
+        drawn = graph.node("uniform", float(use), float(word), *counter, *key, width=width)
+        return graph.apply("where_greater", least(rate) / (1 << BITS), drawn, x, y)
+
+    def masked(node: Symbol, arguments: tuple[Any, ...]) -> Symbol | None:
+        if node.operation not in ("gate", "recurrent"):
+            return None
+        name, operand = arguments
+        scaled = operand * (1 / (1 - dropout) if dropout < 1 else 0.0)
+        return graph.node(node.operation, name, below(dropout, 0, 0, 0.0, operand.width, 0.0, scaled), width=node.width)
+
+    outputs = rewritten(graph, recorded.outputs, masked) if dropout else recorded.outputs
+    named = names | {"row_inputs": (*names["row_inputs"], *COUNTERS)}
+    changed = Recorded(named, recorded.initial, graph, outputs)
+    return _kept(changed, rates, lambda k, rate, old, new: below(rate, 1 + k // 4, k % 4, step, new.width, old, new))
+
+
+def _kept(recorded: Recorded, rates: Sequence[float], keep: Callable[[int, float, Symbol, Symbol], Symbol]) -> Recorded:
+    """The equations with `keep(number, rate, old, new)` for each new state that has a rate."""
+    graph, states = recorded.graph, recorded.names["states"]
+    outputs = [
+        keep(k, rate, graph.node("state", name, width=new.width), new) if rate else new
+        for k, (name, rate, new) in enumerate(zip(states, rates, recorded.outputs, strict=True))
+    ]
+    return Recorded(recorded.names, recorded.initial, graph, tuple(outputs))

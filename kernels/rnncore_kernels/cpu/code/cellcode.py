@@ -9,7 +9,7 @@ from ...codegen.expression import emit
 from ...program.program import Code, Place
 from ..arguments import BackwardArguments, ForwardArguments, InputArguments, StepArguments, ValueArguments
 from ..shape import Shape
-from ..vector import ELEMENTS, Vector, first_lanes
+from ..vector import ELEMENTS, Vector, first_lanes, numbered
 from .ir import I64, PREFIX, Definition, loop, pointer, prefetch, word_pointer
 
 CELL = (
@@ -106,6 +106,8 @@ class _Emission:
             for place in reads:
                 if place[0] == "unit":
                     self._unit_values[place] = self._load(b.add(self._bases[place][0], self._unit))
+                elif place[0] == "index":
+                    self._unit_values[place] = numbered(self._zero(), lanes)
             at = b.mul(k, I64(self._shape.vector_bytes))
             self._pre_x = b.add(b.add(a["pre_x"], b.mul(group, a["pre_x_group"])), at)
             self._pre = b.add(b.add(a["pre"], b.mul(group, a["pre_group"])), at)
@@ -115,8 +117,7 @@ class _Emission:
                 self._emit_row()
 
     def _emit_row(self) -> None:
-        zero = Vector.full(self._b, self._shape.target, self._shape.dtype, 0)
-        results = emit(self._phase.code, self._read, zero.constant, self._phase.fenced, Vector.fence)
+        results = emit(self._phase.code, self._read, self._zero().constant, self._phase.fenced, Vector.fence)
         for output, value in zip(self._phase.code.outputs, results, strict=True):
             place = output.kind, output.number
             if place in self._phase.adds:
@@ -128,6 +129,9 @@ class _Emission:
             if place == ("new", 0):
                 with self._b.if_then(self._b.icmp_signed("!=", self._out, I64(0))):
                     value.store(pointer(self._b, self._in_row(self._out, self._out_unit())), self._count)
+
+    def _zero(self) -> Vector:
+        return Vector.full(self._b, self._shape.target, self._shape.dtype, 0)
 
     def _read(self, kind: str, index: int) -> Vector:
         place, b = (kind, index), self._b
@@ -161,7 +165,7 @@ class _Emission:
     def _base(self, kind: str, index: int) -> tuple[Any, Any]:
         """Where the first row of a value and the first unit are, and the distance of the thread's rows."""
         b, a = self._b, self._a
-        if kind in ("x", "product"):
+        if kind in ("x", "product", "index"):
             return None, None
         if kind in ("row", "unit_input"):
             number = index + (self._phase.row_inputs if kind == "unit_input" else 0)

@@ -12,7 +12,7 @@ from ...cells.symbol import Width
 from ...codegen.expression import emit
 from ...program.program import Code, Output
 from ..steps import Steps, Visit
-from .functions import ELEMENTS, I32, from_ir, run_type, values_type
+from .functions import I32, from_ir, run_type, values_type
 from .point import Point, arrays_type
 from .scalar import Scalar
 
@@ -171,6 +171,8 @@ class _Reader:
             return self._sums[0]
         if kind == "inverse_size":
             return self._inverse_size()
+        if kind == "index":
+            return p.constant(0.0).from_bits(self._bits(p.unit.value))
         if kind in ("state", "new"):
             return p.load(p.state(index, after=kind == "new"))
         if kind == "total" and self._steps.backward:
@@ -219,9 +221,8 @@ class _Reader:
         return value + Scalar(b, phi)
 
     def _inverse_size(self) -> Scalar:
-        p = self._point
-        bits = p.run.inverse_size.value
-        element = ELEMENTS[p.dtype]
-        return Scalar(
-            p.builder, p.builder.bitcast(p.builder.trunc(bits, I32) if p.dtype.itemsize == 4 else bits, element)
-        )
+        return self._point.constant(0.0).from_bits(self._bits(self._point.run.inverse_size.value))
+
+    def _bits(self, word: Any) -> Any:
+        """An i64 cut to the length of the dtype."""
+        return self._point.builder.trunc(word, I32) if self._point.dtype.itemsize == 4 else word
