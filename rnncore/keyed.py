@@ -18,6 +18,7 @@ class How(NamedTuple):
         every: whether every state of the last layer at each step is an output.
         flow: whether the backward pass also gives the norms of the cotangents of the states.
         burn_in, truncate, recompute: see `Recurrent.forward`.
+        drawn: whether a key is given, by which zoneout and dropout are drawn, as in training.
     """
 
     every: bool = False
@@ -25,6 +26,7 @@ class How(NamedTuple):
     burn_in: int = 0
     truncate: int | None = None
     recompute: bool = False
+    drawn: bool = False
 
 
 PLAIN = How()

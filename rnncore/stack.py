@@ -196,13 +196,22 @@ class Stack:
         return tuple(tapes)
 
     def recall(
-        self, x: Array, states: States, rows: Rows, inputs: Inputs, resets: Resets | None, memory: TapeMemory
+        self,
+        x: Array,
+        states: States,
+        rows: Rows,
+        inputs: Inputs,
+        resets: Resets | None,
+        memory: TapeMemory,
+        draws: Draws | None = None,
+        drop: Callable[[int, Array], Array] | None = None,
     ) -> tuple[LayerTape, ...]:
-        """What `forward` without dropout returned, from the memory that it was given; may overwrite the states."""
-        below, tapes = x, []
+        """What `forward` returned for the same, from the memory that it was given; may overwrite the states."""
+        below, tapes = x if drop is None else drop(0, x), []
         for layer, above in enumerate([*memory.between, None]):
-            runs = self._runs(layer, below, states, None, None, rows, inputs, resets, memory)
-            tapes.append(LayerTape(self.engine.recall(runs), [run.inputs for run in runs]))
+            runs = self._runs(layer, below, states, None, None, rows, inputs, resets, memory, draws)
+            drop_here = None if drop is None else functools.partial(drop, layer)
+            tapes.append(LayerTape(self.engine.recall(runs), [run.inputs for run in runs], drop_here))
             below = x if above is None else above
         return tuple(tapes)
 

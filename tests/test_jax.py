@@ -528,3 +528,39 @@ def test_no_call_computes_with_other_weights() -> None:
         changed = params[k] | {"bias_hh_l0": params[k]["bias_hh_l0"] + 1}
         assert not np.array_equal(ours.recurrent(changed, x, cell="gru")[0], results[k][0])
         jax.tree.map(np.testing.assert_array_equal, jax.grad(loss)(params[k], x), gradients[k])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"zoneout": {"c": 0.5}, "recurrent_dropout": 0.4, "input_dropout": 0.3, "dropout": 0.5}, {"zoneout": 0.3}],
+)
+def test_numbers_that_training_draws(options: dict[str, Any]) -> None:
+    """Those of `rnncore.Recurrent` with the same key; none without a key."""
+    rnn = rnncore.Recurrent("lstm", 3, 5, num_layers=2, bidirectional=True, seed=0, **options)
+    params = {name: jnp.asarray(values) for name, values in rnn.parameters.items()}
+    x = np.random.default_rng(0).standard_normal((4, 6, 3)).astype(np.float32)
+    number = 2**40 + 7
+    rnn._draw_key = lambda: number  # type: ignore[method-assign]
+    expected, _, tape = rnn.forward(x)
+    grads = rnn.backward(tape, np.ones_like(expected))
+
+    def loss(params: Any, x: Any) -> Any:
+        return ours.recurrent(params, x, key=number, **options)[0].sum()
+
+    of_params, of_x = jax.jit(jax.grad(loss, (0, 1)))(params, x)
+    np.testing.assert_allclose(of_x, grads.x, atol=1e-5)
+    for name, gradient in of_params.items():
+        np.testing.assert_allclose(gradient, grads.parameters[name], atol=1e-5)
+    np.testing.assert_allclose(ours.recurrent(params, x, **options)[0], rnn(x)[0], atol=1e-6)
+    keys = jax.random.split(jax.random.key(0))
+    one, other = (ours.recurrent(params, x, key=key, **options)[0] for key in keys)
+    assert not np.array_equal(one, other)
+    both = jax.vmap(lambda key: ours.recurrent(params, x, key=key, **options)[0])(keys)
+    np.testing.assert_array_equal(both, np.stack([one, other]))
+
+
+@pytest.mark.parametrize("key", [-1, "a", 1.5])
+def test_no_key(key: Any) -> None:
+    params = ours.init(jax.random.key(0), "lstm", 3, 5)
+    with pytest.raises((TypeError, ValueError), match="key: expected an integer"):
+        ours.recurrent(params, jnp.ones((2, 2, 3)), zoneout=0.1, key=key)

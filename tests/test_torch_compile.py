@@ -262,3 +262,15 @@ def test_other_dtypes_are_refused_in_graphs_too() -> None:
             torch.ops.rnncore.forward(
                 given, None, None, [], [], [], weights, [], rnn.network_text(), PLAIN, *[False] * 3
             )
+
+
+def test_training_that_draws_by_a_key() -> None:
+    options: dict[str, Any] = {"zoneout": 0.3, "recurrent_dropout": 0.4, "input_dropout": 0.2, "dropout": 0.5}
+    rnn, x = ours.Recurrent("lstm", 3, 5, num_layers=2, **options), torch.randn(4, 6, 3, requires_grad=True)
+    outputs, gradients = [], []
+    for call in (rnn, torch.compile(rnn, fullgraph=True, backend="aot_eager")):
+        torch.manual_seed(3)
+        outputs.append(call(x)[0])
+        gradients += torch.autograd.grad(outputs[-1].sum(), x)
+    torch.testing.assert_close(*outputs)
+    torch.testing.assert_close(*gradients)

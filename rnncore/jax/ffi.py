@@ -20,7 +20,7 @@ from rnncore_kernels.contract import Array
 Compute = Callable[[str, Sequence[Array], Sequence[Array]], None]
 """What is called: with the text that a call was given, its arguments, and its results, to be written."""
 
-DTYPES = {1: np.bool_, 4: np.int32, 5: np.int64, 6: np.uint8, 11: np.float32, 12: np.float64}
+DTYPES = {1: np.bool_, 4: np.int32, 5: np.int64, 6: np.uint8, 8: np.uint32, 11: np.float32, 12: np.float64}
 """NumPy's types by XLA_FFI_DataType."""
 
 INVALID_ARGUMENT, INTERNAL = 3, 13

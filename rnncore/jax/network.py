@@ -16,6 +16,7 @@ from rnncore_kernels.program.transform import Changes
 
 from ..architecture import in_order
 from ..cotangents import by_direction
+from ..draws import Draws
 from ..kept import KeptStacks
 from ..keyed import PLAIN, How, architecture_of
 from ..needs import needed
@@ -55,6 +56,7 @@ class Parts(NamedTuple):
     Attributes:
         begins: the states that rows begin anew with.
         flow: what nothing reads, and whose gradients are the norms of cotangents, (L*D, T) of each state.
+        keys: two words of uint32 by which training draws.
         others are called as those of `recurrent`, and may be none.
     """
 
@@ -64,6 +66,7 @@ class Parts(NamedTuple):
     resets: Sequence[Any]
     begins: Sequence[Any]
     flow: Sequence[Any]
+    keys: Sequence[Any]
     inputs: Sequence[Any]
     weights: Sequence[Any]
 
@@ -83,12 +86,12 @@ class Network:
         self.outputs = self.states if self.how.every else 1
         self.changes = Changes(
             resets=bool(signature.resets), reset_state=signature.resets == "given", states=self.how.every,
-            flow=self.how.flow,
+            flow=self.how.flow, drawn=self.how.drawn and definition.draws,
         )  # fmt: skip
         self.programs = arch.programs(self.changes)
         begins, flow = (self.states if some else 0 for some in (signature.resets == "given", self.how.flow))
         named = int(signature.ragged), int(bool(signature.resets)), begins, flow
-        self._counts = (1, self.states, *named, self.inputs, len(self.names))
+        self._counts = (1, self.states, *named, int(self.how.drawn), self.inputs, len(self.names))
         self.arguments = sum(self._counts)
 
     def split(self, arguments: Sequence[Any]) -> Parts:
@@ -122,13 +125,16 @@ class Network:
             self._time_first(parts.x), self._rows(parts), self._inputs(parts), self._resets(parts)
         )  # fmt: skip
         stack = self._kept.find(parts.weights, self.changes, backward=bool(tapes))
-        if not tapes and not self.how.every:
+        if not tapes and not self.how.every and not self.how.drawn:
             stack.infer(x, finals, rows, outputs[0], None, inputs, resets)
             return
         memory = _at_line(tapes[0]) if tapes else None
         above = None if self.how.every else outputs[0]
         divided = None if memory is None else self._divide(parts, memory)
-        layers = stack.forward(x, finals, rows, above, None, inputs, resets, divided)
+        x, draws = self._draws(x, parts)
+        layers = stack.forward(
+            x, finals, rows, above, None, inputs, resets, divided, draws, None if draws is None else draws.drop
+        )
         if self.how.every:
             for output, values in zip(outputs, stack.states(layers[-1], self.architecture.num_layers - 1), strict=True):
                 output[...] = values
@@ -157,7 +163,8 @@ class Network:
         # An engine without a tape computes the states again.
         before = tuple([s.copy() for s in parts.states])
         x, memory = self._time_first(parts.x), self._divide(parts, _at_line(tape, copy=True))
-        layers = stack.recall(x, before, rows, inputs, resets, memory)
+        x, draws = self._draws(x, parts)
+        layers = stack.recall(x, before, rows, inputs, resets, memory, draws, None if draws is None else draws.drop)
         begins = tuple([np.zeros_like(s) for s in parts.begins])
         flow = tuple([np.empty_like(s) for s in parts.flow])
         every = by_direction(np, arch, others, steps, batch) if self.how.every else []
@@ -168,7 +175,7 @@ class Network:
         if self.signature.batch_first:
             sequences = [s.swapaxes(0, 1) for s in sequences]
         unread = [*parts.lengths, *parts.resets]
-        gradients = [sequences[0], *states, *unread, *begins, *flow, *sequences[1:], *in_order(weights)]
+        gradients = [sequences[0], *states, *unread, *begins, *flow, *parts.keys, *sequences[1:], *in_order(weights)]
         targets = iter(results)
         for gradient, is_wanted in zip(gradients, wanted, strict=True):
             if is_wanted:
@@ -200,6 +207,14 @@ class Network:
     def _inputs(self, parts: Parts) -> Inputs:
         arrays = [self._time_first(array) for array in parts.inputs]
         return Inputs(tuple(arrays[: self.row_inputs]), tuple(arrays[self.row_inputs :]))
+
+    def _draws(self, x: Array, parts: Parts) -> tuple[Array, Draws | None]:
+        """What training draws, and an x that dropout may write to."""
+        if not parts.keys:
+            return x, None
+        low, high = map(int, parts.keys[0])
+        draws = Draws(self.architecture, self.engine, low | high << 32)
+        return x.copy() if self.architecture.input_dropout else x, draws
 
     def _needs(self, wanted: Sequence[bool]) -> list[Needs]:
         parts = self.split(wanted)

@@ -145,14 +145,14 @@ def _together(arguments: Sequence[Any], axes: Sequence[int | None], *, signature
     """One call with a batch of all rows."""
     network = find_network(signature)
     apart = network.split(axes)
-    if any(axis is not None for axis in (*apart.weights, *apart.flow)):
+    if any(axis is not None for axis in (*apart.weights, *apart.flow, *apart.keys)):
         return _one_by_one(recurrence, arguments, axes, signature=signature)
     count = next(a.shape[axis] for a, axis in zip(arguments, axes, strict=True) if axis is not None)
     of_rows = 0 if signature.batch_first else 1
     parts, rows = network.split(arguments), [of_rows] * len(arguments)
     of_states, of_lengths, of_begins = [1] * len(parts.states), [0] * len(parts.lengths), [1] * len(parts.begins)
     places: list[int | None] = [of_rows, *of_states, *of_lengths, *rows[: len(parts.resets)], *of_begins]
-    places += [*[None] * len(parts.flow), *rows[: len(parts.inputs)]]
+    places += [*[None] * (len(parts.flow) + len(parts.keys)), *rows[: len(parts.inputs)]]
     merged = [_merge(*each, count) for each in zip(arguments, axes, places, strict=False)]
     results = recurrence.bind(*merged, *parts.weights, signature=signature)
     rows_of_one = [size for axis, size in enumerate(arguments[0].shape) if axis != axes[0]][of_rows]

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnncore_kernels.cells import Cell
+from rnncore_kernels.codegen.philox import MASK
 
 from .. import observed, shapes
 from ..architecture import Architecture, check_options, options_of
@@ -37,6 +38,7 @@ def recurrent(
     reset_state: Any = None,
     states: str | None = None,
     flow: Any = None,
+    key: Any = None,
     batch_first: bool = False,
     **options: Any,
 ) -> tuple[Any, Any]:
@@ -63,6 +65,8 @@ def recurrent(
             cell has several.
         flow: zeros (L*D, T), in a tuple where the cell has several states, that nothing reads: their gradients are the
             norms of the cotangents of the states at each step, over rows and units.
+        key: an integer or a key of JAX's, by which zoneout and dropout are drawn, as training does; another one for
+            each call. None computes their expectation, as inference does.
         batch_first: whether sequences are (B, T, ...) instead of (T, B, ...).
         options: others of `rnncore.Recurrent` that parameters do not tell, as direction="reverse".
 
@@ -94,17 +98,18 @@ def recurrent(
         begins = [] if reset_state is None else _states(axes, reset_state, "reset_state")
     check_states(states, return_sequence=True)
     probes = _flow(axes, flow)
+    keys = [_key(key)] if key is not None and architecture.draws else []
     for values in ends:
         ended = jnp.arange(steps) >= values[:, None]
         ended = ended if batch_first else ended.T
         x, flags = jnp.where(ended[..., None], 0, x), [f & ~ended for f in flags]
     sizes = {"input_size": architecture.input_size, "hidden_size": architecture.hidden_size}
     text = text_of(cell_key(architecture.definition), {**sizes, **options_of(architecture), "batch_first": False})
-    how = How(states == "all", bool(probes))
+    how = How(states == "all", bool(probes), bool(keys))
     reset = "given" if begins else "zeros" if flags else ""
     signature = Signature(text, architecture.dtype.name, batch_first, bool(ends), reset, (*how,))
     weights = [named[name] for name in architecture.layer_names]
-    arguments = (x, *initial, *ends, *flags, *begins, *probes, *given, *weights)
+    arguments = (x, *initial, *ends, *flags, *begins, *probes, *keys, *given, *weights)
     results = recurrence.bind(*arguments, signature=signature)
     outputs, finals = results[: -len(initial)], results[-len(initial) :]
     if unbatched:
@@ -253,3 +258,15 @@ def _flow(axes: shapes.CallAxes, flow: Any) -> list[Any]:
     for array in arrays:
         _check_dtype("flow", array, arch)
     return arrays
+
+
+def _key(key: Any) -> Any:
+    """Two words of uint32 of an integer or a key of JAX's."""
+    if isinstance(key, (int, np.integer)) and not isinstance(key, bool):
+        if not 0 <= key < 1 << 64:
+            raise ValueError(f"key: expected an integer from 0 to 2**64 - 1, got {key}")
+        return jnp.asarray([int(key) & MASK, int(key) >> 32], jnp.uint32)
+    try:
+        return jax.random.bits(key, (2,), jnp.uint32)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"key: expected an integer or a key of jax.random, got {describe(key)}: {error}") from None
