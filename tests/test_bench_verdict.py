@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import io
+import shutil
+import subprocess
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from records import made_up, made_up_record, result, workloads
 
-from rnncore.bench import memory, verdict
+from rnncore.bench import measure, memory, render, verdict
 from rnncore.bench.table import narrowed, table
 from rnncore.bench.workload import ALL_MODES, BACKWARD, Workload, arrays_of
-from rnncore.cli import main, terminal
+from rnncore.cli import base, main, terminal
+from rnncore.cli.status import UsageError
 
 WIDTHS = workloads(cells=["lstm"], modes=["inference"], steps=[100], batches=[1], hiddens=[64, 128, 256])
 
@@ -147,3 +151,45 @@ def test_budget_command(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["bench", "--budget", "0ms"])
     assert "expected a time above 0, got '0ms'" in capsys.readouterr().err
+
+
+@pytest.fixture
+def revisions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout with a library whose bench copies a made-up record, and a cache of its own."""
+    if shutil.which("git") is None:
+        pytest.skip("git is not installed")
+    root = tmp_path / "checkout"
+    (root / "rnncore").mkdir(parents=True)
+    made = tmp_path / "made.json"
+    made.write_text(render.to_json_text(made_up_record(timed(64, 2e-3))))
+    (root / "rnncore" / "__init__.py").write_text("")
+    (root / "rnncore" / "__main__.py").write_text(
+        f"import shutil, sys; print(sys.argv[1:-2], file=sys.stderr)\nshutil.copy({str(made)!r}, sys.argv[-1][5:])"
+    )
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    for command in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "one"]):
+        subprocess.run(["git", *command], cwd=root, check=True)
+    monkeypatch.setattr(base, "ROOT", root)
+    monkeypatch.setenv("RNNCORE_CACHE_DIR", str(tmp_path / "cache"))
+    return root
+
+
+def test_another_revision_is_measured_once(revisions: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for message in ("measuring HEAD", ""):
+        found = base.measured("HEAD", ["--cell", "lstm"])
+        assert found.results[0].seconds == 2e-3
+        error = capfd.readouterr().err
+        assert message in error
+        assert ("['bench', '--cell', 'lstm']" in error) == bool(message)
+    trees = subprocess.run(["git", "worktree", "list"], cwd=revisions, check=True, capture_output=True, text=True)
+    assert trees.stdout.count("\n") == 1
+    with pytest.raises(UsageError, match="--base: expected a revision of a checkout with git, got 'none'"):
+        base.measured("none", [])
+
+
+def test_base_command(revisions: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(measure, "run", lambda *_: (row for row in [timed(64, 1e-3)]))
+    arguments = ["bench", "--cell", "lstm", "--backend", "numpy", "--mode", "inference", "-o", "md", "--base=HEAD"]
+    assert main(arguments) == 0
+    captured = capsys.readouterr()
+    assert "2.000" in captured.out

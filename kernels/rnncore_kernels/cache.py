@@ -22,9 +22,11 @@ from .version import __version__
 
 ROOFS = ".roofs"
 """Suffix of the files in which `rnncore bench` keeps the best rates of a machine."""
-ENGINES = {".o": "numba", ".names": "numba", ".ptx": "cuda", ".cubin": "cuda", ROOFS: "bench"}
+RUNS = ".run"
+"""Suffix of the files in which `rnncore bench --base` keeps what another revision measured."""
+ENGINES = {".o": "numba", ".names": "numba", ".ptx": "cuda", ".cubin": "cuda", ROOFS: "bench", RUNS: "bench"}
 """The owner of a file, by its suffix."""
-NAME = re.compile(r"[0-9a-f]{40}(\.o|\.names|\.ptx|\.cubin|\.roofs)")
+NAME = re.compile(r"[0-9a-f]{40}(\.o|\.names|\.ptx|\.cubin|\.roofs|\.run)")
 PARTIAL = re.compile(rf"\.{NAME.pattern}\.[0-9a-f]{{8}}")
 """The file that `write` leaves behind if the process is killed."""
 

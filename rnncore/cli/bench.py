@@ -26,6 +26,7 @@ from ..bench.verdict import by_budget
 from ..bench.workload import ALL_MODES, Workload
 from ..machine import configuration
 from ..registry import MODULES, backends, resolve_all
+from . import base, compare
 from .cells import add_cell_option
 from .outputs import Outputs, parse
 from .status import FAILED, FAILED_CHECK, INTERRUPTED, OK, UsageError
@@ -93,6 +94,12 @@ def add(commands: Any) -> None:
     how.add_argument(
         "--check", action=argparse.BooleanOptionalAction, default=True, help="check results before timing them"
     )
+    how.add_argument(
+        "--base",
+        metavar="REV",
+        help="a revision of this checkout to compare with, main say: measured in a worktree of it, once, as the result "
+        "is kept",
+    )
     how.add_argument("--list", action="store_true", help="say what there is to choose from, and measure nothing")
     how.add_argument("--dry-run", action="store_true", help="say what would run and for how long, and measure nothing")
     how.add_argument(
@@ -121,6 +128,8 @@ def run(arguments: argparse.Namespace) -> int:
         return _dry_run(workloads, contenders, settings)
     require_peers(arguments.peer)
     outputs = Outputs(arguments.output, wide=arguments.wide, budget=arguments.budget)
+    argv = _without(arguments.argv[1:], "-o", "--output", "--base")
+    before = base.measured(arguments.base, argv) if arguments.base else None
     warnings, others = noise.before(workloads), noise.Others()
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     rows: dict[tuple[Workload, str], Result] = {}
@@ -139,10 +148,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.budget:
         results = tuple(by_budget(results, arguments.budget))
     warnings += noise.after(results, others.busy())
-    command = shlex.join(["rnncore", *_without_outputs(arguments.argv)])
+    command = shlex.join(["rnncore", *_without(arguments.argv, "-o", "--output")])
     whole = status == OK
     record = Record(command, created, whole, settings, configuration(), tuple(warnings), results)
     failures = outputs.finish(record)
+    if before is not None and whole:
+        compare.show(before, record, (arguments.base, "this checkout"))
     for line in [*(f"warning: {warning}" for warning in warnings), *failures, *([message] if message else [])]:
         print(f"rnncore: {line}", file=sys.stderr)
     return status or _status(results) or (FAILED if failures else OK)
@@ -249,14 +260,14 @@ def _with_progress(
             yield result
 
 
-def _without_outputs(argv: Sequence[str]) -> list[str]:
-    """The arguments but those that say where results go."""
+def _without(argv: Sequence[str], *options: str) -> list[str]:
+    """The arguments but these options, which take a value."""
     kept, skip = [], False
     for argument in argv:
         if skip:
             skip = False
-        elif argument in ("-o", "--output"):
+        elif argument in options:
             skip = True
-        elif not argument.startswith(("-o", "--output=")):
+        elif not argument.startswith(tuple(option + "=" * option.startswith("--") for option in options)):
             kept.append(argument)
     return kept

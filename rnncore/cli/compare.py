@@ -44,14 +44,18 @@ def run(arguments: argparse.Namespace) -> int:
         before, after = load(arguments.before), load(arguments.after)
     except RecordError as error:
         raise UsageError(error) from None
+    return show(before, after, (arguments.before, arguments.after), arguments.fail_on_regression)
+
+
+def show(before: Record, after: Record, names: tuple[str, str], limit: float | None = None) -> int:
+    """Print the comparison of two runs, which messages call by these names; returns the exit status."""
     comparison = compare(before, after)
     changes = comparison.changes
     if not changes:
         raise UsageError(
-            f"{arguments.before} and {arguments.after} are of different work: no row with the same sizes, options and "
-            f"backend was measured in both"
+            f"{names[0]} and {names[1]} are of different work: no row with the same sizes, options and backend was "
+            f"measured in both"
         )
-    limit: float | None = arguments.fail_on_regression
     works = [change.before.workload for change in changes]
     several = [name for name in ("dtype", "threads", "seed") if len({getattr(work, name) for work in works}) > 1]
     print_rows([_row(comparison, change, limit, several) for change in changes])

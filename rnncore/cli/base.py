@@ -1,0 +1,61 @@
+"""The same measurement by another revision of this checkout: in a worktree of it, once, as the run is kept on disk."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from rnncore_kernels.cache import RUNS, key, read, write
+
+from ..bench.children import MeasurementError
+from ..bench.record import Record, load
+from ..machine import configuration
+from .status import UsageError
+
+ROOT = Path(__file__).parents[2]
+"""The checkout, if this is one."""
+
+
+def measured(revision: str, arguments: Sequence[str]) -> Record:
+    """The run of `rnncore bench ARGUMENTS` by a revision, from disk if it has been measured on this machine before.
+
+    Raises:
+        UsageError: this is no checkout, or has no such revision.
+        MeasurementError: the revision cannot do it.
+    """
+    try:
+        commit = _git("rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}")
+    except (OSError, subprocess.CalledProcessError) as error:
+        reason = getattr(error, "stderr", "") or str(error)
+        raise UsageError(
+            f"--base: expected a revision of a checkout with git, got {revision!r}: {reason.strip()}"
+        ) from None
+    facts = configuration()
+    name = key("base", commit, *arguments, repr(facts["machine"]), repr(facts["versions"])) + RUNS
+    with tempfile.TemporaryDirectory(prefix="rnncore-base-") as folder:
+        file, tree = Path(folder) / "run.json", Path(folder) / "tree"
+        kept = read(name)
+        if kept is not None:
+            file.write_bytes(kept)
+            return load(str(file))
+        print(f"rnncore: measuring {revision} ({commit[:10]}) first; the result is kept", file=sys.stderr)
+        _git("worktree", "add", "--detach", str(tree), commit)
+        try:
+            command = [sys.executable, "-P", "-m", "rnncore", "bench", *arguments, "-o", f"json={file}"]
+            paths = os.pathsep.join([str(tree), str(tree / "kernels"), os.environ.get("PYTHONPATH", "")])
+            status = subprocess.run(command, env={**os.environ, "PYTHONPATH": paths}).returncode
+        finally:
+            _git("worktree", "remove", "--force", str(tree))
+        if status or not file.exists():
+            raise MeasurementError(f"--base: {revision} ended with status {status}; its message is above")
+        write(name, file.read_bytes())
+        return load(str(file))
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
