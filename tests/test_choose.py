@@ -15,7 +15,7 @@ import pytest
 from rnncore.choose import Batch, Task, search, tasks
 from rnncore.choose.outcome import Outcome, outcomes
 from rnncore.choose.trial import Choice, Point, Trial
-from rnncore.cli import choose, main
+from rnncore.cli import main
 
 OWN = """
 import numpy as np
@@ -182,7 +182,7 @@ def test_an_interruption_keeps_what_there_is(
         yield search.Step(trials[0], 1, 1, 0.0)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(choose.search, "exactly", interrupted)
+    monkeypatch.setattr(search, "exactly", interrupted)
     arguments = ["choose", "--task", "own_tasks_of_mine:sign", *QUICK, "--iterations", "9", "-o", "a.json"]
     assert main(arguments) == 130
     content = json.loads((here / "a.json").read_text())

@@ -149,7 +149,7 @@ def test_eigenvalues_of_a_known_matrix() -> None:
     found = insight.eigenvalues(rnn, layer=1, direction=1, ax=(ax := axes()))
     assert list(found) == ["i", "f", "g", "o"]
     np.testing.assert_allclose(found["f"][0], -2, atol=1e-6)
-    np.testing.assert_allclose(sorted(found["f"][1:3].imag), [-0.5, 0.5], atol=1e-6)
+    np.testing.assert_allclose(sorted(np.imag(found["f"][1:3])), [-0.5, 0.5], atol=1e-6)
     circle, *points = ax.lines
     np.testing.assert_allclose(np.hypot(*circle.get_data()), 1)
     assert [line.get_label() for line in points] == list(found)

@@ -97,7 +97,8 @@ class Trial:
         batch = self.task.held_out[0]
         frozen, one = self.rnn.freeze(), np.ascontiguousarray(batch.x[:, :1])
         frozen(one)
-        samples, end = [], time.perf_counter() + seconds
+        samples: list[float] = []
+        end = time.perf_counter() + seconds
         while not samples or time.perf_counter() < end:
             start = time.perf_counter()
             frozen(one, return_sequence=self.task.every_step)

@@ -10,7 +10,7 @@ import math
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +172,9 @@ def _write(arguments: argparse.Namespace, found: Sequence[Outcome], facts: dict[
     return OK
 
 
-def _with_progress(steps: Iterator[Step], arguments: argparse.Namespace, trials: int, start: float) -> Iterator[Step]:
+def _with_progress(
+    steps: Iterator[Step], arguments: argparse.Namespace, trials: int, start: float
+) -> Generator[Step, None, None]:
     """The steps, with a bar, the time left and the best so far on standard error, where that is a terminal."""
     if not sys.stderr.isatty():
         yield from steps
@@ -180,7 +182,6 @@ def _with_progress(steps: Iterator[Step], arguments: argparse.Namespace, trials:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
 
-    whole: Callable[[], float] = lambda: time.perf_counter() - start  # noqa: E731
     with Progress(
         BarColumn(), TextColumn("{task.description}"), console=Console(stderr=True), transient=True
     ) as progress:
@@ -192,7 +193,7 @@ def _with_progress(steps: Iterator[Step], arguments: argparse.Namespace, trials:
             left = f"{trials - count} trials" if math.isnan(step.left) else format_duration(max(0.0, step.left))
             progress.update(
                 task,
-                completed=count if arguments.iterations else whole(),
+                completed=count if arguments.iterations else time.perf_counter() - start,
                 description=f"round {step.round} of {step.rounds}, {left} left, best {best[0]:.4g} by {best[1]}",
             )
             yield step

@@ -65,7 +65,7 @@ def _draw(ax: Any, found: dict[str, Array]) -> None:
     turn = np.linspace(0, 2 * np.pi, POINTS)
     ax.plot(np.cos(turn), np.sin(turn), color=ax.spines["left"].get_edgecolor(), linewidth=1, label="_unit circle")
     for name, values in found.items():
-        ax.plot(values.real, values.imag, ".", markersize=4, label=name)
+        ax.plot(np.real(values), np.imag(values), ".", markersize=4, label=name)
     ax.set_aspect("equal")
     ax.set(xlabel="real part", ylabel="imaginary part")
     ax.grid(True)
