@@ -68,7 +68,7 @@ def show_rows(rows: Sequence[dict[str, str]], stream: TextIO) -> None:
 
 def _style(name: str, text: str) -> str:
     """The colour of a cell; rich leaves colours out where NO_COLOR is set, and where nobody sees them."""
-    if text in NAMES.values() and text:
+    if text in (NAMES["wrong"], NAMES["failed"]):
         return WORSE
     if name == FITS:
         return BETTER if text == "yes" else WORSE
