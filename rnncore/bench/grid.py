@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .measure import Settings
 from .workload import MODES, STEPS, Workload
@@ -80,18 +80,23 @@ class Axes:
     ragged: Sequence[bool] = (False,)
     threads: Sequence[int] = field(default=())
     seed: int = 0
+    resets: Sequence[float] = (0.0,)
+    states: Sequence[bool] = (False,)
+    heads: Sequence[int] = (1,)
 
 
 def product(axes: Axes) -> list[Workload]:
-    """All workloads of the axes, none twice. A step of a stream has T = 1, one direction and no lengths."""
-    workloads = []
+    """All workloads of the axes, none twice. A step has T = 1, one direction, one output, no lengths and no resets."""
+    workloads, more = [], list(itertools.product(axes.heads, axes.resets, axes.states))
     for cell, dtype, (steps, batch, inputs, hidden), layers, both, ragged, threads, mode in itertools.product(
         axes.cells, axes.dtypes, axes.sizes, axes.layers, axes.bidirectional, axes.ragged, axes.threads, axes.modes
     ):
-        if mode in STEPS and (both or ragged):
-            continue
         sizes = (1 if mode in STEPS else steps, batch, inputs or hidden, hidden)
-        workloads.append(Workload(cell, mode, *sizes, dtype, layers, both, ragged, threads, axes.seed))
+        for heads, resets, states in more:
+            if mode in STEPS and (both or ragged or resets or states):
+                continue
+            options = (dtype, layers, both, ragged, threads, axes.seed, resets, states, heads)
+            workloads.append(Workload(cell, mode, *sizes, *options))
     return list(dict.fromkeys(workloads))
 
 
@@ -99,17 +104,11 @@ def of_preset(preset: Preset, axes: Axes) -> list[Workload]:
     """A preset's workloads, with the cells, dtypes, threads and so on of `axes` but its own sizes."""
     steps = [(1, 1, hidden, hidden) for hidden in preset.step_hidden]
     workloads = [
-        *product(_with(axes, preset.sizes, [mode for mode in axes.modes if mode not in STEPS])),
-        *product(_with(axes, steps, [mode for mode in axes.modes if mode in STEPS])),
+        *product(replace(axes, sizes=preset.sizes, modes=[mode for mode in axes.modes if mode not in STEPS])),
+        *product(replace(axes, sizes=steps, modes=[mode for mode in axes.modes if mode in STEPS])),
     ]
     for size, mode, layers, both, ragged in preset.extras:
         if mode in axes.modes:
-            more = Axes(axes.cells, [mode], [size], axes.dtypes, [layers], [both], [ragged], axes.threads, axes.seed)
-            workloads += product(more)
+            here = {"layers": [layers], "bidirectional": [both], "ragged": [ragged]}
+            workloads += product(replace(axes, modes=[mode], sizes=[size], **here))
     return list(dict.fromkeys(workloads))
-
-
-def _with(axes: Axes, sizes: Sequence[Size], modes: Sequence[str]) -> Axes:
-    return Axes(
-        *(axes.cells, modes, sizes, axes.dtypes, axes.layers, axes.bidirectional, axes.ragged, axes.threads, axes.seed)
-    )

@@ -70,6 +70,8 @@ def make_task(contender: str, workload: Workload, lasting: contextlib.ExitStack)
     """
     if contender not in PEERS:
         return workload.task(workload.network(contender))
+    if workload.extras:
+        raise NotOfferedError(f"not offered, with {', '.join(workload.extras)}")
     task: Task = load(contender).make_task(contender, workload, lasting)
     return task
 

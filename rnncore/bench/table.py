@@ -105,16 +105,19 @@ def work_cells(w: Workload, workloads: Sequence[Workload]) -> dict[str, str]:
         "directions": "2" if w.bidirectional else "1",
         "ragged": "yes" if w.ragged else "no",
         "threads": str(w.threads),
+        "more": ", ".join(w.extras) or "-",
         "T": str(w.steps),
         "B": str(w.batch),
         "I": str(w.input_size),
         "H": str(w.hidden_size),
     }
-    fields = ("dtype", "num_layers", "bidirectional", "ragged", "threads")
+    fields = ("dtype", "num_layers", "bidirectional", "ragged", "threads", "extras")
     same = {
         column
-        for column, field in zip(("dtype", "layers", "directions", "ragged", "threads"), fields, strict=True)
-        if len({getattr(other, field) for other in workloads}) == 1 and not (column == "layers" and w.num_layers > 1)
+        for column, field in zip(("dtype", "layers", "directions", "ragged", "threads", "more"), fields, strict=True)
+        if len({str(getattr(other, field)) for other in workloads}) == 1
+        and not (column == "layers" and w.num_layers > 1)
+        and not (column == "more" and w.extras)
     }
     hidden = same if _has_input_column(workloads) else {*same, "I"}
     return {"cell": w.cell, "mode": w.mode} | {name: value for name, value in shown.items() if name not in hidden}

@@ -49,7 +49,9 @@ class Workload:
     `mode` is "inference" (with frozen weights), "training" (forward and backward), "backward" (that alone), "step" or
     "frozen-step" (one step of a stream from a given state, by `Recurrent.step` and by `Frozen.step`).
     `cell` is spelled as in `cells_by_name`. With `ragged`, rows have lengths drawn evenly from 1 to `steps`. `threads`
-    are the most that a call may use, None is one per core. `seed` is of all random values.
+    are the most that a call may use, None is one per core. `seed` is of all random values. Rows begin anew at a share
+    `resets` of the steps, drawn evenly. With `states`, every state of the last layer is a result, and in training gets
+    a cotangent.
     """
 
     cell: str
@@ -64,6 +66,18 @@ class Workload:
     ragged: bool = False
     threads: int | None = None
     seed: int = 0
+    resets: float = 0.0
+    states: bool = False
+    heads: int = 1
+
+    @property
+    def extras(self) -> list[str]:
+        """Words for what the workload has beside layers on whole rows, for messages and tables."""
+        return [
+            *([f"resets={self.resets:g}"] if self.resets else []),
+            *(["every state"] if self.states else []),
+            *([f"{self.heads} heads"] if self.heads > 1 else []),
+        ]
 
     def network(self, backend: str, dtype: str | None = None) -> Recurrent:
         """The network on a backend; the same parameters on each."""
@@ -77,6 +91,7 @@ class Workload:
             dtype=dtype or self.dtype,
             num_threads=self.threads,
             seed=self.seed,
+            heads=self.heads,
         )
 
     @property
@@ -120,7 +135,13 @@ class Workload:
         """Multiply-adds of a row and step with all other weights."""
         arch = self.architecture
         products = arch.program.products
-        each = (len(p.blocks) * arch.units(p.width) * arch.units(p.operand_width) for p in products)
+        each = (
+            arch.units(p.width)
+            * arch.units(p.operand_width)
+            // (1 if arch.program.blocks[block].gate is None else self.heads)
+            for p in products
+            for block in p.blocks
+        )
         return arch.num_layers * arch.num_directions * sum(each)
 
     def _rows(self) -> int:
@@ -152,6 +173,11 @@ class Workload:
         """(B,) steps of each row; None if every row has T."""
         return np.random.default_rng(self.seed).integers(1, self.steps + 1, self.batch) if self.ragged else None
 
+    def begins(self) -> NDArray[Any] | None:
+        """(T, B) of bool, where rows begin anew; None for nowhere."""
+        rng = np.random.default_rng([self.seed, 2])
+        return rng.random((self.steps, self.batch)) < self.resets if self.resets else None
+
     def task(self, rnn: Recurrent) -> Task:
         """The workload on a network of this library; a call returns when all is computed, on a GPU too."""
         xp = namespace_of(next(iter(rnn.parameters.values())))
@@ -162,12 +188,15 @@ class Workload:
 
         x, grad_output = map(given, self.inputs())
         inputs = {name: given(values) for name, values in self.cell_inputs().items()}
-        lengths = self.lengths()
+        begins = self.begins()
+        how: dict[str, Any] = {"lengths": self.lengths(), "inputs": inputs, "states": "all" if self.states else None}
+        how |= {"resets": None if begins is None else xp.asarray(begins)}
         if self.mode == "training":
 
-            def train() -> list[Array]:
-                output, _, tape = rnn.forward(x, lengths=lengths, inputs=inputs)
-                grads = rnn.backward(tape, grad_output)
+            def train() -> list[Any]:
+                output, _, tape = rnn.forward(x, **how)
+                # A state is as good a cotangent of itself as any, of its own width.
+                grads = rnn.backward(tape, output if self.states else grad_output)
                 return [output, grads.x, *grads.parameters.values(), *grads.inputs.values()]
 
             return finished(train, xp)
@@ -185,7 +214,7 @@ class Workload:
             here = {name: values[0] for name, values in inputs.items()}
             _, before = step(x_t, None, here)
             return finished(lambda: step(x_t, before, here), xp)
-        return finished(lambda: frozen(x, lengths=lengths, inputs=inputs), xp)
+        return finished(lambda: frozen(x, **how), xp)
 
 
 @functools.lru_cache(maxsize=64)
@@ -200,6 +229,7 @@ def _architecture(workload: Workload) -> Architecture:
         batch_first=False,
         dropout=0.0,
         dtype=workload.dtype,
+        heads=workload.heads,
     )
 
 

@@ -21,6 +21,7 @@ from ..bench.measure import Settings
 from ..bench.peers import PEERS, missing, require_peers
 from ..bench.record import Record
 from ..bench.result import Result, joined
+from ..bench.shapes import SHAPES, of_shapes
 from ..bench.table import work_cells
 from ..bench.verdict import by_budget
 from ..bench.workload import ALL_MODES, Workload
@@ -31,7 +32,7 @@ from .cells import add_cell_option
 from .outputs import Outputs, parse
 from .status import FAILED, FAILED_CHECK, INTERRUPTED, OK, UsageError
 from .terminal import show_rows
-from .values import above_zero, choices, seconds, size, sizes, yes_no
+from .values import above_zero, choices, seconds, shares, size, sizes, yes_no
 
 DTYPES = ("float32", "float64")
 BUDGETED = [64, 128, 256, 512, 1024]
@@ -74,6 +75,19 @@ def add(commands: Any) -> None:
     axes.add_argument("--layers", type=sizes, default=[1], help="number of layers (1)")
     for name, text in (("--bidirectional", "each layer in both directions"), ("--ragged", "rows of 1 to T steps")):
         axes.add_argument(name, type=yes_no, nargs="?", const=[True], default=[False], metavar="yes,no", help=text)
+    axes.add_argument(
+        "--resets", type=shares, default=[0.0], metavar="SHARE", help="of the steps, at which rows begin anew (0)"
+    )
+    axes.add_argument(
+        "--states", type=choices(("output", "all")), default=["output"], help="all: every state at each step (output)"
+    )
+    axes.add_argument("--heads", type=sizes, default=[1], help="blocks on the diagonal of the recurrent weights (1)")
+    axes.add_argument(
+        "--shapes",
+        type=choices(tuple(SHAPES)),
+        metavar="NAME,...",
+        help=f"networks as other projects compute them, instead of a preset or sizes: {', '.join(SHAPES)}",
+    )
     axes.add_argument("--dtype", type=choices(DTYPES), default=["float32"], help=",".join(DTYPES))
     axes.add_argument("--threads", type=sizes, help="most threads of a call; all cores if not given")
     axes.add_argument("--seed", type=int, default=0, help="of all random values (0)")
@@ -199,8 +213,14 @@ def _workloads(arguments: argparse.Namespace) -> list[Workload]:
         arguments.ragged,
         arguments.threads or [usable_cores()],
         arguments.seed,
+        arguments.resets,
+        [name == "all" for name in arguments.states],
+        arguments.heads,
     )
-    workloads = product(axes) if named else of_preset(preset, axes)
+    if arguments.shapes:
+        workloads = of_shapes(arguments.shapes, arguments.mode, arguments.dtype, axes.threads[0], arguments.seed)
+    else:
+        workloads = product(axes) if named else of_preset(preset, axes)
     for workload in workloads:
         try:
             _ = workload.architecture
@@ -226,6 +246,12 @@ def _list() -> int:
     for name, preset in PRESETS.items():
         shapes = " ".join(str(shape).replace(" ", "") for shape in preset.sizes)
         print(f"  {name}: {','.join(preset.modes)} at (T,B,I,H) {shapes}")
+    print("shapes:")
+    for name, shape in SHAPES.items():
+        more = f", {shape.layers} layers" * (shape.layers > 1) + ", both directions" * shape.bidirectional
+        size = str(shape.size).replace(" ", "")
+        guess = f" (estimates: {shape.estimates})" if shape.estimates else ""
+        print(f"  {name}: {shape.cell} {shape.mode} at {size}{more}, {shape.source}{guess}")
     return OK
 
 

@@ -93,6 +93,11 @@ def share(text: str) -> float:
     return value
 
 
+def shares(text: str) -> list[float]:
+    """A list of shares: `0,3%`."""
+    return [share(part) for part in text.split(",")]
+
+
 def _number(text: str, given: str, wanted: str) -> float:
     try:
         value = float(text)

@@ -20,8 +20,12 @@ SHORT: dict[str, Callable[[Workload], str]] = {
     "ragged": lambda w: "ragged",
     "threads": lambda w: f"{w.threads or 'all'} thread{'s' * (w.threads != 1)}",
     "seed": lambda w: f"seed {w.seed}",
+    "resets": lambda w: f"resets {w.resets:g}",
+    "states": lambda w: "every state",
+    "heads": lambda w: f"{w.heads} heads",
 }
-USUAL = {"num_layers": 1, "bidirectional": False, "ragged": False, "seed": 0}
+USUAL: dict[str, object] = {"num_layers": 1, "bidirectional": False, "ragged": False, "seed": 0}
+USUAL |= {"resets": 0.0, "states": False, "heads": 1}
 """Values that go without saying."""
 
 
