@@ -95,8 +95,8 @@ def product(axes: Axes) -> list[Workload]:
         for heads, resets, states in more:
             if mode in STEPS and (both or ragged or resets or states):
                 continue
-            options = (dtype, layers, both, ragged, threads, axes.seed, resets, states, heads)
-            workloads.append(Workload(cell, mode, *sizes, *options))
+            work = Workload(cell, mode, *sizes, dtype, layers, both, ragged, threads, axes.seed, resets, states, heads)
+            workloads.append(work)
     return list(dict.fromkeys(workloads))
 
 
@@ -109,6 +109,6 @@ def of_preset(preset: Preset, axes: Axes) -> list[Workload]:
     ]
     for size, mode, layers, both, ragged in preset.extras:
         if mode in axes.modes:
-            here = {"layers": [layers], "bidirectional": [both], "ragged": [ragged]}
-            workloads += product(replace(axes, modes=[mode], sizes=[size], **here))
+            more = replace(axes, modes=[mode], sizes=[size], layers=[layers], bidirectional=[both], ragged=[ragged])
+            workloads += product(more)
     return list(dict.fromkeys(workloads))

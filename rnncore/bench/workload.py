@@ -201,10 +201,10 @@ class Workload:
 
             return finished(train, xp)
         if self.mode == BACKWARD:
-            _, _, tape = rnn.forward(x, lengths=lengths, inputs=inputs)
+            output, _, tape = rnn.forward(x, **how)
 
             def back() -> list[Array]:
-                grads = rnn.backward(tape, grad_output)
+                grads = rnn.backward(tape, output if self.states else grad_output)
                 return [grads.x, *grads.parameters.values(), *grads.inputs.values()]
 
             return finished(back, xp)
