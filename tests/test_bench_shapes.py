@@ -19,7 +19,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 @pytest.mark.parametrize("mode", ["inference", "training"])
 def test_a_workload_on_two_backends(mode: str) -> None:
     """Both have the same resets; every state is a result."""
-    workload = Workload("lstm", mode, 12, 5, 3, 4, "float64", resets=0.2, states=True, heads=2)
+    workload = Workload("lstm", mode, 12, 5, 3, 4, "float64", resets=0.2, states=True, heads=2, zoneout=0.2)
     begins = workload.begins()
     assert begins is not None
     assert 0 < begins.mean() < 0.5

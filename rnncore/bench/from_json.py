@@ -16,7 +16,7 @@ CHOICES = {"mode": ALL_MODES, "dtype": ("float32", "float64")}
 """Words that a workload's fields may have."""
 AT_LEAST = {"seed": 0, "flops": 0, "weight_bytes": 0, "peak_bytes": 0}
 """The least value of whole numbers; 1 of all others."""
-SHARES = ("resets",)
+SHARES = ("resets", "zoneout")
 """Numbers from 0 to below 1."""
 ANY = ("error",)
 """Numbers that may be 0, infinite or NaN; all others are finite and above 0."""

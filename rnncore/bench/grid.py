@@ -83,20 +83,21 @@ class Axes:
     resets: Sequence[float] = (0.0,)
     states: Sequence[bool] = (False,)
     heads: Sequence[int] = (1,)
+    zoneout: Sequence[float] = (0.0,)
 
 
 def product(axes: Axes) -> list[Workload]:
     """All workloads of the axes, none twice. A step has T = 1, one direction, one output, no lengths and no resets."""
-    workloads, more = [], list(itertools.product(axes.heads, axes.resets, axes.states))
+    workloads, more = [], list(itertools.product(axes.resets, axes.states, axes.heads, axes.zoneout))
     for cell, dtype, (steps, batch, inputs, hidden), layers, both, ragged, threads, mode in itertools.product(
         axes.cells, axes.dtypes, axes.sizes, axes.layers, axes.bidirectional, axes.ragged, axes.threads, axes.modes
     ):
         sizes = (1 if mode in STEPS else steps, batch, inputs or hidden, hidden)
-        for heads, resets, states in more:
+        for resets, states, heads, zoneout in more:
             if mode in STEPS and (both or ragged or resets or states):
                 continue
-            work = Workload(cell, mode, *sizes, dtype, layers, both, ragged, threads, axes.seed, resets, states, heads)
-            workloads.append(work)
+            options = (resets, states, heads, zoneout)
+            workloads.append(Workload(cell, mode, *sizes, dtype, layers, both, ragged, threads, axes.seed, *options))
     return list(dict.fromkeys(workloads))
 
 

@@ -69,6 +69,7 @@ class Workload:
     resets: float = 0.0
     states: bool = False
     heads: int = 1
+    zoneout: float = 0.0
 
     @property
     def extras(self) -> list[str]:
@@ -77,6 +78,7 @@ class Workload:
             *([f"resets={self.resets:g}"] if self.resets else []),
             *(["every state"] if self.states else []),
             *([f"{self.heads} heads"] if self.heads > 1 else []),
+            *([f"zoneout={self.zoneout:g}"] if self.zoneout else []),
         ]
 
     def network(self, backend: str, dtype: str | None = None) -> Recurrent:
@@ -92,6 +94,7 @@ class Workload:
             num_threads=self.threads,
             seed=self.seed,
             heads=self.heads,
+            zoneout=self.zoneout,
         )
 
     @property

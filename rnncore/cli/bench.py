@@ -83,6 +83,13 @@ def add(commands: Any) -> None:
     )
     axes.add_argument("--heads", type=sizes, default=[1], help="blocks on the diagonal of the recurrent weights (1)")
     axes.add_argument(
+        "--zoneout",
+        type=shares,
+        default=[0.0],
+        metavar="SHARE",
+        help="probability that a state is kept, in training (0)",
+    )
+    axes.add_argument(
         "--shapes",
         type=choices(tuple(SHAPES)),
         metavar="NAME,...",
@@ -216,6 +223,7 @@ def _workloads(arguments: argparse.Namespace) -> list[Workload]:
         arguments.resets,
         [name == "all" for name in arguments.states],
         arguments.heads,
+        arguments.zoneout,
     )
     if arguments.shapes:
         workloads = of_shapes(arguments.shapes, arguments.mode, arguments.dtype, axes.threads[0], arguments.seed)
@@ -228,7 +236,8 @@ def _workloads(arguments: argparse.Namespace) -> list[Workload]:
             raise UsageError(error) from None
     if not workloads:
         raise UsageError(
-            "nothing to measure: a step has one direction and no lengths, so --mode step and frozen-step take neither"
+            "nothing to measure: a step has one direction and no lengths, no resets and one output, so --mode step and "
+            "frozen-step take none of these"
         )
     return workloads
 

@@ -23,9 +23,10 @@ SHORT: dict[str, Callable[[Workload], str]] = {
     "resets": lambda w: f"resets {w.resets:g}",
     "states": lambda w: "every state",
     "heads": lambda w: f"{w.heads} heads",
+    "zoneout": lambda w: f"zoneout {w.zoneout:g}",
 }
 USUAL: dict[str, object] = {"num_layers": 1, "bidirectional": False, "ragged": False, "seed": 0}
-USUAL |= {"resets": 0.0, "states": False, "heads": 1}
+USUAL |= {"resets": 0.0, "states": False, "heads": 1, "zoneout": 0.0}
 """Values that go without saying."""
 
 
