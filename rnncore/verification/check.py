@@ -20,7 +20,7 @@ from .tolerances import DIFFERENCES
 
 @dataclass(frozen=True)
 class Case:
-    """A call: T steps of B rows, options of `Recurrent`, lengths and resets as `networks.make_call` takes them.
+    """A call: T steps of B rows, options of `Recurrent`, lengths, resets and states as `networks.make_call` takes them.
 
     One direction without lengths is also streamed.
     """
@@ -31,11 +31,13 @@ class Case:
     options: dict[str, Any]
     lengths: Sequence[int] | None = None
     resets: str | None = None
+    states: bool = False
 
     @property
     def streams(self) -> bool:
         """Whether it can be computed step by step."""
-        return self.lengths is None and not self.options.get("bidirectional", False)
+        back = self.options.get("bidirectional", False) or self.options.get("direction") == "reverse"
+        return self.lengths is None and not back
 
     def call(self, cell: Cell, backend: str, dtype: str, seed: int) -> Call:
         """The call, on the same values for every backend.
@@ -60,6 +62,7 @@ class Case:
             lengths=self.lengths,
             seed=seed,
             resets=self.resets,
+            states=self.states,
             backend=backend,
             dtype=dtype,
             **options,
@@ -88,6 +91,9 @@ CASES = (
         {"hidden_size": 9, "num_layers": 2, "zoneout": 0.3, "recurrent_dropout": 0.4, "dropout": 0.5},
         lengths=(4, 2, 3),
     ),
+    Case("back, every state", 4, 3, {"hidden_size": 5, "direction": "reverse"}, lengths=(4, 0, 3), states=True),
+    # Of two segments, whose tapes are computed again.
+    Case("long", 18, 2, {"input_size": 2, "hidden_size": 3, "num_layers": 2}),
     Case("resets", 4, 4, {"hidden_size": 5, "bidirectional": True}, lengths=(2, 4, 0, 4), resets="given"),
 )
 """The calls that check each variant of a cell, in each dtype."""
