@@ -53,8 +53,7 @@ def memory_of(device: torch.device) -> Memory:
 
     @contextlib.contextmanager
     def entered() -> Iterator[None]:
-        stream = cupy.cuda.ExternalStream(torch.cuda.current_stream(device).cuda_stream, device.index)
-        with cupy.cuda.Device(device.index), stream:
+        with cupy.cuda.Device(device.index), cupy.cuda.Stream.from_external(torch.cuda.current_stream(device)):
             yield
 
     return Memory(engine, cupy.from_dlpack, torch.from_dlpack, entered)
