@@ -24,7 +24,7 @@ def lengths_of(rows: Rows, batch: int) -> NDArray[np.int64] | None:
     """The steps of each row, the inverse of `arrange`; None where rows are dense."""
     if rows.batch_sizes is None:
         return None
-    ends = (rows.batch_sizes[:, None] > np.arange(batch)).sum(0)
+    ends: NDArray[np.int64] = (rows.batch_sizes[:, None] > np.arange(batch)).sum(0)
     if rows.order is None:
         return ends
     lengths = np.empty(batch, np.int64)

@@ -123,8 +123,8 @@ def _keep_constants(rnn: Network, nodes: Sequence[Node]) -> None:
     ]
     if any(values.any() for values in own):
         same = all((values == values[:, :1]).all() for values in own)
-        states = zip(rnn.cell.states, own, strict=True)
-        rnn._begin_with({f"{name}_0": values[:, 0] if same else values for name, values in states})
+        named = zip(rnn.cell.states, own, strict=True)
+        rnn._begin_with({f"{name}_0": values[:, 0] if same else values for name, values in named})
 
 
 def _initial(node: Node, which: str) -> Array | None:
