@@ -209,3 +209,13 @@ def test_nan_is_the_largest_error() -> None:
     finding = Finding("case", "tensor", float("nan"), 1.0)
     assert not finding.ok
     assert finding.share == float("inf")
+
+
+def test_precision_adds_products_in_bfloat16(small_cases: None, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*MGU, "--precision"]) == 0
+    text = capsys.readouterr().out
+    assert [line.split("|")[3].strip() for line in text.splitlines() if line.startswith("| numpy")] == [
+        "float32",
+        "bfloat16",
+    ]
+    assert "4e-03 in bfloat16" in text

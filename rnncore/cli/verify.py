@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rnncore_kernels.cells import CELLS, Cell
+from rnncore_kernels.precision import BFLOAT16
 
 from ..cells_by_name import parse_cell
 from ..machine import configuration
@@ -47,6 +48,14 @@ def add(commands: Any) -> None:
     )
     add_cell_option(parser, "all")
     parser.add_argument("--dtype", type=choices(("float32", "float64")), default=["float32", "float64"])
+    parser.add_argument(
+        "--precision",
+        type=choices((BFLOAT16,)),
+        nargs="?",
+        const=[BFLOAT16],
+        default=[],
+        help="also products in bfloat16, see compute of Recurrent; the oracle rounds as they do",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of all random values (0)")
     parser.add_argument("--json", action="store_true", help="as JSON")
     parser.set_defaults(run=run)
@@ -64,9 +73,10 @@ def run(arguments: argparse.Namespace) -> int:
     for name in arguments.cell:
         cells |= variants([name]) if name in CELLS else {name: parse_cell(name)}
     names = resolve_all(arguments.backend)
-    count = len(names) * len(cells) * len(set(arguments.dtype)) + sum(map(takes_differences, cells.values()))
+    dtypes = list(dict.fromkeys([*arguments.dtype, *arguments.precision]))
+    count = len(names) * len(cells) * len(dtypes) + sum(map(takes_differences, cells.values()))
     start = time.perf_counter()
-    checked = verify(names, cells, list(dict.fromkeys(arguments.dtype)), arguments.seed)
+    checked = verify(names, cells, dtypes, arguments.seed)
     outcomes = sorted(_with_progress(checked, count), key=lambda outcome: [REFERENCE, *names].index(outcome.backend))
     if arguments.json:
         found = {"seed": arguments.seed, "outcomes": [dataclasses.asdict(outcome) for outcome in outcomes]}

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rnncore_kernels.cells import Cell
+from rnncore_kernels.precision import PRECISIONS
 from rnncore_kernels.program.derive import make_program
 from rnncore_kernels.program.program import units_of
 
+from ..registry import module
 from . import oracle
 from .networks import Call, make_call, step_of
 from .reference import derivative_errors
@@ -55,6 +57,7 @@ class Case:
             options["input_size"] = self.options.get("input_size") or 3
         if not program.h_gates:
             options.pop("recurrent_dropout", None)
+        options["compute" if dtype in PRECISIONS else "dtype"] = dtype
         return make_call(
             cell,
             self.steps,
@@ -64,7 +67,6 @@ class Case:
             resets=self.resets,
             states=self.states,
             backend=backend,
-            dtype=dtype,
             **options,
         )
 
@@ -134,7 +136,7 @@ class Outcome:
     """The findings of a cell on a backend.
 
     Attributes:
-        backend, cell, dtype: which; the backend may be REFERENCE.
+        backend, cell, dtype: which; the backend may be REFERENCE, the dtype a precision of products of float32.
         worst: the largest error of each group of tensors.
         wrong: all tensors that are out of tolerance.
         failures: calls that raised, each with its exception.
@@ -171,14 +173,15 @@ def verify(
     Args:
         backends: such as can run here.
         cells: by the names that outcomes give them; `networks.VARIANTS` are the library's.
-        dtypes: "float32" or "float64".
+        dtypes: "float32", "float64", or "bfloat16" for products in bfloat16, on the backends that have them.
         seed: of parameters and values.
     """
     for name, cell in cells.items():
         if takes_differences(cell):
             yield _differences(name, cell, seed)
         for dtype in dtypes:
-            outcomes = [Outcome(backend, name, dtype) for backend in backends]
+            able = [each for each in backends if dtype not in PRECISIONS or dtype in module(each).precisions]
+            outcomes = [Outcome(backend, name, dtype) for backend in able]
             for case in CASES:
                 expected = case.call(cell, "numpy", dtype, seed).expected()
                 for outcome in outcomes:
