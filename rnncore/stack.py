@@ -204,7 +204,7 @@ class Stack:
         resets: Resets | None,
         memory: TapeMemory,
         draws: Draws | None = None,
-        drop: Callable[[int, Array], Array] | None = None,
+        drop: Drop | None = None,
     ) -> tuple[LayerTape, ...]:
         """What `forward` returned for the same, from the memory that it was given; may overwrite the states."""
         below, tapes = x if drop is None else drop(0, x), []

@@ -181,6 +181,24 @@ def test_rows_draw_alone(backend: str, close: Close) -> None:
     close(outputs[0][:4, :2], outputs[1], "output")
 
 
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("lengths", [None, [30, 7, 0]])
+def test_segments_draw_what_the_whole_does(bidirectional: bool, lengths: list[int] | None, small_blocks: None) -> None:
+    x, found = np.random.default_rng(0).standard_normal((30, 3, 4)).astype(np.float32), []
+    before = x.copy()
+    for options in ({}, {"recompute": True}, {} if bidirectional else {"truncate": 7}):
+        rnn = Recurrent("gru", 4, 5, num_layers=2, bidirectional=bidirectional, seed=0, backend="numpy", **ALL)
+        output, _, tape = rnn.forward(x, lengths=lengths, **options)
+        found.append((output, rnn.backward(tape, np.ones_like(output))))
+        np.testing.assert_array_equal(x, before)
+    (whole, grads), (again, others), (cut, _) = found
+    np.testing.assert_allclose(again, whole, atol=1e-6)
+    np.testing.assert_allclose(cut, whole, atol=1e-6)
+    np.testing.assert_allclose(others.x, grads.x, atol=1e-5)
+    for name, gradient in others.parameters.items():
+        np.testing.assert_allclose(gradient, grads.parameters[name], atol=1e-4)
+
+
 def test_a_call_that_failed_draws_the_same_when_it_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     rnn, other = (Recurrent("gru", 4, 5, zoneout=0.5, seed=3, backend="numpy") for _ in range(2))
     x = np.ones((3, 2, 4), np.float32)

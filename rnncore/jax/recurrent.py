@@ -105,7 +105,7 @@ def recurrent(
         x, flags = jnp.where(ended[..., None], 0, x), [f & ~ended for f in flags]
     sizes = {"input_size": architecture.input_size, "hidden_size": architecture.hidden_size}
     text = text_of(cell_key(architecture.definition), {**sizes, **options_of(architecture), "batch_first": False})
-    how = How(states == "all", bool(probes), bool(keys))
+    how = How(states == "all", bool(probes), drawn=bool(keys))
     reset = "given" if begins else "zeros" if flags else ""
     signature = Signature(text, architecture.dtype.name, batch_first, bool(ends), reset, (*how,))
     weights = [named[name] for name in architecture.layer_names]
