@@ -26,12 +26,21 @@ BLOCKS = [
 
 @pytest.mark.parametrize(("name", "number", "block"), BLOCKS, ids=[f"{name}-{number}" for name, number, _ in BLOCKS])
 def test_block_runs(name: str, number: int, block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for library in ("torch", "jax", "onnx", "keras"):
+    for library in ("torch", "jax", "onnx", "onnxruntime", "keras"):
         if f"import {library}\n" in block:
             pytest.importorskip(library)
     # Where a block may write files.
     monkeypatch.chdir(tmp_path)
     exec(compile(block, f"{name} block {number}", "exec"), {})
+
+
+def test_errors_are_as_their_page_says() -> None:
+    (page,) = (path for path in PAGES if path.name == "errors.md")
+    session = "\n".join(re.findall(r"```pycon\n(.*?)```", page.read_text(), re.DOTALL))
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+    outcome = runner.run(doctest.DocTestParser().get_doctest(session, {}, page.name, str(page), 0))
+    assert outcome.attempted >= 10
+    assert outcome.failed == 0
 
 
 def test_there_are_blocks() -> None:
@@ -47,7 +56,8 @@ def test_docstrings(module: ModuleType) -> None:
 
 @pytest.mark.parametrize("path", PAGES, ids=[path.name for path in PAGES])
 def test_links_lead_somewhere(path: Path) -> None:
-    for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
+    for target in re.findall(r"\]\(([^)#:]+)\)|(?:src|srcset)=\"([^\"#:]+)\"", path.read_text()):
+        target = "".join(target)
         assert (path.parent / target).exists(), target
 
 
