@@ -20,6 +20,7 @@ from baselines import labels_by_dictionary, n_gram_loss
 EXAMPLES = Path(char_language_model.__file__).parent
 
 TAKES = {
+    "cart_pole": ["gymnasium"],
     "char_language_model": [],
     "digits": ["sklearn"],
     "forecasting": ["statsmodels", "vega_datasets"],
