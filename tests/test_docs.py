@@ -8,10 +8,12 @@ from pathlib import Path
 from types import ModuleType
 
 import commands
+import front_page
 import pytest
 
 import rnncore
 from rnncore import registry
+from rnncore.bench.record import load
 from rnncore.cli.main import COMMANDS, main
 
 ROOT = Path(__file__).parent.parent
@@ -41,6 +43,11 @@ def test_errors_are_as_their_page_says() -> None:
     outcome = runner.run(doctest.DocTestParser().get_doctest(session, {}, page.name, str(page), 0))
     assert outcome.attempted >= 10
     assert outcome.failed == 0
+
+
+def test_factors_in_the_readme_are_those_of_the_run() -> None:
+    readme = front_page.README.read_text()
+    assert front_page.filled(readme, load(str(front_page.RUN))) == readme
 
 
 def test_there_are_blocks() -> None:
