@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn.functional import logsigmoid
 
 from rnncore import Recurrent
 
@@ -32,7 +31,7 @@ Call = Callable[[], Any]
 def step(x: Any, weights: Any, h: Any, c: Any, n: Any, m: Any) -> Any:
     """One step of all heads: x (heads, B, 4*d), weights (heads, d, 4*d), states (heads, B, d), d units to a head."""
     i, f, z, o = torch.baddbmm(x, h, weights).chunk(GATES, dim=-1)
-    log_f = m + logsigmoid(f)
+    log_f = m + torch.nn.functional.logsigmoid(f)
     m = torch.maximum(log_f, i)
     i, f = torch.exp(i - m), torch.exp(log_f - m)
     c, n = f * c + i * torch.tanh(z), f * n + i

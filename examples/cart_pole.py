@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import gymnasium
+import gymnasium  # pyright: ignore[reportMissingImports]
 import numpy as np
 from numpy.typing import NDArray
 from shared import figure, options

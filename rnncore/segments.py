@@ -219,7 +219,7 @@ class Segments:
                 tapes = segment.tapes or self._again(lane, below, segment)
                 here, layers, inputs = stack.backward(
                     tapes,
-                    [None if parts[d] is None else parts[d][steps] for d in lane.directions],
+                    [None if part is None else part[steps] for part in (parts[d] for d in lane.directions)],
                     grad_states,
                     None,
                     grad_resets,

@@ -20,6 +20,7 @@ def test_what_is_needed_has_the_same_bits(backend: str, cell: str, needs: Needs)
 
     def gradients(needs: Sequence[Needs] | None) -> tuple[list[Array], list[Array], Array]:
         states = tape.layout.new_states(None)
+        assert isinstance(tape.layers, tuple)
         grad_x, weights, _ = tape.stack.backward(tape.layers, tape.stack.parts(output), states, needs)
         arrays = [array for layer in weights for array in layer[:4] if array is not None]
         return list(states), arrays, grad_x

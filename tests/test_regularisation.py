@@ -186,7 +186,8 @@ def test_rows_draw_alone(backend: str, close: Close) -> None:
 def test_segments_draw_what_the_whole_does(bidirectional: bool, lengths: list[int] | None, small_blocks: None) -> None:
     x, found = np.random.default_rng(0).standard_normal((30, 3, 4)).astype(np.float32), []
     before = x.copy()
-    for options in ({}, {"recompute": True}, {} if bidirectional else {"truncate": 7}):
+    ways: list[dict[str, Any]] = [{}, {"recompute": True}, {} if bidirectional else {"truncate": 7}]
+    for options in ways:
         rnn = Recurrent("gru", 4, 5, num_layers=2, bidirectional=bidirectional, seed=0, backend="numpy", **ALL)
         output, _, tape = rnn.forward(x, lengths=lengths, **options)
         found.append((output, rnn.backward(tape, np.ones_like(output))))

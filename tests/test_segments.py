@@ -44,7 +44,7 @@ def looped(rnn: Recurrent, bounds: list[int], burn_in: int, given: dict[str, Any
     state, tapes, outputs = given["state"], [], []
     lengths = np.array(given.get("lengths", [T] * B))
     for first, stop in pairwise(bounds):
-        here = {"lengths": np.clip(lengths - first, 0, stop - first)}
+        here: dict[str, Any] = {"lengths": np.clip(lengths - first, 0, stop - first)}
         if "resets" in given:
             here |= {"resets": given["resets"][first:stop], "reset_state": given["reset_state"]}
         output, state, tape = rnn.forward(x[first:stop], state, **here)
@@ -207,7 +207,11 @@ def test_what_is_refused(name: str) -> None:
 def test_networks_that_run_back(options: dict[str, Any]) -> None:
     (name, value), *_ = options.items()
     expected = f"{name}: expected {0 if name == 'burn_in' else None} with "
-    for way, got in ({"bidirectional": True}, "bidirectional=True"), ({"direction": "reverse"}, "direction='reverse'"):
+    ways: list[tuple[dict[str, Any], str]] = [
+        ({"bidirectional": True}, "bidirectional=True"),
+        ({"direction": "reverse"}, "direction='reverse'"),
+    ]
+    for way, got in ways:
         with pytest.raises(ValueError, match=re.escape(f"{expected}{got}, got {value}: a state that passes from")):
             network("numpy", **way).forward(x, **options)
 

@@ -268,9 +268,10 @@ def test_a_module_takes_what_recurrent_takes(cell: str, options: dict[str, Any])
     every, state, flow = module(x, resets=resets, states="all", flow=True)
     expected, final, tape = rnn.forward(x.detach(), resets=resets.numpy(), states="all", flow=True)
     assert all(each.isnan().all() for each in _listed(flow))
-    sum(each.sum() for each in _listed(every)).backward()
-    ones = tuple(np.ones_like(each) for each in _listed(expected))
-    grads = rnn.backward(tape, ones if len(ones) > 1 else ones[0])
+    total: Any = sum(each.sum() for each in _listed(every))
+    total.backward()
+    ones = [np.ones_like(each) for each in _listed(expected)]
+    grads = rnn.backward(tape, tuple(ones) if len(ones) > 1 else ones[0])
     for values, references in ((every, expected), (state, final), (flow, grads.flow)):
         for value, reference in zip(_listed(values), _listed(references), strict=True):
             np.testing.assert_allclose(value.detach().numpy(), reference, rtol=1e-12)

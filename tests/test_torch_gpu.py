@@ -29,12 +29,13 @@ def on_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
         entered.append("out")
 
-    found = memory.Memory(
-        gpu.StandInEngine(),
-        lambda t: gpu.ndarray(t.numpy()),
-        lambda a: torch.from_numpy(a.host),
-        context,  # type: ignore[arg-type, return-value, attr-defined]
-    )
+    def array(tensor: Any) -> Any:
+        return gpu.ndarray(tensor.numpy())
+
+    def tensor(array: Any) -> Any:
+        return torch.from_numpy(array.host)
+
+    found = memory.Memory(gpu.StandInEngine(), array, tensor, context)
     monkeypatch.setattr(networks, "memory_of", lambda device: found)
     networks.find_network.cache_clear()
     entered.clear()

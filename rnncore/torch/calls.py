@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
-import torch.utils._pytree
+import torch.utils._pytree  # pyright: ignore[reportMissingImports]
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
