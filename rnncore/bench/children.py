@@ -79,6 +79,7 @@ class Child:
         how = f"exited with status {status}"
         if status < 0:
             how = f"was ended by signal {-status} ({signal.strsignal(-status)})"
+            # Windows has no SIGKILL, and no status below 0.
             if status == -signal.SIGKILL:
                 how += ", for want of memory perhaps: try a smaller workload"
         return f"{self._contender}: the process that measured it {how}"
