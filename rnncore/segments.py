@@ -176,7 +176,9 @@ class Segments:
                     lasts = stack.engine.xp.zeros_like(last)
                 before = after or result._copied(states, lane, span)
                 here = None if above is None or (every and top) else above[steps]
-                tapes = result._tapes(lane, below, steps, states, here, lasts)
+                # The backward pass begins with the last segment: its tape would be the first to be made again.
+                kept = span.kept and (not plan.recompute or span is spans[-1])
+                tapes = result._tapes(lane, below, steps, states, here, lasts, copy=kept)
                 after = result._copied(states, lane, span)
                 if every and top:
                     values = stack.states(tapes[-1], lane.layers[-1], lane.directions)
@@ -185,8 +187,6 @@ class Segments:
                         target[steps, :, direction * width : (direction + 1) * width] = part
                 if lasts is not last and lasts is not None:
                     result._keep_last(last, lasts, direction, steps)
-                # The backward pass begins with the last segment: its tape would be the first to be made again.
-                kept = span.kept and (not plan.recompute or span is spans[-1])
                 result.segments[-1].append(Segment(span, before, after, tapes if kept else None))
             if direction == arch.num_directions - 1 and not top:
                 assert above is not None
@@ -245,24 +245,35 @@ class Segments:
         return grad_x, [weights[index] for index in sorted(weights)], of_inputs
 
     def _tapes(
-        self, lane: Lane, below: Array, steps: slice, states: States, output: Array | None, last: Array | None
+        self,
+        lane: Lane,
+        below: Array,
+        steps: slice,
+        states: States,
+        output: Array | None,
+        last: Array | None,
+        *,
+        copy: bool = False,
     ) -> tuple[LayerTape, ...]:
-        """Compute some steps of a lane."""
+        """Compute some steps of a lane; with `copy` the caller may then change x and inputs."""
         layout, x, inputs, resets, draws, drop = self.call
         # Dropout writes to what a lane reads.
         writes = drop is not None and self.stack.architecture.input_rate(lane.layers[0]) > 0
-        if writes or (below is x and (layout.lengths is not None or not self.plan.recompute)):
+        if writes or (below is x and (layout.lengths is not None or copy)):
             part = layout.xp.array(below[steps], order="C")
             layout.clear_padding(part, steps.start)
         else:
             part = engine_ready(layout.xp, below[steps])
+        given = at_steps(inputs, steps)
+        if copy and self.plan.recompute:
+            given = Inputs(*(tuple([array.copy() for array in arrays]) for arrays in given))
         return self.stack.forward(
             part,
             states,
             block(layout.rows, steps),
             output,
             last,
-            at_steps(inputs, steps),
+            given,
             None if resets is None else resets.at_steps(steps),
             draws=None if draws is None else draws.at_steps(steps),
             drop=None if drop is None else drop(steps),

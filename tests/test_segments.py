@@ -158,6 +158,19 @@ def test_empty(backend: str, steps: int, batch: int) -> None:
     np.testing.assert_array_equal(output, rnn(given)[0])
 
 
+@pytest.mark.parametrize("direction", ["forward", "reverse"])
+def test_the_tape_that_is_kept_has_its_own_x_and_inputs(direction: str) -> None:
+    rnn = network("numpy", "cfc", direction=direction)
+    given, elapsed = x[:15].copy(), np.ones((15, B))
+    output, _, tape = rnn.forward(given, inputs={"dt": elapsed}, recompute=True)
+    before = rnn.backward(tape, output)
+    given[...], elapsed[...] = 0, 7
+    grads = rnn.backward(tape, output)
+    for name, grad in grads.parameters.items():
+        np.testing.assert_array_equal(grad, before.parameters[name])
+    np.testing.assert_array_equal(grads.inputs["dt"], before.inputs["dt"])
+
+
 def test_what_is_read_again_must_not_have_changed() -> None:
     rnn, given = network("numpy"), x.copy()
     output, _, tape = rnn.forward(given, recompute=True)
