@@ -65,6 +65,10 @@ def test_all_in_a_deep_ragged_network(backend: str, dtype: str, states: bool, cl
     check(call, close, lengths=lengths)
 
 
+def test_what_is_computed_again(close: Close) -> None:
+    check(make_call(VARIANTS["lstm"], 18, 2, states=True, backend="numpy", dtype="float64", **ALL), close)
+
+
 @st.composite
 def calls(draw: st.DrawFn) -> dict[str, Any]:
     steps, batch, both = draw(st.integers(0, 4)), draw(st.integers(0, 4)), draw(st.booleans())
