@@ -13,11 +13,12 @@ from rnncore_kernels.cells.symbol import Width
 from rnncore_kernels.contract import Array
 
 from . import shapes
-from .architecture import Architecture, check_flag
+from .architecture import Architecture
 from .devices import as_array, check_current, is_anothers, is_on_gpu, shared
 from .errors import describe
 from .initial import Own, own_states
 from .layout import Layout
+from .options import check_flag
 from .rows import arrange
 
 

@@ -13,12 +13,13 @@ from rnncore_kernels.cells import Cell
 from rnncore_kernels.contract import Array, Engine, Inputs, Prepared
 from rnncore_kernels.program.transform import NOTHING, Changes
 
-from .architecture import Architecture, check_integer
+from .architecture import Architecture
 from .arguments import check_states, new_states, read_sequence, read_step
 from .devices import is_anothers, on_host, shared
 from .errors import describe
 from .inputs import are_none, at_steps, read_inputs
 from .layout import Layout, is_behaved
+from .options import check_integer
 from .resets import Beginnings, changes_for, read_resets
 from .stack import Stack
 from .states import as_tuple, unwrap_state

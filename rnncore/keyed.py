@@ -7,8 +7,9 @@ from ast import literal_eval
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from .architecture import OPTIONS, Architecture, make_architecture
+from .architecture import OPTIONS, Architecture
 from .definition import DEFINITIONS
+from .options import make_architecture
 
 
 class How(NamedTuple):

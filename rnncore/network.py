@@ -14,10 +14,10 @@ from numpy.typing import DTypeLike
 from rnncore_kernels.cells import Cell
 from rnncore_kernels.contract import Array
 
-from .architecture import check_integer, check_seed, check_threads, make_architecture
 from .cells_by_name import describe_cell
 from .layout import Layout
 from .live import Kept, Live
+from .options import check_integer, check_seed, check_threads, make_architecture
 from .parameters import Parameters, initial_values
 from .registry import check_products, make_engine, resolve
 from .state_dict import StateDict, from_state_dict, prefix_hint, read_state_dict

@@ -13,7 +13,6 @@ from rnncore_kernels.contract import Array
 from rnncore_kernels.precision import PRECISIONS
 from rnncore_kernels.program.transform import NOTHING, Changes
 
-from .architecture import check_flag, check_precision
 from .arguments import check_states, new_states, read_sequence
 from .cotangents import read_cotangents
 from .draws import Draws
@@ -24,6 +23,7 @@ from .gradients import Gradients
 from .initial import own_gradients
 from .inputs import gradients_as_given, read_inputs
 from .observed import observe
+from .options import check_flag, check_precision
 from .registry import check_products
 from .resets import changes_for, read_resets
 from .segments import Call, Segments, make_plan

@@ -16,10 +16,11 @@ import numpy as np
 from rnncore_kernels.contract import Array, Inputs, LayerWeights
 from rnncore_kernels.quiet import quiet
 
-from .architecture import Architecture, check_flag, check_integer, in_order
+from .architecture import Architecture, in_order
 from .draws import Draws
 from .inputs import at_steps
 from .layout import Layout, engine_ready
+from .options import check_flag, check_integer
 from .resets import Resets
 from .rows import block
 from .stack import Drop, Lane, LayerTape, Stack, States

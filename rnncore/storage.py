@@ -15,11 +15,12 @@ import safetensors.numpy
 from rnncore_kernels.cells import Cell
 from rnncore_kernels.contract import Array
 
-from .architecture import OPTIONS, Architecture, check_seed, check_threads
+from .architecture import OPTIONS, Architecture
 from .cells_by_name import describe_cell, find_cell
 from .definition import define
 from .devices import on_host
 from .files import atomic_write, of_torch
+from .options import check_seed, check_threads
 from .registry import resolve
 
 if TYPE_CHECKING:

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from rnncore_kernels.contract import Array
 
-from ..architecture import Architecture, make_architecture
+from ..architecture import Architecture
 from ..cells_by_name import parse_cell
 from ..devices import namespace_of, on_host
+from ..options import make_architecture
 from ..pytorch import is_tensor
 from ..recurrent import Recurrent
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from rnncore_kernels.contract import Array
 
-from ..architecture import check_integer
 from ..devices import on_host
+from ..options import check_integer
 from ..recurrent import Recurrent
 from . import sequences
 from .figures import check_labels, label_steps

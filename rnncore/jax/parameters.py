@@ -13,10 +13,11 @@ import numpy as np
 
 from rnncore_kernels.cells import Cell
 
-from ..architecture import OPTIONS, Architecture, check_options, make_architecture
+from ..architecture import OPTIONS, Architecture
 from ..definition import Definition
 from ..errors import describe
 from ..network import Network
+from ..options import check_options, make_architecture
 from ..state_dict import read_options
 
 DTYPES = ("float32", "float64")

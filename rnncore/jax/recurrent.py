@@ -14,11 +14,12 @@ from rnncore_kernels.cells import Cell
 from rnncore_kernels.codegen.philox import MASK
 
 from .. import observed, shapes
-from ..architecture import Architecture, check_options, options_of
+from ..architecture import Architecture, options_of
 from ..arguments import check_states
 from ..definition import cell_key, define
 from ..errors import describe
 from ..keyed import How, text_of
+from ..options import check_options
 from ..states import unwrap_state
 from .flax import from_flax
 from .network import Signature, host_engine

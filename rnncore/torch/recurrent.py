@@ -13,10 +13,11 @@ from torch.nn.utils.rnn import PackedSequence
 
 from rnncore_kernels.cells import Cell
 
-from ..architecture import OPTIONS, check_options, make_architecture, options_of
+from ..architecture import OPTIONS, options_of
 from ..arguments import check_states
 from ..definition import cell_key
 from ..keyed import How, text_of
+from ..options import check_options, make_architecture
 from ..rows import DENSE, arrange
 from ..shapes import CallAxes, check_reset_state
 from ..state_dict import StateDict, read_state_dict
