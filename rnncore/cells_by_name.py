@@ -18,7 +18,7 @@ from typing import Any
 from rnncore_kernels.cells import CELLS, Cell
 
 from .definition import define
-from .errors import describe
+from .errors import describe, did_you_mean
 
 
 @functools.cache
@@ -111,11 +111,9 @@ def parse_cell(text: str) -> Cell:
 
 def _hint(text: str) -> str:
     """What a spelling was meant to be, to end a message."""
-    import difflib
-
     module, _, name = text.partition(":")
-    if close := difflib.get_close_matches(module.lower(), CELLS, n=1):
-        return f": did you mean {':'.join([close[0], *text.split(':')[1:]])!r}?"
+    if hint := did_you_mean(module, CELLS, text.removeprefix(module)):
+        return hint
     module, _, attribute = module.rpartition(".")
     return f": did you mean '{module}:{attribute}'?" if module and not name else ""
 

@@ -10,6 +10,8 @@ from rnncore_kernels.program.program import Program
 from rnncore_kernels.program.record import Recorded, record
 from rnncore_kernels.program.transform import NOTHING, Changes, changed, with_draws, with_zoneout
 
+from .errors import did_you_mean
+
 
 @dataclass(frozen=True, eq=False)
 class Definition:
@@ -90,12 +92,10 @@ def define(cell: str | Cell | Definition) -> Definition:
         return cell
     if isinstance(cell, str):
         if cell not in CELLS:
-            import difflib
-
             known = ", ".join(map(repr, CELLS))
-            close = difflib.get_close_matches(cell.lower(), CELLS, n=1)
-            hint = f": did you mean {close[0]!r}?" if close else ""
-            raise ValueError(f"cell: expected one of {known} or an instance of Cell, got {cell!r}{hint}")
+            raise ValueError(
+                f"cell: expected one of {known} or an instance of Cell, got {cell!r}{did_you_mean(cell, CELLS)}"
+            )
         cell = CELLS[cell]()
     # A cell of one's own may read numbers that change: it is recorded anew for each network.
     shipped = isinstance(cell, Cell) and CELLS.get(cell.name) is type(cell)

@@ -6,11 +6,15 @@ that no parameter has), before anything is computed or changed.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from rnncore_kernels.cells import CellError
 
-__all__ = ["BackendUnavailableError", "CellError", "describe"]
+__all__ = ["BackendUnavailableError", "CellError", "describe", "did_you_mean"]
+
+SHOWN = 60
+"""Characters of a value in a message."""
 
 
 class BackendUnavailableError(RuntimeError):
@@ -24,4 +28,14 @@ def describe(value: Any) -> str:
         return f"{kind.__module__.split('.')[0]}.{kind.__name__} {tuple(value.shape)} of {value.dtype}"
     if isinstance(value, (tuple, list)) and any(hasattr(each, "shape") for each in value):
         return f"a {kind.__name__} of {len(value)} array{'s' * (len(value) > 1)}"
-    return f"{kind.__name__} {value!r:.60}"
+    text = repr(value)
+    return f"{kind.__name__} {text if len(text) <= SHOWN else text[:SHOWN] + '...'}"
+
+
+def did_you_mean(name: str, known: Iterable[str], rest: str = "") -> str:
+    """The known name that `name` looks like, with the rest of a spelling, to end a message; empty if there is none."""
+    # Here, as hardly any process needs it.
+    import difflib
+
+    close = difflib.get_close_matches(name.lower(), known, n=1)
+    return f": did you mean '{close[0]}{rest}'?" if close else ""

@@ -106,10 +106,11 @@ def test_bench_refuses(capsys: pytest.CaptureFixture[str]) -> None:
         (["-r", "0"], "argument -r/--repeats: expected a whole number of at least 1, got '0'"),
         (["-o", "xml"], "expected table, md, csv, json, jsonl, html, alone or as FORMAT=FILE, got 'xml'"),
         (["-o", "json="], "argument -o/--output: expected a file name after 'json='"),
-        (["--ragged", "maybe"], "argument --ragged: expected yes, no, got 'maybe'"),
+        (["--ragged", "maybe"], "argument --ragged: expected some of yes, no, got 'maybe'"),
         (["-H", "8,x"], "argument -H: expected a whole number of at least 1, got 'x'"),
+        (["--mode", "step,trainig"], "got 'trainig': did you mean 'training'?"),
         (["--cell", "lstn"], "argument --cell: expected one of rnn, elman, lstm, gru, mgu, "),
-        (["--backend", "tpu"], "argument --backend: expected all, auto, cuda, numba, numpy, got 'tpu'"),
+        (["--backend", "tpu"], "argument --backend: expected some of all, auto, cuda, numba, numpy, got 'tpu'"),
         (
             ["--min-time", "soon"],
             "argument --min-time: expected a number of seconds, or a time as 5ms, 300us, 2min, got 'soon'",
@@ -122,7 +123,9 @@ def test_bench_refuses(capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit) as caught:
             main(["bench", *arguments])
         assert caught.value.code == 2
-        assert message in capsys.readouterr().err
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
 
 
 def test_bench_with_an_unavailable_backend(capsys: pytest.CaptureFixture[str]) -> None:

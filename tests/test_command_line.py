@@ -66,6 +66,11 @@ def test_not_enough_memory(capsys: pytest.CaptureFixture[str], monkeypatch: pyte
     assert capsys.readouterr().err == "rnncore: not enough memory: 3 TiB\n"
 
 
+def test_without_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert "compare cells, sizes and learning rates on a task" in capsys.readouterr().err
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["--version"])

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..cells_by_name import import_here
+from ..errors import did_you_mean
 from .task import Batch, Task
 
 BATCH, HELD_OUT = 32, 512
@@ -101,7 +102,9 @@ def task_of(text: str) -> Task:
     module, colon, name = text.partition(":")
     if not colon and text not in TASKS:
         known = ", ".join(TASKS)
-        raise UnknownTaskError(f"expected one of {known}, or package.module:function of your own, got {text!r}")
+        raise UnknownTaskError(
+            f"expected one of {known}, or package.module:function of your own, got {text!r}{did_you_mean(text, TASKS)}"
+        )
     if importlib.util.find_spec(NEEDS.get(text, "numpy")) is None:
         raise UnknownTaskError(
             f"{text} takes its data from scikit-learn, which is not installed: pip install scikit-learn"

@@ -7,6 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from ..bench.children import MeasurementError
 from ..cells_by_name import UnknownCellError
@@ -26,7 +27,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
-    parsed = make_parser().parse_args(arguments)
+    parser = make_parser()
+    parsed = parser.parse_args(arguments)
+    if not hasattr(parsed, "run"):
+        parser.print_help(sys.stderr)
+        return USAGE
     parsed.argv = sys.argv[1:] if arguments is None else list(arguments)
     try:
         status = int(parsed.run(parsed))
@@ -50,12 +55,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all commands; docs/command_line.md is made from it, too."""
-    parser = argparse.ArgumentParser(prog="rnncore", description="Recurrent networks: how fast is this machine?")
+    parser = _Parser(
+        prog="rnncore",
+        description="Recurrent networks: measure, choose and verify them on this machine.",
+        epilog="`rnncore COMMAND --help` has the options of each.",
+    )
     parser.add_argument("--version", action="version", version=f"rnncore {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="command")
+    commands = parser.add_subparsers(metavar="command")
     for command in COMMANDS:
         command.add(commands)
     return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line: behind a dozen lines of usage nobody finds them."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE, f"{self.prog}: {message}\n")
 
 
 def _fail(message: object, status: int) -> int:

@@ -6,6 +6,8 @@ import re
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Sequence
 
+from ..errors import did_you_mean
+
 RANGE = re.compile(r"(\d+)-(\d+)(?:([*+])(\d+))?")
 LONGEST = 10_000
 """Values of a list at most: more are a slip of the pen."""
@@ -20,7 +22,10 @@ def choices(allowed: Sequence[str]) -> Callable[[str], list[str]]:
         names = text.split(",")
         for name in names:
             if name not in allowed:
-                raise ArgumentTypeError(f"expected {', '.join(allowed)}, got {name!r}")
+                some = "" if len(allowed) == 1 else "some of "
+                raise ArgumentTypeError(
+                    f"expected {some}{', '.join(allowed)}, got {name!r}{did_you_mean(name, allowed)}"
+                )
         return names
 
     return parse
