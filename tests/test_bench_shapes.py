@@ -43,6 +43,15 @@ def test_rows_say_what_they_have(capsys: pytest.CaptureFixture[str], tmp_path: P
     ]
 
 
+def test_shapes_have_their_own_sizes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--shapes", "nam,sb3", "--dry-run", "--threads", "1,2", "--backend", "numpy"]) == 0
+    assert "4 workloads on numpy: about " in capsys.readouterr().out
+    assert main(["bench", "--shapes", "all", "--dry-run", "--backend", "numpy"]) == 0
+    assert f"{len(SHAPES)} workloads on numpy" in capsys.readouterr().out
+    assert main(["bench", "--shapes", "nam", "-H8", "--zoneout=10%", "--dry-run"]) == 2
+    assert capsys.readouterr().err == "rnncore: --shapes: expected no -H, --zoneout beside it, as a shape has its own\n"
+
+
 def test_peers_have_none_of_it() -> None:
     workload = Workload("lstm", "inference", 3, 2, 4, 4, "float32", resets=0.1)
     with pytest.raises(peers.NotOfferedError, match=re.escape("not offered, with resets=0.1")):

@@ -167,7 +167,7 @@ def test_command(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "Loss over time to train" in (here / "a.svg").read_text()
     again = re.search(r"Again: rnncore (.*)", printed)
     assert again is not None
-    assert main([*again[1].split(), "--backend", "numpy", "-o", "b.json"]) == 0
+    assert main([*again[1].split(), "-o", "b.json"]) == 0
     best = min(content["choices"], key=lambda choice: choice["loss"])
     (repeated,) = json.loads((here / "b.json").read_text())["choices"]
     assert repeated["loss"] == min(trial["points"][-1]["loss"] for trial in best["trials"])
@@ -179,6 +179,7 @@ def test_an_interruption_keeps_what_there_is(
     def interrupted(trials: Any, iterations: int) -> Any:
         trials[0].train(iterations=2)
         trials[1].train(iterations=2)
+        trials[2].train(iterations=2)
         yield search.Step(trials[0], 1, 1, 0.0)
         raise KeyboardInterrupt
 
@@ -186,9 +187,12 @@ def test_an_interruption_keeps_what_there_is(
     arguments = ["choose", "--task", "own_tasks_of_mine:sign", *QUICK, "--iterations", "9", "-o", "a.json"]
     assert main(arguments) == 130
     content = json.loads((here / "a.json").read_text())
-    assert [choice["cell"] for choice in content["choices"]] == ["rnn"]
+    assert {choice["cell"]: len(choice["trials"]) for choice in content["choices"]} == {"rnn": 2, "gru": 1}
     assert not content["complete"]
-    assert capsys.readouterr().err == "rnncore: interrupted\n"
+    printed = capsys.readouterr()
+    assert printed.err == "rnncore: interrupted\n"
+    (gru,) = (line for line in printed.out.splitlines() if line.startswith("| gru"))
+    assert gru.split("|")[5].strip() == "-"  # one seed has no spread
 
 
 def test_what_is_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -197,6 +201,8 @@ def test_what_is_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None
             ["--task", "chess"],
             "--task: expected one of adding, copying, characters, digits, or package.module:function",
         ),
+        (["--task", "coping"], "of your own, got 'coping': did you mean 'copying'?"),
+        (["--iterations", "3", "--budget", "4s"], "argument --budget: not allowed with argument --iterations"),
         (["--task", "own_tasks_of_mine:none"], "has no attribute 'none'"),
         (["--task", "own_tasks_of_mine:numbers"], "expected a rnncore.choose.Task, got int"),
         (["--task", "own_tasks_of_mine:broken"], "draw: expected a target (16,) of integers, got numpy.ndarray (3,)"),

@@ -88,12 +88,13 @@ SHAPES: dict[str, Shape] = {
 
 
 def of_shapes(
-    names: Sequence[str], modes: Sequence[str] | None, dtypes: Sequence[str], threads: int, seed: int
+    names: Sequence[str], modes: Sequence[str] | None, dtypes: Sequence[str], threads: Sequence[int], seed: int
 ) -> list[Workload]:
     """The workloads of some shapes, in their own modes or those of `modes`."""
     return [
-        replace(SHAPES[name].workload(dtype, threads, seed), mode=mode)
+        replace(SHAPES[name].workload(dtype, count, seed), mode=mode)
         for name in names
         for dtype in dtypes
+        for count in threads
         for mode in modes or [SHAPES[name].mode]
     ]

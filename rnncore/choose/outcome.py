@@ -73,8 +73,8 @@ class Outcome:
 
 
 def outcomes(trials: Sequence[Trial]) -> list[Outcome]:
-    """An outcome of each choice all of whose seeds were trained, the best loss first."""
-    groups = {choice: group for choice, group in search.by_choice(trials).items() if all(one.points for one in group)}
+    """An outcome of each choice that was trained, of those of its seeds that were, the best loss first."""
+    groups = search.by_choice([trial for trial in trials if trial.points])
     found = [Outcome(choice, tuple(group)) for choice, group in groups.items()]
     fronts = [
         Outcome(one.choice, one.trials, not any(_dominates(other.costs, one.costs) for other in found)) for one in found
@@ -94,7 +94,7 @@ def table(found: Sequence[Outcome]) -> list[dict[str, str]]:
             "H": str(one.choice.hidden_size),
             "rate": f"{one.choice.rate:g}",
             "loss": f"{one.loss:.4g}",
-            "spread": f"{one.spread:.1g}",
+            "spread": f"{one.spread:.1g}" if len(one.trials) > 1 else "-",
             **({} if one.right is None else {"right": percent(one.right)}),
             "trained, s": rounded(one.seconds),
             "update, ms": rounded(1e3 * one.update_seconds),

@@ -37,6 +37,11 @@ from .values import above_zero, choices, seconds, shares, size, sizes, yes_no
 DTYPES = ("float32", "float64")
 BUDGETED = [64, 128, 256, 512, 1024]
 """Hidden sizes to find the largest that fits a budget, where none are named."""
+SHAPED = (
+    *("--cell", "-T", "-B", "-H", "-I", "--layers", "--bidirectional", "--ragged", "--resets", "--states"),
+    *("--heads", "--zoneout"),
+)
+"""Options whose values a shape has."""
 
 
 def add(commands: Any) -> None:
@@ -91,9 +96,9 @@ def add(commands: Any) -> None:
     )
     axes.add_argument(
         "--shapes",
-        type=choices(tuple(SHAPES)),
+        type=choices(("all", *SHAPES)),
         metavar="NAME,...",
-        help=f"networks as other projects compute them, instead of a preset or sizes: {', '.join(SHAPES)}",
+        help=f"networks as other projects compute them, instead of cells and sizes: all, or {', '.join(SHAPES)}",
     )
     axes.add_argument("--dtype", type=choices(DTYPES), default=["float32"], help=",".join(DTYPES))
     axes.add_argument("--threads", type=sizes, help="most threads of a call; all cores if not given")
@@ -226,7 +231,10 @@ def _workloads(arguments: argparse.Namespace) -> list[Workload]:
         arguments.zoneout,
     )
     if arguments.shapes:
-        workloads = of_shapes(arguments.shapes, arguments.mode, arguments.dtype, axes.threads[0], arguments.seed)
+        if fixed := [option for option in SHAPED if _without(arguments.argv, option) != arguments.argv]:
+            raise UsageError(f"--shapes: expected no {', '.join(fixed)} beside it, as a shape has its own")
+        names = SHAPES if "all" in arguments.shapes else arguments.shapes
+        workloads = of_shapes(list(names), arguments.mode, arguments.dtype, axes.threads, arguments.seed)
     else:
         workloads = product(axes) if named else of_preset(preset, axes)
     for workload in workloads:
@@ -271,7 +279,7 @@ def _dry_run(workloads: Sequence[Workload], contenders: Sequence[str], settings:
     ]
     show_rows(rows, sys.stdout)
     total = format_duration(total_seconds(workloads, len(contenders), settings))
-    print(f"{len(workloads)} workloads on {', '.join(contenders)}: about {total}")
+    print(f"{len(workloads)} workload{'s' * (len(workloads) > 1)} on {', '.join(contenders)}: about {total}")
     return OK
 
 

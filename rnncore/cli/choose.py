@@ -58,8 +58,9 @@ def add(commands: Any) -> None:
     parser.add_argument("--rate", type=rates, default=[3e-3, 1e-2], help="learning rates of Adam (0.003,0.01)")
     parser.add_argument("--seeds", type=size, default=2, metavar="N", help="trials of each choice (2)")
     parser.add_argument("--seed", type=int, default=0, help="the first of them (0)")
-    parser.add_argument("--budget", type=above_zero, default=60.0, metavar="SECONDS", help="for all together (60s)")
-    parser.add_argument(
+    limit = parser.add_mutually_exclusive_group()
+    limit.add_argument("--budget", type=above_zero, default=60.0, metavar="TIME", help="for all together (60s)")
+    limit.add_argument(
         "--iterations", type=size, help="so many updates of each instead of a budget: the same figures again"
     )
     parser.add_argument("--backend", choices=("auto", *MODULES), default="auto", help=f"auto, {', '.join(MODULES)}")
@@ -134,23 +135,26 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _words(arguments: argparse.Namespace, found: Sequence[Outcome], guess: float) -> Iterator[str]:
     """The columns, the verdict, and how the best trial is made again."""
-    best = found[0]
+    best, seeds = found[0], max(len(one.trials) for one in found)
+    mean, spread = f", mean of {seeds} seeds", "spread: largest less smallest of the seeds; "
     yield (
-        f"loss: held out, best so far, mean of {len(best.trials)} seeds, {guess:.4g} for a guess that reads nothing; "
-        "spread: largest less smallest of the seeds; predict: one sequence; front *: no other is as good in loss, "
-        "update and predict"
+        f"loss: held out, best so far{mean * (seeds > 1)}, {guess:.4g} for a guess that reads nothing; "
+        f"{spread * (seeds > 1)}predict: one sequence; front *: no other is as good in loss, update and predict"
     )
     name = f"{best.choice.cell} with H={best.choice.hidden_size} and a rate of {best.choice.rate:g}"
     if not best.loss < guess:
-        yield "Nothing has learnt anything: no loss is below that of a guess. Give it more time, --budget 5min."
+        updates = arguments.iterations
+        more = f"--iterations {5 * updates}" if updates else f"--budget {5 * arguments.budget:g}s"
+        yield f"Nothing has learnt anything: no loss is below that of a guess. Give it more time, {more} say."
     else:
         near = [one for one in found[1:] if one.loss - best.loss <= max(best.spread, one.spread)]
         also = f"; {len(near)} other{'s are' if len(near) > 1 else ' is'} within the spread of seeds" if near else ""
         yield f"Best: {name}, a loss of {best.loss:.4g}{also}."
     trial = min(best.trials, key=lambda one: one.best.loss)
+    backend = "" if arguments.backend == "auto" else f" --backend {arguments.backend}"
     yield (
         f"Again: rnncore choose --task {arguments.task} --cell {best.choice.cell} -H {best.choice.hidden_size} "
-        f"--rate {best.choice.rate:g} --seed {trial.seed} --seeds 1 --iterations {trial.best.iterations}"
+        f"--rate {best.choice.rate:g} --seed {trial.seed} --seeds 1 --iterations {trial.best.iterations}{backend}"
     )
 
 
