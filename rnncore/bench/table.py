@@ -10,8 +10,10 @@ from .ratios import geometric_means, has_peers, versus_best, versus_reference
 from .result import Result
 from .workload import Workload
 
-TEXT_COLUMNS = ("cell", "mode", "dtype", "backend", "impl", "best peer")
+TEXT_COLUMNS = ("cell", "mode", "dtype", "more", "backend", "impl", "best peer")
 """Aligned to the left."""
+OPTION_COLUMNS = ("dtype", "layers", "directions", "ragged", "threads")
+"""Options that have a column where rows differ in them."""
 
 WIDE = {"ms/call", "p90, ms", "seq/s", "GFLOP/s", "GB/s", "peak, MiB", "first call, s", "impl"}
 """Columns for those who ask for them; `vs numpy` is another where there are peers."""
@@ -114,7 +116,7 @@ def work_cells(w: Workload, workloads: Sequence[Workload]) -> dict[str, str]:
     fields = ("dtype", "num_layers", "bidirectional", "ragged", "threads", "extras")
     same = {
         column
-        for column, field in zip(("dtype", "layers", "directions", "ragged", "threads", "more"), fields, strict=True)
+        for column, field in zip((*OPTION_COLUMNS, "more"), fields, strict=True)
         if len({str(getattr(other, field)) for other in workloads}) == 1
         and not (column == "layers" and w.num_layers > 1)
         and not (column == "more" and w.extras)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from .peers import PEERS, missing
 from .ratios import best_peer, geometric_means, has_peers, versus_best
 from .result import Result
-from .table import percent
+from .table import OPTION_COLUMNS, percent, work_cells
+from .workload import Workload
 
 ABOUT_EVEN = 1.05
 """Ratios between this and its inverse are called about as fast."""
@@ -57,19 +59,18 @@ def format_budget(seconds: float) -> str:
 
 
 def _fitting(timed: Sequence[Result], budget: float) -> Iterator[str]:
-    """For each contender, mode, cell, T and B the largest hidden size of those measured that fits."""
-    groups: dict[tuple[object, ...], list[Result]] = {}
+    """For each contender and workload the largest hidden size of those measured that fits."""
+    groups: dict[tuple[Workload, str], list[Result]] = {}
     for result in timed:
-        work = result.workload
-        groups.setdefault((work.cell, work.mode, work.steps, work.batch, result.contender), []).append(result)
-    for (cell, mode, steps, batch, contender), rows in groups.items():
+        groups.setdefault((replace(result.workload, hidden_size=1, input_size=1), result.contender), []).append(result)
+    for (work, contender), rows in groups.items():
         fitting = [row.workload.hidden_size for row in rows if row.fits(budget)]
-        at = f"at B={batch}, T={steps}, {mode}, on {contender}"
+        at = f"at B={work.batch}, T={work.steps}, {work.mode}{_options(rows[0], timed)}, on {contender}"
         if fitting:
-            yield f"{cell} with up to H={max(fitting)} fits in {format_budget(budget)} {at}."
+            yield f"{work.cell} with up to H={max(fitting)} fits in {format_budget(budget)} {at}."
         else:
             least = min(row.workload.hidden_size for row in rows)
-            yield f"{cell} does not fit in {format_budget(budget)} {at}, not even with H={least}."
+            yield f"{work.cell} does not fit in {format_budget(budget)} {at}, not even with H={least}."
 
 
 def _shares(timed: Sequence[Result]) -> Iterator[str]:
@@ -80,8 +81,12 @@ def _shares(timed: Sequence[Result]) -> Iterator[str]:
             continue
         low, high = (pick(rows, key=lambda row: row.of_roof or 0.0) for pick in (min, max))
         middle = statistics.median(row.of_roof or 0.0 for row in rows)
-        ends = f": best at {_named(high)}, worst at {_named(low)}" if len(rows) > 1 else f", at {_named(high)}"
-        yield f"{contender} reaches {percent(middle)} of what this machine can do at most, in the median{ends}."
+        reached = f"{contender} reaches {percent(middle)} of what this machine can do at most"
+        if len(rows) == 1:
+            yield f"{reached}, at {_named(high, timed)}."
+        else:
+            best, worst = (f"{_named(row, timed)} ({percent(row.of_roof or 0.0)})" for row in (high, low))
+            yield f"{reached}, in the median: best at {best}, worst at {worst}."
 
 
 def _against_peers(timed: Sequence[Result]) -> Iterator[str]:
@@ -90,7 +95,8 @@ def _against_peers(timed: Sequence[Result]) -> Iterator[str]:
         rows = [row for row in timed if row.contender == contender and row.workload.mode == mode]
         slower = [row for row in rows if (versus_best(row, timed) or 1) < 1 / ABOUT_EVEN]
         names = dict.fromkeys(peer.contender for row in rows if (peer := best_peer(row, timed)) is not None)
-        where = f", slower at {', '.join(map(_named, slower))}" if slower and mean > 1 else ""
+        named = ", ".join(_named(row, timed) for row in slower)
+        where = f", slower at {named}" if slower and mean > 1 else ""
         yield f"{contender}, {mode}: {_times(mean)} the fastest of {', '.join(names)}, in the mean{where}."
 
 
@@ -100,7 +106,13 @@ def _times(ratio: float) -> str:
     return f"{ratio:.2f} times as fast as" if ratio > 1 else f"{1 / ratio:.2f} times as slow as"
 
 
-def _named(result: Result) -> str:
+def _named(result: Result, timed: Sequence[Result]) -> str:
     work = result.workload
-    share = "" if result.of_roof is None else f" ({percent(result.of_roof)})"
-    return f"{work.cell} {work.mode}, T={work.steps} B={work.batch} H={work.hidden_size}{share}"
+    return f"{work.cell} {work.mode}, T={work.steps} B={work.batch} H={work.hidden_size}{_options(result, timed)}"
+
+
+def _options(result: Result, timed: Sequence[Result]) -> str:
+    """What else tells the row from others: `, layers 2, every state`."""
+    cells = work_cells(result.workload, [other.workload for other in timed])
+    named = [f", {column} {cells[column]}" for column in OPTION_COLUMNS if column in cells]
+    return "".join(named) + (f", {cells['more']}" if cells.get("more", "-") != "-" else "")

@@ -180,7 +180,8 @@ def run(arguments: argparse.Namespace) -> int:
     failures = outputs.finish(record)
     if before is not None and whole:
         compare.show(before, record, (arguments.base, "this checkout"))
-    for line in [*(f"warning: {warning}" for warning in warnings), *failures, *([message] if message else [])]:
+    unseen = [] if outputs.is_table else [f"warning: {warning}" for warning in warnings]
+    for line in [*unseen, *failures, *([message] if message else [])]:
         print(f"rnncore: {line}", file=sys.stderr)
     return status or _status(results) or (FAILED if failures else OK)
 

@@ -62,6 +62,11 @@ class Outputs:
         self._here = here[0] if here else default
         self._kept: set[Path] = set()
 
+    @property
+    def is_table(self) -> bool:
+        """Whether standard output gets a table for the terminal, which has the warnings below it."""
+        return self._here == TABLE
+
     def add(self, result: Result) -> None:
         """A row, or the row after a further pass. Lines of JSON are in their file at once, even after a power cut."""
         for output in self._files:
