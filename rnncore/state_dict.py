@@ -172,6 +172,9 @@ def from_state_dict(
     if heads is None:
         heads = int(getattr(values, "heads", 1))
     options["zoneout"] = getattr(values, "zoneout", 0.0)
+    if origin is not None:
+        # Whoever names a direction or heads wants these.
+        values = StateDict(values, origin, direction, heads, options["zoneout"])
     shapes = {name: tuple(getattr(value, "shape", ())) for name, value in values.items()}
     definition = define(_cell_of(origin, convention, shapes) if cell is None else cell)
     _check_gates(definition, shapes, heads)

@@ -101,10 +101,10 @@ def _operator(name: str, in_place: bool) -> Any:
     return operate
 
 
-for _name in ("add", "sub", "mul", "truediv", "matmul", "pow"):
+for _name in ("add", "sub", "mul", "truediv", "matmul", "pow", "and", "xor", "rshift"):
     for _kind in ("", "r", "i"):
         setattr(ndarray, f"__{_kind}{_name}__", _operator(f"__{_kind}{_name}__", _kind == "i"))
-for _name in ("abs", "neg", "lt", "le", "gt", "ge", "eq", "ne"):
+for _name in ("abs", "neg", "invert", "lt", "le", "gt", "ge", "eq", "ne"):
     setattr(ndarray, f"__{_name}__", _operator(f"__{_name}__", False))
 ndarray.__hash__ = None  # type: ignore[assignment]
 
@@ -157,12 +157,16 @@ def broadcast_to(value: ndarray, shape: Any) -> ndarray:
     return ndarray(np.broadcast_to(value.host, shape))
 
 
-def arange(stop: int) -> ndarray:
-    return ndarray(np.arange(stop))
+def arange(*bounds: int) -> ndarray:
+    return ndarray(np.arange(*bounds))
 
 
 def sqrt(value: ndarray) -> ndarray:
     return ndarray(np.sqrt(value.host))
+
+
+def concatenate(parts: Any, axis: int) -> ndarray:
+    return ndarray(np.concatenate([part.host for part in parts], axis))
 
 
 def copyto(target: ndarray, value: float, where: ndarray) -> None:
