@@ -6,12 +6,12 @@ that no parameter has), before anything is computed or changed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rnncore_kernels.cells import CellError
 
-__all__ = ["BackendUnavailableError", "CellError", "describe", "did_you_mean"]
+__all__ = ["BackendUnavailableError", "CellError", "describe", "did_you_mean", "one_of"]
 
 SHOWN = 60
 """Characters of a value in a message."""
@@ -30,6 +30,12 @@ def describe(value: Any) -> str:
         return f"a {kind.__name__} of {len(value)} array{'s' * (len(value) > 1)}"
     text = repr(value)
     return f"{kind.__name__} {text if len(text) <= SHOWN else text[:SHOWN] + '...'}"
+
+
+def one_of(names: Sequence[str]) -> str:
+    """The names, for a message: `'h'`, `'h' or 'c'`, `'h', 'c' or 'n'`."""
+    *others, last = map(repr, names)
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def did_you_mean(name: str, known: Iterable[str], rest: str = "") -> str:

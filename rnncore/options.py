@@ -15,6 +15,7 @@ from rnncore_kernels.precision import BFLOAT16
 
 from .architecture import OPTIONS, Architecture
 from .definition import Definition, define
+from .errors import did_you_mean, one_of
 
 
 def make_architecture(
@@ -88,7 +89,8 @@ def check_options(options: Iterable[str]) -> None:
     known = {**OPTIONS, **(make_architecture.__kwdefaults__ or {})}
     for name in options:
         if name not in known:
-            raise TypeError(f"{name}: expected options of Recurrent, which are {', '.join(known)}, got another")
+            hint = did_you_mean(name, known)
+            raise TypeError(f"{name}: expected options of Recurrent, which are {', '.join(known)}, got another{hint}")
 
 
 def _projected(definition: Definition, size: int) -> Definition:
@@ -180,7 +182,8 @@ def check_precision(argument: str, value: str | None, dtype: DTypeLike, known: S
     allowed = (name, *known) if name == "float32" else (name,)
     if value not in allowed:
         why = f" with dtype={name!r}" if value in ("float32", *known) else ""
-        raise ValueError(f"{argument}: expected {' or '.join(map(repr, allowed))}{why}, got {value!r}")
+        hint = ": freeze(weights='int8') has it, for inference" if argument == "compute" and value == "int8" else ""
+        raise ValueError(f"{argument}: expected {one_of(allowed)}{why}, got {value!r}{hint}")
     return value
 
 

@@ -16,7 +16,7 @@ from .architecture import Architecture
 from .cells_by_name import describe_cell, find_cell
 from .definition import Definition, define
 from .devices import is_anothers, shared
-from .errors import describe
+from .errors import describe, one_of
 from .parameters import Parameters
 from .pytorch import CARRY, from_pytorch, is_tensor, to_numpy
 
@@ -189,7 +189,7 @@ def from_state_dict(
 def _origin(values: Any, convention: str | None) -> dict[str, Any] | None:
     """The cell that the values say they are of; None if they do not. Refuses what is no mapping or no convention."""
     if convention is not None and convention not in CONVENTIONS:
-        raise ValueError(f"convention: expected None, {' or '.join(map(repr, CONVENTIONS))}, got {convention!r}")
+        raise ValueError(f"convention: expected None, {one_of(CONVENTIONS)}, got {convention!r}")
     if not isinstance(values, Mapping):
         raise TypeError(f"state_dict: expected a mapping from names to arrays, got {describe(values)}")
     origin = values.cell if isinstance(values, StateDict) else None

@@ -11,6 +11,7 @@ from conftest import Array
 
 from rnncore import GRU, LSTM, Elman, Frozen, Recurrent, storage
 from rnncore.cells import Cell, LayerNormLSTM
+from rnncore.errors import one_of
 from rnncore.states import as_tuple
 from rnncore_kernels.precision import PRECISIONS
 
@@ -110,7 +111,7 @@ def test_zeros_nothing_and_nan(weights: str) -> None:
 
 
 def test_refusals() -> None:
-    known = " or ".join(repr(name) for name in ("float32", *PRECISIONS))
+    known = one_of(("float32", *PRECISIONS))
     with pytest.raises(ValueError, match=f"^weights: expected {known}, got 'int4'$"):
         Recurrent("lstm", 2, 3, backend="numpy").freeze("int4")
     with pytest.raises(ValueError, match=r"^weights: expected 'float64' with dtype='float64', got 'bfloat16'$"):

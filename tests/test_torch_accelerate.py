@@ -319,6 +319,8 @@ def _listed(values: Any) -> list[Any]:
 def test_what_only_others_take_is_refused() -> None:
     with pytest.raises(TypeError, match="nonsense: expected options of Recurrent, which are num_layers, "):
         ours.Recurrent("gru", 3, 4, nonsense=1)
+    with pytest.raises(TypeError, match=r"got another: did you mean 'zoneout'\?"):
+        ours.Recurrent("gru", 3, 4, zonout=0.1)
     module = ours.Recurrent("gru", 3, 4)
     with pytest.raises(ValueError, match=r"flow: expected False in a graph of torch\.compile"):
         torch.compile(module, backend="eager")(torch.randn(2, 3, 3), flow=True)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from rnncore_kernels.contract import Array
 
-from ..errors import describe
+from ..errors import describe, one_of
 from ..recurrent import Recurrent
 from . import sequences
 
@@ -61,7 +61,7 @@ def trajectory(
     names = rnn._architecture.definition.states
     name = names[0] if name is None else name
     if name not in names:
-        raise ValueError(f"name: expected {' or '.join(map(repr, names))}, got {name!r}")
+        raise ValueError(f"name: expected {one_of(names)}, got {name!r}")
     observed = rnn.observe(x, **options)[sequences.index("layer", layer, rnn.num_layers)]
     values = sequences.time_first(rnn, x, observed[name]).astype(float)
     steps, batch, width = values.shape
