@@ -140,6 +140,7 @@ def test_peak_memory() -> None:
     assert memory.peak_since(None) is None
 
 
+@pytest.mark.slow
 def test_budget_command(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [
         "--cell",

@@ -29,7 +29,12 @@ from rnncore_kernels.precision import scales, to_bfloat16, to_int8, to_whole
 BACKENDS = ("numba", "numpy")
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+RAGGED = ["lstm_all", "gru_carry_after", "gru_candidate_before", "layernorm_gru"]
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in ("lstm", "gru_carry_after") else pytest.param(n, marks=pytest.mark.slow) for n in VARIANTS]
+)
 @pytest.mark.parametrize("engine", BACKENDS)
 def test_every_cell_against_the_oracle(engine: str, name: str, close: Close, nan_filled_empty: None) -> None:
     call = make_call(VARIANTS[name], 4, 3, input_size=5, hidden_size=17, backend=engine, compute="bfloat16")
@@ -37,7 +42,7 @@ def test_every_cell_against_the_oracle(engine: str, name: str, close: Close, nan
         close(one.actual, one.expected, one.quantity, np.float32, "bfloat16")
 
 
-@pytest.mark.parametrize("name", ["lstm", "lstm_all", "gru_carry_after", "gru_candidate_before", "layernorm_gru"])
+@pytest.mark.parametrize("name", ["lstm", *[pytest.param(n, marks=pytest.mark.slow) for n in RAGGED]])
 @pytest.mark.parametrize("engine", BACKENDS)
 def test_ragged_deep_networks_with_resets(engine: str, name: str, close: Close, nan_filled_empty: None) -> None:
     lengths = [2, 5, 0, 3]
@@ -64,6 +69,7 @@ def test_one_step_is_as_near_as_float32(engine: str, name: str, close: Close) ->
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("hidden", "heads"), [(24, 3), (40, 2), (21, 3), (66, 6)])
 @pytest.mark.parametrize("name", ["lstm", "gru_candidate_before", "slstm"])
 def test_heads(name: str, hidden: int, heads: int, close: Close, nan_filled_empty: None) -> None:

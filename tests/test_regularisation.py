@@ -90,6 +90,7 @@ def calls(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(options=calls())
 def test_any_call(options: dict[str, Any], close: Close, small_blocks: None) -> None:
