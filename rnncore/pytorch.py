@@ -35,12 +35,18 @@ def from_pytorch(architecture: Architecture, xp: ModuleType, values: Mapping[str
     rows are negated for GRU(update="candidate"), which is exact: both compute the same, to the bit.
 
     Raises:
-        ValueError: PyTorch has no such cell.
+        ValueError: PyTorch has no such cell, or x itself holds what is to be negated.
         TypeError: a value to be negated is not an array.
     """
     _counterpart(architecture.cell, "convention='torch'")
     if not _is_candidate(architecture.cell):
         return dict(values)
+    if architecture.input_size is None:
+        raise ValueError(
+            f"convention: expected None or 'rnncore' with input_size=None and {architecture.cell!r}, got 'torch': the "
+            f"update gate's part of x would have to be negated, too: make the network with GRU(update='carry'), which "
+            f"is PyTorch's"
+        )
     hidden, converted = architecture.hidden_size, {}
     for name, value in values.items():
         if name in architecture.initial_names:

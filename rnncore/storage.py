@@ -72,12 +72,17 @@ def load(
     check_seed(seed)
     backend = resolve(backend)
     tensors, metadata = read(path)
+    check_whole(path, metadata)
+    return network(kind, path, metadata, tensors, backend=backend, cell=cell, num_threads=num_threads, seed=seed)
+
+
+def check_whole(path: str | os.PathLike[str], metadata: Mapping[str, str]) -> None:
+    """Raise ValueError for a file whose matrices are less precise than the dtype."""
     if weights := metadata.get("weights"):
         raise ValueError(
             f"{os.fspath(path)}: expected a file written by Recurrent.save, got a frozen network with weights of "
             f"{weights}: read it by rnncore.Frozen.load"
         )
-    return network(kind, path, metadata, tensors, backend=backend, cell=cell, num_threads=num_threads, seed=seed)
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, str]]:

@@ -308,6 +308,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: network(heads=2).load_state_dict(network().state_dict()),
         "weight_hh_l0: expected (3*hidden_size, hidden_size/2) = (18, 3), got (18, 2)",
     ),
+    "PyTorch's GRU, whose update gate is the other way round": (
+        lambda: network().load_state_dict(dict(network().state_dict()), convention="torch"),
+        "convention: expected None or 'rnncore' with input_size=None and GRU(update='candidate', reset='after'), got",
+    ),
     "to PyTorch": (lambda: network().to_torch(), "to_torch: input_size=None has no counterpart in PyTorch, whose mod"),
     "to ONNX": (lambda: network().to_onnx(), "to_onnx: input_size=None has no counterpart in ONNX, whose operators"),
 }

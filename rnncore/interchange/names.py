@@ -93,17 +93,20 @@ def guess(names: Iterable[str], prefix: str = "") -> str:
 
 def _in_file(path: str, prefix: str) -> Any:
     from ..state_dict import StateDict
+    from ..storage import check_whole
 
     if not os.path.isfile(path):
         raise FileNotFoundError(f"{path}: expected a safetensors file, found none")
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            check_whole(path, metadata)
             names = list(file.keys())
             wanted = [name for name in names if name.startswith(prefix)]
             if not wanted and prefix:
                 raise _no_such_prefix(prefix, names)
             values = {name: file.get_tensor(name) for name in wanted}
-            described = (file.metadata() or {}).get("architecture")
+            described = metadata.get("architecture")
     except safetensors.SafetensorError as error:
         raise ValueError(f"{path}: expected a safetensors file, got: {error}{of_torch(path)}") from None
     except TypeError as error:
