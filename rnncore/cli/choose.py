@@ -54,8 +54,16 @@ def add(commands: Any) -> None:
         help=f"{named}; or package.module:function of your own, which returns a rnncore.choose.Task (adding)",
     )
     add_cell_option(parser, "lstm,gru,rnn")
-    parser.add_argument("-H", type=sizes, default=[32, 128], metavar="HIDDEN", help="hidden sizes (32,128)")
-    parser.add_argument("--rate", type=rates, default=[3e-3, 1e-2], help="learning rates of Adam (0.003,0.01)")
+    parser.add_argument(
+        "-H",
+        type=sizes,
+        default=[32, 128],
+        metavar="HIDDEN",
+        help="hidden sizes, a list or range, as 32,128 or 32-256*2 (32,128)",
+    )
+    parser.add_argument(
+        "--rate", type=rates, default=[3e-3, 1e-2], metavar="RATE,...", help="learning rates of Adam (0.003,0.01)"
+    )
     parser.add_argument("--seeds", type=size, default=2, metavar="N", help="trials of each choice (2)")
     parser.add_argument("--seed", type=int, default=0, help="the first of them (0)")
     limit = parser.add_mutually_exclusive_group()
@@ -63,7 +71,7 @@ def add(commands: Any) -> None:
     limit.add_argument(
         "--iterations", type=size, help="so many updates of each instead of a budget: the same figures again"
     )
-    parser.add_argument("--backend", choices=("auto", *MODULES), default="auto", help=f"auto, {', '.join(MODULES)}")
+    parser.add_argument("--backend", choices=("auto", *MODULES), default="auto", help="that trains (auto)")
     parser.add_argument(
         "-o",
         "--output",

@@ -47,14 +47,16 @@ def add(commands: Any) -> None:
         help=f"all that can run here (the default), auto, or {','.join(MODULES)}",
     )
     add_cell_option(parser, "all")
-    parser.add_argument("--dtype", type=choices(("float32", "float64")), default=["float32", "float64"])
+    both = ["float32", "float64"]
+    parser.add_argument("--dtype", type=choices(both), default=both, help=f"{','.join(both)} (the default)")
     parser.add_argument(
         "--precision",
         type=choices((BFLOAT16,)),
         nargs="?",
         const=[BFLOAT16],
         default=[],
-        help="also products in bfloat16, see compute of Recurrent; the oracle rounds as they do",
+        metavar="bfloat16",
+        help="also products in bfloat16, compute='bfloat16' of Recurrent; the oracle rounds as they do",
     )
     parser.add_argument("--seed", type=int, default=0, help="of all random values (0)")
     parser.add_argument("--json", action="store_true", help="as JSON")

@@ -23,8 +23,14 @@ def add(commands: Any) -> None:
     )
     add_cell_option(parser, "lstm,gru,rnn")
     parser.add_argument("--backend", choices=("numba", "cuda"), default="numba", help="the engine (numba)")
-    parser.add_argument("--dtype", type=choices(("float32", "float64")), default=["float32"])
-    parser.add_argument("--mode", type=choices(("inference", "training")), default=["inference", "training"])
+    parser.add_argument(
+        "--dtype",
+        type=choices(("float32", "float64")),
+        default=["float32"],
+        help="float32,float64 (float32 is the default)",
+    )
+    modes = ["inference", "training"]
+    parser.add_argument("--mode", type=choices(modes), default=modes, help=f"{','.join(modes)} (the default)")
     parser.set_defaults(run=run)
 
 
