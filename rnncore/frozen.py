@@ -21,7 +21,7 @@ from .inputs import are_none, at_steps, read_inputs
 from .layout import Layout, is_behaved
 from .options import check_integer
 from .resets import Beginnings, changes_for, read_resets
-from .stack import Stack
+from .stack import Stack, impl
 from .states import as_tuple, unwrap_state
 
 
@@ -62,6 +62,10 @@ class Frozen:
     def weights(self) -> str:
         """The precision of weights and of what they multiply, "float32" say; see `Recurrent.freeze`."""
         return self._architecture.compute
+
+    def impl(self, steps: int, batch: int) -> str:
+        """How the backend computes the first layer, its products with these weights; see `Recurrent.impl`."""
+        return impl(self._architecture, self._engine, steps, batch, training=False)
 
     def compare(self, x: Array, *arguments: Any, **options: Any) -> Difference:
         """How far the output for x is from that with the products of the dtype, computed with the same parameters.

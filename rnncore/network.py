@@ -17,9 +17,10 @@ from rnncore_kernels.contract import Array
 from .cells_by_name import describe_cell
 from .layout import Layout
 from .live import Kept, Live
-from .options import check_integer, check_seed, check_threads, make_architecture
+from .options import check_seed, check_threads, make_architecture
 from .parameters import Parameters, initial_values
 from .registry import check_products, make_engine, resolve
+from .stack import impl
 from .state_dict import StateDict, from_state_dict, prefix_hint, read_state_dict
 from .states import unwrap_state
 
@@ -388,9 +389,7 @@ class Network:
         Raises:
             ValueError, TypeError: `steps` or `batch` is not such an integer.
         """
-        steps, batch = check_integer("steps", steps, 1), check_integer("batch", batch, 1)
-        arch = self._architecture
-        return self._engine.impl(arch.programs()[0], arch.sizes(0), steps, batch, training=training)
+        return impl(self._architecture, self._engine, steps, batch, training=training)
 
     def __repr__(self) -> str:
         return f"Recurrent({self._architecture.describe()}, backend={self._backend!r})"

@@ -32,6 +32,7 @@ from rnncore_kernels.quiet import quiet
 from .architecture import Architecture
 from .draws import Draws
 from .inputs import at_steps
+from .options import check_integer
 from .resets import Resets
 from .rows import block
 from .tape_memory import TapeMemory
@@ -432,3 +433,9 @@ def _summed(inputs: Sequence[Inputs]) -> Inputs:
         for total, part in zip((*first.rows, *first.units), (*other.rows, *other.units), strict=True):
             _added(total, part)
     return first
+
+
+def impl(architecture: Architecture, engine: Engine[Any, Any], steps: int, batch: int, *, training: bool) -> str:
+    """See `Network.impl`."""
+    steps, batch = check_integer("steps", steps, 1), check_integer("batch", batch, 1)
+    return engine.impl(architecture.programs()[0], architecture.sizes(0), steps, batch, training=training)

@@ -35,6 +35,7 @@ def test_engines_agree_and_are_near_float32(cell: Cell, weights: str) -> None:
         frozen = rnn.freeze(weights=weights)
         assert frozen.weights == weights
         assert f"weights={weights!r}" in repr(frozen)
+        assert (weights in frozen.impl(7, 5)) == (backend == "numba")
         outputs.append(frozen(x)[0])
         difference = frozen.compare(x)
         far = np.abs(outputs[-1].astype(np.float64) - rnn(x)[0])
