@@ -21,7 +21,7 @@ from .options import check_seed, check_threads, make_architecture
 from .parameters import Parameters, initial_values
 from .registry import check_products, make_engine, resolve
 from .stack import impl
-from .state_dict import StateDict, from_state_dict, prefix_hint, read_state_dict
+from .state_dict import StateDict, from_state_dict, names_hint, read_state_dict
 from .states import unwrap_state
 
 SomeNetwork = TypeVar("SomeNetwork", bound="Network")
@@ -162,7 +162,8 @@ class Network:
         missing = [name for name in self._parameters if name not in values]
         unknown = [name for name in values if name not in self._parameters]
         if missing or unknown:
-            raise KeyError(f"state_dict: missing {missing}, unknown {unknown}{prefix_hint(unknown)}")
+            hint = names_hint(self._architecture, missing, unknown)
+            raise KeyError(f"state_dict: missing {missing}, unknown {unknown}{hint}")
         self._parameters.update(values)
 
     @classmethod

@@ -100,9 +100,18 @@ def read_state_dict(
     return from_pytorch(architecture, xp, arrays) if convention == "torch" else arrays
 
 
-def prefix_hint(names: Sequence[str]) -> str:
-    """What to do about unknown names that begin with those of a module, to end a message."""
-    prefixes = sorted({str(name).removesuffix("weight_ih_l0") for name in names if str(name).endswith("weight_ih_l0")})
+def names_hint(architecture: Architecture, missing: Sequence[str], unknown: Sequence[str]) -> str:
+    """What to do about missing and unknown names of a network's parameters, to end a message."""
+    initial = {f"{state}_0" for state in architecture.definition.states}
+    if initial & {*unknown}:
+        return ": make the network with learn_initial_state=True, as that of these was"
+    if initial & {*missing}:
+        return ": make the network without learn_initial_state, as that of these was"
+    if "weight_ih_l0" in unknown:
+        return ": make the network with an input_size, as that of these was"
+    prefixes = sorted(
+        {str(name).removesuffix("weight_ih_l0") for name in unknown if str(name).endswith("weight_ih_l0")}
+    )
     if not prefixes:
         return ""
     first = prefixes[0]

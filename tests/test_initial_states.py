@@ -114,9 +114,11 @@ def test_they_are_kept(tmp_path: Path) -> None:
     ):
         assert other.learn_initial_state
         np.testing.assert_array_equal(other(x)[0], rnn(x)[0])
-    with pytest.raises(KeyError, match=re.escape("unknown ['h_0', 'c_0']")):
+    with pytest.raises(
+        KeyError, match=re.escape("unknown ['h_0', 'c_0']: make the network with learn_initial_state=True")
+    ):
         plain.load_state_dict(rnn.state_dict())
-    with pytest.raises(KeyError, match=re.escape("missing ['h_0', 'c_0']")):
+    with pytest.raises(KeyError, match=re.escape("missing ['h_0', 'c_0'], unknown []: make the network without")):
         rnn.load_state_dict(plain.state_dict())
 
 

@@ -324,6 +324,14 @@ def test_refusals(what: str) -> None:
         call()
 
 
+def test_weights_of_x_where_there_are_none() -> None:
+    ready, others = network(), Recurrent("gru", 5, 6, backend="numpy")
+    with pytest.raises(
+        KeyError, match=r"unknown \['weight_ih_l0', 'bias_ih_l0'\]: make the network with an input_size"
+    ):
+        ready.load_state_dict(others.state_dict())
+
+
 def test_a_cell_whose_gates_read_no_x_has_no_ready_parts() -> None:
     from rnncore.cells import cell
 
