@@ -348,6 +348,7 @@ PARAMS = ours.init(jax.random.key(0), "gru", I, H)
          r"inputs\['dt'\]: expected \(T=6, B=4\) or \(B=4,\), got \(4, 6\): time and batch look swapped"),
         ({"cell": "lstm"}, r"LSTM\(\), got weight_hh_l0 \(15, 5\), 3 gates of 5 units .* 4 gates: write cell='gru'"),
         ({"params": ours.init(jax.random.key(0), "lstm", I, H)}, "4 gates of 5 units instead of 3 gates: write cell='lstm'"),
+        ({"params": ours.init(jax.random.key(0), "gru", I, 6, heads=3)}, "9 gates of 2 units .* 3 gates: write heads=3 if"),
         ({"params": ours.init(jax.random.key(0), "mgu", I, H)}, r"2 gates of 5 units .*: write cell=\.\.\. with the cell"),
         ({"params": {"dense_i": {"kernel": jnp.ones((I, 20))}, "dense_h": {"kernel": jnp.ones((H, 20))}}},
          "params: expected those of a cell of Flax .* 4 gates of 5 units instead of 3 gates: write cell='lstm'"),

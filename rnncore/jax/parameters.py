@@ -145,6 +145,8 @@ def other_cell(definition: Definition, shapes: Mapping[str, tuple[int, ...]], he
     came = rows // hidden
     if came in (0, gates):
         return ""
-    name = f"'{WITH_GATES[came]}'" if came in WITH_GATES else "... with the cell that they are of"
+    what = f"cell={WITH_GATES[came]!r}" if came in WITH_GATES else "cell=... with the cell that they are of"
+    if came not in WITH_GATES and heads == 1 and came % gates == 0:
+        what = f"heads={came // gates} if these are its recurrent weights in heads, or {what}"
     units = f"{came} gate{'s'[: came != 1]} of {hidden} units"
-    return f"weight_hh_l0 {shape}, {units} instead of {gates} gate{'s'[: gates != 1]}: write cell={name}"
+    return f"weight_hh_l0 {shape}, {units} instead of {gates} gate{'s'[: gates != 1]}: write {what}"
