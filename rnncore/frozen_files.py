@@ -15,6 +15,7 @@ import numpy as np
 from rnncore_kernels.cells import Cell
 from rnncore_kernels.contract import Array
 from rnncore_kernels.precision import BFLOAT16, scales, to_bfloat16, to_whole
+from rnncore_kernels.quiet import quiet
 
 from . import storage
 from .devices import on_host
@@ -49,11 +50,12 @@ def load(path: str | os.PathLike[str], *, backend: str, cell: str | Cell | None,
     return replace(rnn.freeze(weights), _from_file=True)
 
 
+@quiet
 def _narrowed(parameters: Mapping[str, Array], weights: str) -> dict[str, Array]:
     """The parameters with each matrix as what its products multiply."""
     made: dict[str, Array] = {}
     for name, values in parameters.items():
-        if not name.startswith("weight_"):
+        if values.ndim != 2 or not name.startswith("weight_"):
             made[name] = values
         elif weights == BFLOAT16:
             made[name] = (to_bfloat16(values).view(np.uint32) >> np.uint32(16)).astype(np.uint16)

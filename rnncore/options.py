@@ -40,7 +40,7 @@ def make_architecture(
     variational: bool = False,
 ) -> Architecture:
     """Check every argument and return the architecture; ValueError or TypeError names the one that is wrong."""
-    definition = _projected(define(cell), check_integer("proj_size", proj_size, 0))
+    definition = projected(define(cell), proj_size)
     kept = _zoneout(definition, zoneout)
     rates = tuple([kept.get(name, 0.0) if isinstance(kept, dict) else kept for name in definition.states])
     recurrent_dropout = _probability("recurrent_dropout", recurrent_dropout)
@@ -93,9 +93,9 @@ def check_options(options: Iterable[str]) -> None:
             raise TypeError(f"{name}: expected options of Recurrent, which are {', '.join(known)}, got another{hint}")
 
 
-def _projected(definition: Definition, size: int) -> Definition:
-    """An LSTM whose output is projected to `size` units as PyTorch's is; any cell for 0."""
-    cell = definition.cell
+def projected(definition: Definition, proj_size: int) -> Definition:
+    """An LSTM whose output is projected to so many units as PyTorch's is; any cell for 0."""
+    cell, size = definition.cell, check_integer("proj_size", proj_size, 0)
     if size == 0:
         return definition
     if type(cell) is not LSTM or cell.projection not in (None, size):

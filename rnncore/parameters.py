@@ -43,6 +43,11 @@ class Parameters(Mapping[str, Array]):
         """How many blocks the recurrent weights of their network have on the diagonal."""
         return self._architecture.heads
 
+    @property
+    def zoneout(self) -> float | dict[str, float]:
+        """The zoneout of their network, on which inference depends, too."""
+        return self._architecture.zoneout
+
     def __getitem__(self, name: str) -> Array:
         try:
             return self._live.hand_out(name)

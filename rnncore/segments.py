@@ -102,19 +102,9 @@ def make_plan(layout: Layout, burn_in: Any, truncate: Any, recompute: Any, least
     Raises:
         ValueError, TypeError: an argument is wrong.
     """
-    steps, burn_in = layout.steps, check_integer("burn_in", burn_in, 0)
-    length = steps if truncate is None else check_integer("truncate", truncate, 1)
-    recompute = check_flag("recompute", recompute)
-    if burn_in > steps:
-        raise ValueError(f"burn_in: expected 0 to T={steps}, got {burn_in}")
-    arch = layout.architecture
-    for name, value in (("burn_in", burn_in), ("truncate", truncate)):
-        if value and not arch.is_forward:
-            got = "bidirectional=True" if arch.bidirectional else f"direction={arch.direction!r}"
-            raise ValueError(
-                f"{name}: expected {0 if name == 'burn_in' else None} with {got}, got {value}: a state that passes "
-                f"from segment to segment takes a network that runs forward"
-            )
+    steps = layout.steps
+    burn_in, truncate, recompute = check_segments(layout.architecture, steps, burn_in, truncate, recompute)
+    length = steps if truncate is None else truncate
     if not burn_in and truncate is None and not recompute:
         return None
     piece = max(least, PIECES * math.isqrt(steps))
@@ -123,6 +113,25 @@ def make_plan(layout: Layout, burn_in: Any, truncate: Any, recompute: Any, least
         pieces = _divided(part.start, part.stop, piece) if recompute else []
         spans += [Span(each, True, each.start == part.start > 0) for each in pieces or [part]]
     return Plan(spans, burn_in, recompute)
+
+
+def check_segments(
+    arch: Architecture, steps: int, burn_in: Any, truncate: Any, recompute: Any
+) -> tuple[int, int | None, bool]:
+    """Check how a call of so many steps is to be divided, see `make_plan`."""
+    burn_in = check_integer("burn_in", burn_in, 0)
+    truncate = None if truncate is None else check_integer("truncate", truncate, 1)
+    recompute = check_flag("recompute", recompute)
+    if burn_in > steps:
+        raise ValueError(f"burn_in: expected 0 to T={steps}, got {burn_in}")
+    for name, value in (("burn_in", burn_in), ("truncate", truncate)):
+        if value and not arch.is_forward:
+            got = "bidirectional=True" if arch.bidirectional else f"direction={arch.direction!r}"
+            raise ValueError(
+                f"{name}: expected {0 if name == 'burn_in' else None} with {got}, got {value}: a state that passes "
+                f"from segment to segment takes a network that runs forward"
+            )
+    return burn_in, truncate, recompute
 
 
 def _divided(first: int, stop: int, length: int) -> list[slice]:

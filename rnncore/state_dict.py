@@ -164,6 +164,8 @@ def from_state_dict(
     from .interchange.names import from_names, guess, select
 
     if convention in ("flax", "keras"):
+        if heads not in (None, 1):
+            raise ValueError(f"heads: expected None or 1 with convention={convention!r}, got {heads}")
         chosen = [select(values, each) for each in ([prefix] if isinstance(prefix, str) else prefix)]
         return from_names(kind, chosen, convention, cell, direction, **options)
     if convention not in (None, *CONVENTIONS):

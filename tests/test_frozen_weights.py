@@ -10,7 +10,7 @@ import pytest
 from conftest import Array
 
 from rnncore import GRU, LSTM, Elman, Frozen, Recurrent, storage
-from rnncore.cells import Cell, LayerNormLSTM
+from rnncore.cells import Cell, LayerNormLSTM, cell, tanh
 from rnncore.errors import one_of
 from rnncore.states import as_tuple
 from rnncore_kernels.precision import PRECISIONS
@@ -110,6 +110,22 @@ def test_zeros_nothing_and_nan(weights: str) -> None:
         assert np.isfinite(output[:, [0, 2]]).all()
         assert np.isfinite(output[0]).all()
         assert np.isnan(output[1:, 1]).all()
+
+
+@cell(states="h", gates="a", units="weight_u", scalars="weight_s")
+def weighted(h: Any, a: Any, weight_u: Any, weight_s: Any) -> Any:
+    return tanh(a * weight_u + weight_s * h)
+
+
+@pytest.mark.parametrize("weights", PRECISIONS)
+def test_only_matrices_are_narrow_in_a_file(weights: str, tmp_path: Path) -> None:
+    rnn = Recurrent(weighted, 33, 8, seed=0, backend="numpy")
+    frozen, path = rnn.freeze(weights), tmp_path / "rnn.safetensors"
+    frozen.save(path)
+    again = Frozen.load(path, backend="numpy", cell=weighted)
+    np.testing.assert_array_equal(again(sequence())[0], frozen(sequence())[0])
+    rnn.parameters["weight_hh_l0"][0, 0] = np.nan
+    rnn.freeze(weights).save(path)  # without a warning
 
 
 def test_refusals() -> None:

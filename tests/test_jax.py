@@ -156,6 +156,15 @@ def test_all_states_flow_and_what_is_observed(cell_: str, options: dict[str, Any
         jax.jit(lambda x: ours.observe(params, x, cell=cell_))(x)
 
 
+@pytest.mark.parametrize("width", [2, 3])
+def test_a_projection(width: int) -> None:
+    params = ours.init(jax.random.key(0), "lstm", I, 6, proj_size=width)
+    rnn = rnncore.Recurrent("lstm", I, 6, proj_size=width)
+    rnn.load_state_dict({name: np.asarray(value) for name, value in params.items()}, "rnncore")
+    x = draw(T, B, I)
+    close(ours.recurrent(params, x, proj_size=width), rnn(np.asarray(x)))
+
+
 def test_without_a_batch() -> None:
     params = ours.init(jax.random.key(0), "lstm", I, H)
     x, state = draw(B, T, I), (draw(1, B, H, seed=2), draw(1, B, H, seed=3))

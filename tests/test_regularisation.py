@@ -296,7 +296,9 @@ def test_what_onnx_lacks(tmp_path: Any) -> None:
 
 
 def test_zoneout_of_some_states() -> None:
-    assert Recurrent(LSTM(), 3, 4, zoneout={"c": 0.2}).zoneout == {"c": 0.2}
+    rnn = Recurrent(LSTM(), 3, 4, zoneout={"c": 0.2})
+    for network in (rnn, Recurrent.from_state_dict(rnn.state_dict()), Recurrent.from_state_dict(rnn.parameters)):
+        assert network.zoneout == {"c": 0.2}
     x: Array = np.ones((3, 2, 3), np.float32)
     none, zero = (Recurrent("lstm", 3, 4, seed=0, zoneout=rate) for rate in (0.0, {"h": 0.0}))
     np.testing.assert_array_equal(none(x)[0], zero.forward(x)[0])

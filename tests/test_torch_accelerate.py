@@ -20,6 +20,7 @@ import torch
 import rnncore
 import rnncore.torch as ours
 from rnncore.cells import cell, exp, sigmoid, tanh
+from rnncore.torch import networks
 
 
 class Tagger(torch.nn.Module):
@@ -430,6 +431,49 @@ def test_refusals_name_the_argument(arguments: Any, named: dict[str, Any], messa
         module(*arguments(torch.randn(5, 2, 3)), **{"inputs": {"dt": 0.5}, **named})
 
 
+def test_another_dtype_and_back() -> None:
+    module, x = ours.Recurrent("lstm", 3, 4, zoneout=0.1), torch.randn(5, 2, 3)
+    expected = module(x)[0]
+    again = module.double()
+    torch.testing.assert_close(again.eval()(x.double())[0], module.observe(x.double())[0]["h"])
+    module.train()(x.double())[0].sum().backward()
+    assert again.weight_ih_l0.grad.dtype is torch.float64
+    assert module.float()(x)[0].dtype is expected.dtype
+    rounding = ours.Recurrent("lstm", 3, 4, compute="bfloat16").double()
+    with pytest.raises(ValueError, match="compute: expected 'float64' with dtype='float64', got 'bfloat16'"):
+        rounding(x.double())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"burn_in": -1}, "burn_in: expected an integer of at least 0, got -1"),
+        ({"burn_in": 6}, "burn_in: expected 0 to T=5, got 6"),
+        ({"truncate": 0}, "truncate: expected an integer of at least 1, got 0"),
+        ({"recompute": "yes"}, "recompute: expected True or False, got str 'yes'"),
+        ({"flow": "no"}, "flow: expected True or False, got str 'no'"),
+    ],
+)
+def test_long_sequences_are_checked_without_gradients_too(options: dict[str, Any], message: str) -> None:
+    module, x = ours.Recurrent("gru", 3, 4), torch.randn(5, 2, 3)
+    for grad in (False, True):
+        with torch.set_grad_enabled(grad), pytest.raises((TypeError, ValueError), match=message):
+            module(x, **options)
+
+
+@pytest.mark.parametrize("options", [{"burn_in": 2}, {"truncate": 2}, {"recompute": True}, {"states": "all"}])
+def test_a_packed_sequence_takes_a_state_alone(options: dict[str, Any]) -> None:
+    packed = torch.nn.utils.rnn.pack_sequence([torch.randn(5, 3), torch.randn(3, 3)])
+    with pytest.raises(ValueError, match="x: expected a padded batch where there is more than a state"):
+        ours.Recurrent("gru", 3, 4)(packed, **options)
+
+
+def test_precisions_that_a_gpu_lacks() -> None:
+    text = ours.Recurrent("gru", 3, 4, compute="bfloat16").network_text()
+    with pytest.raises(ValueError, match="compute: expected no 'bfloat16' with backend='cuda', whose products have"):
+        networks.find_network(text, torch.float32, torch.device("cuda:0"))
+
+
 def test_a_tuple_of_states_names_the_one_and_half_precision_its_remedy() -> None:
     states = torch.zeros(1, 2, 4), torch.zeros(1, 2, 4).double()
     with pytest.raises(TypeError, match=r"reset_state\[1\]: expected torch\.float32"):
@@ -481,6 +525,8 @@ def test_a_state_dict_says_whose_gru_it_is() -> None:
     torch.nn.Sequential(ours.Recurrent(carry, 3, 4)).load_state_dict(theirs)
     torch.nn.Sequential(ours.GRU(3, 4)).load_state_dict(torch.nn.Sequential(ours.Recurrent(carry, 3, 4)).state_dict())
 
+    zoned = ours.Recurrent("lstm", 3, 4, zoneout={"c": 0.2}).state_dict()
+    assert rnncore.Recurrent.from_state_dict(zoned).zoneout == {"c": 0.2}
     rnn = rnncore.Recurrent.from_state_dict(values, prefix="0.")
     assert (rnn.cell, rnn.direction) == (model[0].cell, "reverse")
     rnn.load_state_dict(model[0].state_dict())

@@ -166,7 +166,7 @@ class Network:
         x, draws = self._draws(x, parts)
         layers = stack.recall(x, before, rows, inputs, resets, memory, draws, None if draws is None else draws.drop)
         begins = tuple([np.zeros_like(s) for s in parts.begins])
-        flow = tuple([np.empty_like(s) for s in parts.flow])
+        flow = tuple([np.zeros_like(s) for s in parts.flow])
         every = by_direction(np, arch, others, steps, batch) if self.how.every else []
         grad_x, weights, of_inputs = stack.backward(
             layers, stack.parts(grad_output), states, self._needs(wanted), begins or None, every, flow or None

@@ -17,7 +17,7 @@ from ..architecture import OPTIONS, Architecture
 from ..definition import Definition
 from ..errors import describe
 from ..network import Network
-from ..options import check_options, make_architecture
+from ..options import check_options, make_architecture, projected
 from ..state_dict import read_options
 
 DTYPES = ("float32", "float64")
@@ -103,6 +103,7 @@ def read_architecture(definition: Definition, params: Mapping[str, Any], **other
     dtypes = {str(getattr(value, "dtype", type(value).__name__)) for value in params.values()}
     if len(dtypes) != 1 or not dtypes <= {*DTYPES}:
         raise TypeError(f"params: expected arrays of float32 or of float64, got {', '.join(sorted(dtypes))}")
+    definition = projected(definition, others.get("proj_size", 0))
     if hint := other_cell(definition, shapes, others.get("heads", 1)):
         raise ValueError(f"params: expected those of {definition.cell!r}, got {hint}")
     options = read_options("params", definition, shapes)

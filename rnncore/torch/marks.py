@@ -27,6 +27,7 @@ def mark(destination: Any, prefix: str, architecture: Architecture) -> None:
             "cell": describe_cell(architecture.cell),
             "direction": architecture.direction,
             "heads": architecture.heads,
+            "zoneout": architecture.zoneout,
         }
         metadata.setdefault(prefix.removesuffix("."), {})[MARK] = json.dumps(said, default=repr)
 

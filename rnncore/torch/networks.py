@@ -12,6 +12,7 @@ from rnncore_kernels.cells import GRU, LSTM, Elman
 
 from ..definition import DEFINITIONS, define
 from ..keyed import architecture_of
+from ..registry import check_products, resolve_on_host
 from .memory import memory_of
 from .network import DTYPES, Network
 from .single import SingleNetwork
@@ -43,6 +44,7 @@ def find_network(text: str, dtype: torch.dtype, device: torch.device, dropout: f
     if mode in CELLS and projection.isdecimal():
         cell_of(mode, int(projection))  # a graph may be read from a file by a process without such a module
     architecture = architecture_of(text, DTYPES[dtype].name)
+    check_products("compute", architecture.precision, "cuda" if device.type == "cuda" else resolve_on_host())
     architecture = architecture if dropout is None else replace(architecture, dropout=dropout)
     single = architecture.num_layers * architecture.num_directions == 1 and architecture.input_size is not None
     return (SingleNetwork if single else Network)(architecture, memory_of(device))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -16,9 +17,10 @@ from rnncore_kernels.cells import Cell
 from ..architecture import OPTIONS, options_of
 from ..arguments import check_states
 from ..definition import cell_key
-from ..keyed import How, text_of
-from ..options import check_options, make_architecture
+from ..keyed import PLAIN, How, text_of
+from ..options import check_flag, check_options, make_architecture
 from ..rows import DENSE, arrange
+from ..segments import check_segments
 from ..shapes import CallAxes, check_reset_state
 from ..state_dict import StateDict, read_state_dict
 from . import calls
@@ -99,8 +101,9 @@ class Recurrent(Marked):
     def _name_network(self) -> None:
         arch = self._architecture
         sizes = {"input_size": arch.input_size, "hidden_size": arch.hidden_size}
-        # A graph has no layout, and no text of a number that may change.
-        apart = {"batch_first": False, "dropout": arch.dropout if self.draws_by_key else 0.0}
+        # A graph has no layout, and no text of what may change: a number, or the dtype and that of products with it.
+        apart: dict[str, Any] = {"batch_first": False, "compute": arch.precision}
+        apart |= {"dropout": arch.dropout if self.draws_by_key else 0.0}
         self._text = text_of(cell_key(arch.definition), {**sizes, **options_of(arch), **apart})
 
     @property
@@ -162,11 +165,14 @@ class Recurrent(Marked):
             raise TypeError(TRACED)
         arch, weights = self._architecture, calls.read_parameters(self, self._names)
         dtype = weights[0].dtype
+        compiling = torch.compiler.is_compiling()
+        how = How(states is not None, flow, burn_in, truncate, recompute)
+        how = PLAIN if how == PLAIN else how
         if isinstance(x, PackedSequence):
-            if any([each is not None for each in (lengths, inputs, resets, reset_state, states)]) or flow:  # noqa: C419
+            others = lengths, inputs, resets, reset_state
+            if any([each is not None for each in others]) or how is not PLAIN:  # noqa: C419
                 raise ValueError("x: expected a padded batch where there is more than a state, got a PackedSequence")
             return self._packed(x, state, weights)
-        compiling = torch.compiler.is_compiling()
         axes = read_x(arch, x)
         batch_first = arch.batch_first and not axes.unbatched
         x = x.unsqueeze(1) if axes.unbatched else x
@@ -175,6 +181,9 @@ class Recurrent(Marked):
         again = read_resets(axes, resets)
         begun = [] if again is None else self._states(reset_state, axes, "reset_state")
         check_states(states, return_sequence=True)
+        check_flag("flow", flow)
+        if how is not PLAIN:
+            check_segments(arch, axes.steps, burn_in, truncate, recompute)
         if autocasts(x):
             x = x.to(dtype)
             initial, begun, given = ([t.to(dtype) for t in each] for each in (initial, begun, given))
@@ -186,9 +195,7 @@ class Recurrent(Marked):
             if compiling or rows is not DENSE:
                 x, again = _cleared(x, again, ends, axes.steps, batch_first=batch_first)
         norms = self._norms(axes.steps, weights[0], compiling=compiling) if flow else ()
-        call = calls.Given(
-            initial, given, again, begun, norms, How(states == "all", flow, burn_in, truncate, recompute)
-        )
+        call = calls.Given(initial, given, again, begun, norms, how)
         if compiling:
             results = calls.traced(self, x, call, weights, batch_first=batch_first, lengths=ends)
         else:
@@ -225,6 +232,7 @@ class Recurrent(Marked):
         if resets is not None and reset_state is None:
             reset_state = self._own_state(axes)
         given = {"x": x, "state": state, "lengths": lengths, "inputs": inputs}
+        arch = replace(arch, dtype=DTYPES[weights[0].dtype])
         return calls.observe(self, arch, weights, given | {"resets": resets, "reset_state": reset_state})
 
     def _packed(self, x: PackedSequence, state: Any, weights: Sequence[Tensor]) -> tuple[Any, Any]:
