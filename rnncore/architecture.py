@@ -134,7 +134,7 @@ class Architecture:
         each[0] = each[0]._replace(ready=self.input_size is None)
         return tuple([self.definition.changed(own) for own in each])
 
-    @functools.cached_property
+    @property
     def x_size(self) -> int:
         """Width of x: `input_size`, or that of the gates' parts of x side by side where these are given."""
         return len(self.program.x_gates) * self.hidden_size if self.input_size is None else self.input_size

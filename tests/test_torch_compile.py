@@ -110,7 +110,7 @@ def test_lengths_in_a_whole_graph(batch_first: bool) -> None:
     compiled = torch.compile(rnn, fullgraph=True, backend="aot_eager")
     x, lengths = torch.randn(3 if batch_first else 5, 5 if batch_first else 3, 3), torch.tensor([2, 5, 0])
     x.requires_grad_()
-    expected, got = rnn(x, None, lengths), compiled(x, None, lengths)
+    got, expected = compiled(x, None, lengths), rnn(x, None, lengths)  # without an eager call before
     for first, second in zip(gradients(expected, x, rnn), gradients(got, x, rnn), strict=True):
         torch.testing.assert_close(second, first)
     with pytest.raises(ValueError, match="lengths: expected integers from 0 to T=5, got"):
