@@ -23,6 +23,7 @@ from .layout import Layout, engine_ready
 from .options import check_flag, check_integer
 from .resets import Resets
 from .rows import block
+from .shapes import Axes
 from .stack import Drop, Lane, LayerTape, Stack, States
 
 PIECES = 4
@@ -91,19 +92,19 @@ class Segment(NamedTuple):
     tapes: tuple[LayerTape, ...] | None
 
 
-def make_plan(layout: Layout, burn_in: Any, truncate: Any, recompute: Any, least: int) -> Plan | None:
+def make_plan(axes: Axes, burn_in: Any, truncate: Any, recompute: Any, least: int) -> Plan | None:
     """How a call is divided; None where it is not.
 
     Args:
-        layout: of the call.
+        axes: of the call.
         burn_in, truncate, recompute: see `Recurrent.forward`.
         least: fewest steps that are worth a call of the engine.
 
     Raises:
         ValueError, TypeError: an argument is wrong.
     """
-    steps = layout.steps
-    burn_in, truncate, recompute = check_segments(layout.architecture, steps, burn_in, truncate, recompute)
+    steps = axes.steps
+    burn_in, truncate, recompute = check_segments(axes.architecture, steps, burn_in, truncate, recompute)
     length = steps if truncate is None else truncate
     if not burn_in and truncate is None and not recompute:
         return None

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from rnncore_kernels.cells.symbol import Width
+from rnncore_kernels.contract import Array
 
 from .architecture import Architecture
 from .errors import describe
@@ -233,6 +234,12 @@ def check_lengths(axes: Axes, shape: Sequence[int]) -> None:
     if (*shape,) != (() if axes.unbatched and not shape else (axes.batch,)):
         hint = rows_hint(axes, shape[0] if len(shape) == 1 else None)
         raise ValueError(f"lengths: expected (B={axes.batch},) integers, one for each row, got {(*shape,)}{hint}")
+
+
+def check_ends(lengths: Array, steps: int) -> None:
+    """Raise ValueError for lengths outside of 0 to T."""
+    if lengths.size and not 0 <= lengths.min() <= lengths.max() <= steps:
+        raise ValueError(f"lengths: expected integers from 0 to T={steps}, got {lengths.tolist()}")
 
 
 def _listed(names: Any) -> str:

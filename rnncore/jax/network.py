@@ -23,6 +23,7 @@ from ..needs import needed
 from ..registry import make_engine, resolve_on_host
 from ..resets import Resets, make_resets
 from ..rows import DENSE, arrange
+from ..shapes import check_ends
 from ..stack import Stack
 from ..tape_memory import TapeMemory, divide_tape, tape_bytes
 
@@ -56,7 +57,7 @@ class Parts(NamedTuple):
     Attributes:
         begins: the states that rows begin anew with.
         flow: what nothing reads, and whose gradients are the norms of cotangents, (L*D, T) of each state.
-        keys: two words of uint32 by which training draws.
+        keys: two words of uint32 by which training draws, and the number of x's first step in what it draws for.
         others are called as those of `recurrent`, and may be none.
     """
 
@@ -195,8 +196,7 @@ class Network:
         if not parts.lengths:
             return DENSE
         (steps, batch), lengths = self.size(parts.x.shape), np.asarray(parts.lengths[0], np.int64)
-        if batch and not 0 <= lengths.min() <= lengths.max() <= steps:
-            raise ValueError(f"lengths: expected integers from 0 to T={steps}, got {lengths.tolist()}")
+        check_ends(lengths, steps)
         return arrange(lengths, steps, batch)
 
     def _resets(self, parts: Parts) -> Resets | None:
@@ -212,8 +212,8 @@ class Network:
         """What training draws, and an x that dropout may write to."""
         if not parts.keys:
             return x, None
-        low, high = map(int, parts.keys[0])
-        draws = Draws(self.architecture, self.engine, low | high << 32)
+        low, high, first = map(int, parts.keys[0])
+        draws = Draws(self.architecture, self.engine, low | high << 32, first)
         return x.copy() if self.architecture.input_dropout else x, draws
 
     def _needs(self, wanted: Sequence[bool]) -> list[Needs]:

@@ -20,11 +20,13 @@ from ..definition import cell_key, define
 from ..errors import describe
 from ..keyed import How, text_of
 from ..options import check_options
+from ..segments import make_plan
 from ..states import unwrap_state
 from .flax import from_flax
 from .network import Signature, host_engine
 from .parameters import check_tree, has_own_names, read_architecture
 from .primitives import recurrence
+from .segments import bind_in_segments
 
 
 def recurrent(
@@ -40,6 +42,9 @@ def recurrent(
     states: str | None = None,
     flow: Any = None,
     key: Any = None,
+    burn_in: int = 0,
+    truncate: int | None = None,
+    recompute: bool = False,
     batch_first: bool = False,
     **options: Any,
 ) -> tuple[Any, Any]:
@@ -68,6 +73,11 @@ def recurrent(
             norms of the cotangents of the states at each step, over rows and units.
         key: an integer or a key of JAX's, by which zoneout and dropout are drawn, as training does; another one for
             each call. None computes their expectation, as inference does.
+        burn_in: number of first steps through which no gradient passes; their output has none either.
+        truncate: steps, counted from the end of burn-in, after which back-propagation is cut: the state is passed on,
+            its cotangent is not. None: never.
+        recompute: whether the backward pass computes segments of steps again instead of keeping what it needs of them,
+            so that memory grows with sqrt(T); of a network that runs back, all steps at once.
         batch_first: whether sequences are (B, T, ...) instead of (T, B, ...).
         options: others of `rnncore.Recurrent` that parameters do not tell, as direction="reverse".
 
@@ -111,7 +121,11 @@ def recurrent(
     signature = Signature(text, architecture.dtype.name, batch_first, bool(ends), reset, (*how,))
     weights = [named[name] for name in architecture.layer_names]
     arguments = (x, *initial, *ends, *flags, *begins, *probes, *keys, *given, *weights)
-    results = recurrence.bind(*arguments, signature=signature)
+    plan = make_plan(axes, burn_in, truncate, recompute, host_engine().min_block_steps)
+    if plan is None:
+        results = recurrence.bind(*arguments, signature=signature)
+    else:
+        results = bind_in_segments(arguments, signature, plan)
     outputs, finals = results[: -len(initial)], results[-len(initial) :]
     if unbatched:
         outputs, finals = [output[0] for output in outputs], [s[:, 0] for s in finals]
@@ -242,6 +256,8 @@ def _lengths(axes: shapes.CallAxes, lengths: Any) -> Any:
     if not jnp.issubdtype(values.dtype, jnp.integer):
         raise ValueError(f"lengths: expected (B={axes.batch},) integers, got {values.dtype} {values.shape}")
     shapes.check_lengths(axes, values.shape)
+    if not isinstance(values, jax.core.Tracer):
+        shapes.check_ends(np.asarray(values), axes.steps)
     return values.reshape(axes.batch).astype(jnp.int32)
 
 
@@ -262,12 +278,12 @@ def _flow(axes: shapes.CallAxes, flow: Any) -> list[Any]:
 
 
 def _key(key: Any) -> Any:
-    """Two words of uint32 of an integer or a key of JAX's."""
+    """Two words of uint32 of an integer or a key of JAX's, and the number of the first step."""
     if isinstance(key, (int, np.integer)) and not isinstance(key, bool):
         if not 0 <= key < 1 << 64:
             raise ValueError(f"key: expected an integer from 0 to 2**64 - 1, got {key}")
-        return jnp.asarray([int(key) & MASK, int(key) >> 32], jnp.uint32)
+        return jnp.asarray([int(key) & MASK, int(key) >> 32, 0], jnp.uint32)
     try:
-        return jax.random.bits(key, (2,), jnp.uint32)
+        return jnp.append(jax.random.bits(key, (2,), jnp.uint32), jnp.uint32(0))
     except (TypeError, ValueError) as error:
         raise TypeError(f"key: expected an integer or a key of jax.random, got {describe(key)}: {error}") from None

@@ -12,6 +12,7 @@ from torch import Tensor
 from rnncore_kernels.contract import Rows
 
 from ..rows import DENSE
+from ..shapes import check_ends
 
 
 class Packing(NamedTuple):
@@ -72,6 +73,5 @@ def packed_sequences(batch_sizes: Tensor) -> Sequences:
 def read_ends(lengths: Tensor, steps: int) -> NDArray[np.int64]:
     """The steps of each row, checked."""
     values = np.asarray(lengths.numpy(), np.int64)
-    if len(values) and not 0 <= values.min() <= values.max() <= steps:
-        raise ValueError(f"lengths: expected integers from 0 to T={steps}, got {values.tolist()}")
+    check_ends(values, steps)
     return values
