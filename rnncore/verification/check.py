@@ -22,7 +22,7 @@ from .tolerances import DIFFERENCES
 
 @dataclass(frozen=True)
 class Case:
-    """A call: T steps of B rows, options of `Recurrent`, lengths, resets and states as `networks.make_call` takes them.
+    """A call: T steps of B rows, options of `Recurrent`; lengths, resets, states, how: see `networks.make_call`.
 
     One direction without lengths is also streamed.
     """
@@ -34,6 +34,7 @@ class Case:
     lengths: Sequence[int] | None = None
     resets: str | None = None
     states: bool = False
+    how: dict[str, Any] = field(default_factory=dict)
 
     @property
     def streams(self) -> bool:
@@ -66,6 +67,7 @@ class Case:
             seed=seed,
             resets=self.resets,
             states=self.states,
+            how=self.how,
             backend=backend,
             **options,
         )
@@ -75,6 +77,7 @@ CASES = (
     Case("one unit", 3, 1, {"input_size": 1, "hidden_size": 1}),
     Case("dense", 4, 3, {"input_size": 5, "hidden_size": 17}),
     Case("one row", 6, 1, {"input_size": 7, "hidden_size": 19}),
+    Case("a learnt initial state", 2, 3, {"hidden_size": 4, "learn_initial_state": True}),
     # More rows than a tile, and one unit more than whole vectors.
     Case("many rows", 2, 19, {"input_size": 2, "hidden_size": 33}),
     Case("two layers without biases", 3, 2, {"hidden_size": 5, "num_layers": 2, "bias": False}),
@@ -102,7 +105,15 @@ CASES = (
     ),
     Case("back, every state", 4, 3, {"hidden_size": 5, "direction": "reverse"}, lengths=(4, 0, 3), states=True),
     # Of two segments, whose tapes are computed again.
-    Case("long", 18, 2, {"input_size": 2, "hidden_size": 3, "num_layers": 2}),
+    Case("long", 18, 2, {"input_size": 2, "hidden_size": 3, "num_layers": 2}, how={"recompute": True}),
+    Case(
+        "burn-in, truncated",
+        7,
+        3,
+        {"input_size": 2, "hidden_size": 3, "num_layers": 2},
+        lengths=(7, 5, 1),
+        how={"burn_in": 2, "truncate": 3},
+    ),
     Case("resets", 4, 4, {"hidden_size": 5, "bidirectional": True}, lengths=(2, 4, 0, 4), resets="given"),
 )
 """The calls that check each variant of a cell, in each dtype."""
@@ -208,6 +219,9 @@ def _differences(name: str, cell: Cell, seed: int) -> Outcome:
     """The reference's gradients against finite differences."""
     outcome = Outcome(REFERENCE, name, "float64")
     for case in CASES:
+        if case.how.keys() & {"burn_in", "truncate"}:
+            # Gradients that are cut are no derivatives.
+            continue
         for tensor, error in derivative_errors(case.call(cell, "numpy", "float64", seed)):
             group = "grad state" if tensor.startswith("initial ") else f"grad {tensor.rpartition('_l')[0] or tensor}"
             outcome.add(group, Finding(case.name, f"gradient of {tensor}", error, DIFFERENCES))

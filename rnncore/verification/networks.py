@@ -118,6 +118,7 @@ class Call:
     resets: Array | None = None
     reset_state: tuple[Array, ...] = ()
     grad_states: tuple[Array, ...] = ()
+    how: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
 
     def prepare(self) -> None:
@@ -126,12 +127,13 @@ class Call:
 
     def expected(self) -> oracle.Result:
         """The oracle's results, in float64; of a cell that it does not know, those of the NumPy engine."""
-        if self.step is None:
-            return reference(self)
         self.prepare()
-        result = self._run(self.step, self.rnn._draw_key())
-        if self.rnn._architecture.draws:
+        result = reference(self) if self.step is None else self._run(self.step, self.rnn._draw_key())
+        if self.step is not None and self.rnn._architecture.draws:
             result.inference = self._run(self.step, None)
+        if self.rnn.learn_initial_state:
+            for name, grad in zip(names(self.rnn.cell.states), result.grad_state, strict=True):
+                result.grad_parameters[f"{name}_0"] = grad.sum(axis=1)
         return result
 
     def _run(self, step: oracle.Step, key: int | None) -> oracle.Result:
@@ -157,6 +159,8 @@ class Call:
             resets=self.resets,
             reset_state=self.reset_state,
             grad_states=self.grad_states,
+            burn_in=self.how.get("burn_in", 0),
+            truncate=self.how.get("truncate"),
             precision=self.rnn._architecture.precision,
         )
 
@@ -171,6 +175,7 @@ def make_call(
     seed: int = 0,
     resets: str | None = None,
     states: bool = False,
+    how: dict[str, Any] | None = None,
     **options: Any,
 ) -> Call:
     """A call on random values, the same on every backend.
@@ -184,6 +189,7 @@ def make_call(
         seed: of parameters and values.
         resets: "zeros" or "given", the state that rows begin anew with at a third of all steps; None for no resets.
         states: whether every state of the last layer has a cotangent at each step.
+        how: burn_in, truncate and recompute of the pass whose gradients are taken.
         options: go to `Recurrent`, with small sizes where they name none.
     """
     rnn = Recurrent(cell, **{"input_size": 3, "hidden_size": 4, "seed": seed, **options})
@@ -218,6 +224,11 @@ def make_call(
     if resets == "given":
         begun = tuple(some(*s.shape) for s in state)
         call.reset_state = tuple(signed(name, s) for name, s in zip(names(cell.states), begun, strict=True))
+    call.how |= how or {}
+    if rnn.learn_initial_state:
+        call.state = tuple(np.repeat(s[:, :1], batch, axis=1) for s in call.state)
+        for name, s in zip(names(cell.states), call.state, strict=True):
+            rnn.parameters[f"{name}_0"][...] = namespace_of(rnn.parameters[f"{name}_0"]).asarray(s[:, 0])
     if states:
         call.grad_states = tuple(some(steps, batch, directions * width) for width in widths[1:])
     # The number that a parameter begins with, 1 of a gain say, hides its effect.

@@ -121,6 +121,8 @@ def run(
     resets: Array | None = None,
     reset_state: tuple[Array, ...] = (),
     grad_states: tuple[Array, ...] = (),
+    burn_in: int = 0,
+    truncate: int | None = None,
     precision: str | None = None,
 ) -> Result:
     """Compute a network and its gradients, row by row.
@@ -145,6 +147,8 @@ def run(
             neither direction.
         reset_state: like `state`, what each sequence but the first that a direction meets begins with; () is zeros.
         grad_states: cotangents of `Result.states` but the first, which is the output; () is zeros.
+        burn_in: first steps through which no gradient passes.
+        truncate: steps, counted from the end of burn-in, after which back-propagation is cut; None for never.
         precision: of the factors of products, "bfloat16"; None for all digits.
     """
     given = {**(row_inputs or {}), **(unit_inputs or {})}
@@ -179,6 +183,8 @@ def run(
                     if resets is not None and later < len(below) and resets[later, row]:
                         zeros = tuple([Scalar(0.0) for _ in values] for values in current)
                         current = tuple(s[index][row] for s in begun) or zeros
+                    if t and t >= burn_in and (t - burn_in) % (truncate or steps) == 0:
+                        current = tuple([Scalar(v.value) for v in values] for values in current)
                     layer.inputs = {
                         name: values[t][row] if given[name].ndim == deep[name] else values[row]
                         for name, values in inputs.items()
@@ -191,13 +197,14 @@ def run(
                         of_state[t] = of_state[t] + values
                 for f, values, cotangent in zip(final, current, grad_state, strict=True):
                     f[index, row] = [v.value for v in values]
-                    seeds += zip(values, cotangent[index, row].tolist(), strict=True)
+                    if lengths[row] > burn_in or not burn_in:
+                        seeds += zip(values, cotangent[index, row].tolist(), strict=True)
             below = every[0]
         cotangents = (grad_output, *grad_states)
         for number, (of_state, target) in enumerate(zip(every, all_states, strict=True)):
             for t, values in enumerate(of_state):
                 target[t, row] = [v.value for v in values]
-                if number < len(cotangents):
+                if t >= burn_in and number < len(cotangents):
                     seeds += zip(values, cotangents[number][t, row].tolist(), strict=True)
     back_propagate(seeds)
     return Result(

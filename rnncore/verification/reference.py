@@ -62,7 +62,7 @@ class _Reference:
 
     def __init__(self, call: Call) -> None:
         rnn = call.rnn
-        self.seed = call.seed
+        self.seed, self.how = call.seed, call.how
         self.rnn = Recurrent(
             rnn.cell,
             rnn.input_size,
@@ -87,7 +87,8 @@ class _Reference:
     def result(self) -> Result:
         """Outputs, states and gradients."""
         self.rnn.reseed(self.seed)
-        states, final, tape = self.rnn.forward(self.x, unwrap_state(self.state), **self.options, states="all")
+        initial = unwrap_state(self.state)
+        states, final, tape = self.rnn.forward(self.x, initial, **self.options, states="all", **self.how)
         cotangents: tuple[Any, ...] = (*self.grad_output, *[None] * (len(self.state) - len(self.grad_output)))
         grads = self.rnn.backward(tape, unwrap_state(cotangents), unwrap_state(self.grad_state))
         still, still_final = self.rnn(self.x, unwrap_state(self.state), **self.options, states="all")

@@ -16,9 +16,6 @@ from . import oracle
 from .networks import Call
 from .tolerances import TOLERANCES, relative_error
 
-LONG = 16
-"""Steps from which on gradients are those of tapes that are computed again, in several segments."""
-
 
 class Compared(NamedTuple):
     """A tensor.
@@ -63,7 +60,7 @@ def results(
         call: the network and its arguments.
         expected: the oracle's results.
         ragged: whether lengths are passed at all.
-        state: whether an initial state is; without, the call's must be 0.
+        state: whether an initial state is; without, the call's must be 0; a learnt one is not passed.
         unbatched: whether a call of one row is made without the axis of the batch.
         layout: how x, states and cotangents lie in memory.
     """
@@ -76,6 +73,7 @@ def results(
         moved: Array = to_device(layout(part(array)))
         return moved
 
+    state = state and not call.rnn.learn_initial_state
     x, initial = given(call.x), unwrap_state(tuple(map(given, call.state))) if state else None
     options: dict[str, Any] = {"lengths": call.lengths if ragged else None}
     if call.inputs:
@@ -107,10 +105,10 @@ def results(
         for name, values, wanted in zip(names(call.rnn.cell.states), as_tuple(states), right.state, strict=True):
             yield Compared(f"final {name} of {of}", "state", "state", on_host(values), part(wanted))
 
-    if len(call.x) > LONG:
+    if call.how:
         call.prepare()
         every = "all" if call.grad_states else None
-        _, _, tape = call.rnn.forward(x, initial, **options, states=every, recompute=True)
+        _, _, tape = call.rnn.forward(x, initial, **options, states=every, **call.how)
     grads = call.rnn.backward(tape, grad_output, unwrap_state(tuple(map(given, call.grad_state))))
     yield Compared("gradient of x", "grad x", "gradient", on_host(grads.x), part(expected.grad_x))
     for name, values, wanted in zip(
@@ -124,7 +122,7 @@ def results(
     if grads.parameters.keys() != expected.grad_parameters.keys():
         raise KeyError(f"gradients: expected those of {list(expected.grad_parameters)}, got {list(grads.parameters)}")
     for name, wanted in expected.grad_parameters.items():
-        kind = f"grad {name.rpartition('_l')[0]}"
+        kind = f"grad {name.rpartition('_l')[0] or name}"
         yield Compared(f"gradient of {name}", kind, "gradient", on_host(grads.parameters[name]), wanted)
     for name, wanted in expected.grad_inputs.items():
         yield Compared(f"gradient of {name}", f"grad {name}", "gradient", on_host(grads.inputs[name]), part(wanted))
