@@ -67,13 +67,17 @@ class _Reference:
             rnn.cell,
             rnn.input_size,
             rnn.hidden_size,
-            **{n: value for n, value in options_of(rnn).items() if n not in ("batch_first", "compute")},
+            **{
+                n: value
+                for n, value in options_of(rnn).items()
+                if n not in ("batch_first", "compute", "learn_initial_state")
+            },
             dtype="float64" if rnn.compute == rnn.dtype.name else rnn.dtype,
             backend="numpy",
             compute=None if rnn.compute == rnn.dtype.name else rnn.compute,
         )
-        for name, values in rnn.parameters.items():
-            self.rnn.parameters[name][...] = on_host(values)
+        for name, values in self.rnn.parameters.items():
+            values[...] = on_host(rnn.parameters[name])
         self.x, *self.grad_output = (a.astype(self.rnn.dtype) for a in (call.x, call.grad_output, *call.grad_states))
         self.state, self.grad_state = (
             tuple(a.astype(self.rnn.dtype) for a in arrays) for arrays in (call.state, call.grad_state)
