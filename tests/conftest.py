@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -281,3 +282,11 @@ def require_peer(request: pytest.FixtureRequest, name: str) -> Any:
     if name in required(request, "--require-peer"):
         return __import__(name)
     return pytest.importorskip(name)
+
+
+@pytest.fixture(autouse=True)
+def fresh_graphs() -> Iterator[None]:
+    """torch.compile gives up on a function, for the whole process, that it has compiled for eight modules."""
+    yield
+    if "torch._dynamo" in sys.modules:
+        sys.modules["torch._dynamo"].reset()
