@@ -23,7 +23,7 @@ RESETS = np.random.default_rng(0).random((T, B)) < 0.1
 
 @pytest.fixture(autouse=True)
 def _short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of as few steps as are worth a call: 16."""
+    """Segments have as few steps as are worth a call: 16."""
     monkeypatch.setattr(segments, "PIECES", 0)
 
 

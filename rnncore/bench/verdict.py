@@ -74,7 +74,7 @@ def _fitting(timed: Sequence[Result], budget: float) -> Iterator[str]:
 
 
 def _shares(timed: Sequence[Result]) -> Iterator[str]:
-    """Of each backend, the range of its shares of the roof, with the best and the worst row."""
+    """The range of each backend's shares of the roof, with the best and the worst row."""
     for contender in dict.fromkeys(result.contender for result in timed if not result.is_peer):
         rows = [row for row in timed if row.contender == contender and row.of_roof is not None]
         if not rows:
@@ -90,7 +90,7 @@ def _shares(timed: Sequence[Result]) -> Iterator[str]:
 
 
 def _against_peers(timed: Sequence[Result]) -> Iterator[str]:
-    """Of each backend and mode, how it compares with the fastest peer, and where it is slower."""
+    """How each backend and mode compares with the fastest peer, and where it is slower."""
     for (contender, mode), mean in geometric_means(timed).items():
         rows = [row for row in timed if row.contender == contender and row.workload.mode == mode]
         slower = [row for row in rows if (versus_best(row, timed) or 1) < 1 / ABOUT_EVEN]

@@ -19,10 +19,10 @@ from ..quiet import quiet
 MASK = 0xFFFFFFFF
 FACTORS = 0xD2511F53, 0xCD9E8D57
 INCREMENTS = 0x9E3779B9, 0xBB67AE85
-"""Of the key, from round to round."""
+"""What is added to the words of the key from round to round."""
 
 BITS = 24
-"""Of a random number: as many as float32 has, so that every dtype holds the same numbers."""
+"""A random number has as many as float32, so that every dtype holds the same numbers."""
 
 BLOCK_BYTES = 1 << 18
 """Size of the arrays of words in which `drop` draws: what the second-level cache holds."""

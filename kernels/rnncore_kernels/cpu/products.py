@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from . import narrow
@@ -80,15 +80,12 @@ def tile_products(shape: Shape) -> Products:
 @functools.cache
 def bfloat16_products(shape: Shape) -> Products:
     """Those of bfloat16 on vector registers, in pairs or with weights that are widened when they are loaded."""
-    return Products(
+    return replace(
+        vector_products(shape),
         name="bfloat16",
         words=f"{8 * shape.vector_bytes}-bit bfloat16{'' if shape.target.bfloat16 else ' widened'}",
         column_bytes=narrow.column_bytes_of(shape),
         rows_bytes=partial(narrow.rows_bytes, narrow.row_bytes_of(shape)),
-        panel_bytes=PANEL_ROWS * shape.vector_bytes,
-        left_units=block_units(shape.lanes),
-        row_tile=1,
-        back_rows=BLOCK_ROWS,
         weight_bytes=2,
     )
 
@@ -96,14 +93,12 @@ def bfloat16_products(shape: Shape) -> Products:
 @functools.cache
 def int8_products(shape: Shape) -> Products:
     """Those of int8 on vector registers, in fours or with weights that are widened when they are loaded."""
-    return Products(
+    return replace(
+        vector_products(shape),
         name="int8",
         words=f"{8 * shape.vector_bytes}-bit int8{'' if shape.target.int8 else ' widened'}",
         column_bytes=narrow.int8_column_bytes_of(shape),
         rows_bytes=partial(narrow.rows_bytes, narrow.int8_row_bytes_of(shape)),
         panel_bytes=0,
-        left_units=block_units(shape.lanes),
-        row_tile=1,
-        back_rows=BLOCK_ROWS,
         weight_bytes=1,
     )

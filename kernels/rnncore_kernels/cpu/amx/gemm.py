@@ -1,6 +1,6 @@
 """Products of rows and weights in three parts, see `split`, on AMX's tile registers.
 
-Of the nine products of the parts of two numbers, the six largest are summed; the others are below 2**-24 of the
+The six largest of the nine products of the parts of two numbers are summed; the others are below 2**-24 of the
 product, the rounding error of one float32. Sums are float32, for blocks in order and for each block in the order of
 TERMS, so their bits depend on nothing but row and column.
 """
