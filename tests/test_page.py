@@ -20,7 +20,7 @@ from rnncore.bench import plots
 from rnncore.bench.page import page
 from rnncore.bench.record import load, to_json
 from rnncore.bench.render import FORMATS
-from rnncore.bench.table import table
+from rnncore.bench.table import narrowed, table
 from rnncore.cli.outputs import Output, Outputs
 
 GRID = records.grid()
@@ -152,6 +152,11 @@ def test_in_a_browser(browser: Any, address: str, width: int, scheme: str) -> No
             "[...document.querySelectorAll('th:not(:last-child), td:not([data-name=impl])')].map(cell => cell.getBoundingClientRect().right)"
         )
         assert max(ends) <= width, "figures beyond the screen"
+        first = opened.locator("tbody tr").first
+        assert first.locator("td:visible").count() == len(narrowed(table(GRID.results))[0])
+        opened.get_by_label("All columns").check()
+        assert first.locator("td:visible").count() == len(table(GRID.results)[0])
+        assert opened.evaluate("document.documentElement.scrollWidth") == width
         ink = opened.evaluate("getComputedStyle(document.querySelector('svg text')).fill")
         brightness = sum(map(int, re.findall(r"\d+", ink)[:3]))
         assert (brightness > 384) == (scheme == "dark")

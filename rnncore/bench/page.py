@@ -18,7 +18,7 @@ from typing import Any
 from . import plots
 from .ratios import geometric_means
 from .record import Record, to_json
-from .table import TEXT_COLUMNS, caption, table
+from .table import TEXT_COLUMNS, caption, narrowed, table
 from .verdict import verdict
 
 TITLES = {
@@ -124,15 +124,22 @@ def _section(name: str, title: str, note: str, pictures: Sequence[str]) -> str:
 
 
 def _table(rows: Sequence[dict[str, str]]) -> str:
+    """The columns that fit a screen, the others behind a switch."""
+    names = list(rows[0])
+    keys, shown = names[: names.index("backend") + 1], narrowed(rows)[0]
+    kinds = {
+        name: ["text"] * (name in TEXT_COLUMNS) + ["key"] * (name in keys) + ["wide"] * (name not in shown)
+        for name in names
+    }
     heads = "".join(
-        f'<th scope="col"{_text_class(name)}><button type="button">{html.escape(name)}</button></th>'
-        for name in rows[0]
+        f'<th scope="col"{_class(kinds[name])}><button type="button">{html.escape(name)}</button></th>'
+        for name in names
     )
-    keys = set(list(rows[0])[: list(rows[0]).index("backend") + 1])
     lines = "\n".join(
-        f"<tr>{''.join(_cell(name, text, name in keys) for name, text in row.items())}</tr>" for row in rows
+        f"<tr>{''.join(_cell(name, text, kinds[name]) for name, text in row.items())}</tr>" for row in rows
     )
-    return f"""<div class="scroll" role="region" aria-label="Rows" tabindex="0">
+    return f"""<input type="checkbox" id="all-columns"> <label for="all-columns">All columns</label>
+<div class="scroll" role="region" aria-label="Rows" tabindex="0">
 <table>
 <thead><tr>{heads}</tr></thead>
 <tbody>
@@ -142,17 +149,16 @@ def _table(rows: Sequence[dict[str, str]]) -> str:
 </div>"""
 
 
-def _cell(name: str, text: str, is_key: bool) -> str:
+def _cell(name: str, text: str, kinds: list[str]) -> str:
     """A cell; with its column's name, which stands beside the value where the screen is too narrow for a table."""
     number = NUMBER.match(text)
     value = f' data-number="{number[0]}"' if number and name not in TEXT_COLUMNS else ""
-    kinds = [*(["bad"] if text in BAD else ["text"] if name in TEXT_COLUMNS else []), *(["key"] if is_key else [])]
-    classes = f' class="{" ".join(kinds)}"' if kinds else ""
-    return f'<td{classes} data-name="{html.escape(name)}"{value}>{html.escape(text)}</td>'
+    bad = ["bad"] * (text in BAD)
+    return f'<td{_class(bad + kinds)} data-name="{html.escape(name)}"{value}>{html.escape(text)}</td>'
 
 
-def _text_class(name: str) -> str:
-    return ' class="text"' if name in TEXT_COLUMNS else ""
+def _class(kinds: list[str]) -> str:
+    return f' class="{" ".join(kinds)}"' if kinds else ""
 
 
 def _warnings(record: Record) -> str:
