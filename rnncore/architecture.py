@@ -81,7 +81,7 @@ class Architecture:
         """The cell, as engines run it."""
         return self.definition.program
 
-    @property
+    @functools.cached_property
     def num_directions(self) -> int:
         """D, 1 or 2."""
         return 2 if self.bidirectional else 1
@@ -96,7 +96,7 @@ class Architecture:
         """The precision of products, "float32" say."""
         return self.precision or self.dtype.name
 
-    @property
+    @functools.cached_property
     def draws(self) -> bool:
         """Whether training draws random numbers."""
         return self.definition.draws or self.dropout > 0 or self.input_dropout > 0

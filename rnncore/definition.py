@@ -58,7 +58,7 @@ class Definition:
             self._changed[changes] = _derive(changed(recorded, changes))
         return self._changed[changes]
 
-    @property
+    @functools.cached_property
     def draws(self) -> bool:
         """Whether the equations of training draw random numbers."""
         return any(self.zoneout) or self.recurrent_dropout > 0

@@ -26,7 +26,6 @@ def own_states(layout: Layout, own: Own, name: str = "state") -> list[Array] | N
     return [layout.xp.broadcast_to(array, shape) for array, shape in zip(states, layout.state_shapes, strict=True)]
 
 
-@quiet
 def own_gradients(
     layout: Layout, own: Sequence[bool], cotangents: Sequence[Sequence[Array] | None]
 ) -> dict[str, Array]:
@@ -37,6 +36,11 @@ def own_gradients(
         own: whether the network's own were those of which there are the cotangents.
         cotangents: of states that rows began with, in the caller's shapes; None where there are none.
     """
+    return _sums(layout, own, cotangents) if layout.architecture.initial_names else {}
+
+
+@quiet
+def _sums(layout: Layout, own: Sequence[bool], cotangents: Sequence[Sequence[Array] | None]) -> dict[str, Array]:
     arch, result = layout.architecture, dict[str, Array]()
     for number, (name, shape) in enumerate(zip(arch.initial_names, arch.state_shapes(layout.batch), strict=False)):
         total = layout.xp.zeros(shape, arch.dtype)

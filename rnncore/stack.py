@@ -65,6 +65,11 @@ class Lane(NamedTuple):
         return [architecture.state_index(layer, direction) for layer in self.layers for direction in self.directions]
 
 
+def whole(architecture: Architecture) -> Lane:
+    """All layers and directions."""
+    return Lane(range(architecture.num_layers), range(architecture.num_directions))
+
+
 class LayerTape(NamedTuple):
     """What the backward pass needs of one layer.
 
@@ -179,8 +184,8 @@ class Stack:
         to them, and returns the result. With a lane it is computed alone: x is what its first layer reads, and `output`
         that of its last one.
         """
-        lane = lane or self._whole
         arch, tapes = self.architecture, []
+        lane = lane or whole(arch)
         below: Any = x
         for layer in lane.layers:
             drop_here = None if drop is None else functools.partial(drop, layer)
@@ -241,7 +246,8 @@ class Stack:
             flow: (L*D, T) norms of the cotangent of each state at each step, written; None where nobody wants them.
             lane: that of `forward`.
         """
-        arch, lane = self.architecture, lane or self._whole
+        arch = self.architecture
+        lane = lane or whole(arch)
         gradients: list[LayerWeights] = []
         of_inputs: list[Inputs] = []
         grad: Any = None
@@ -291,11 +297,6 @@ class Stack:
             for target, values in zip(flow, g.inputs.units[-count:], strict=False):
                 target[index] = self.engine.xp.sqrt((values * values).sum(axis=(1, 2)))
 
-    @functools.cached_property
-    def _whole(self) -> Lane:
-        """All layers and directions."""
-        return Lane(range(self.architecture.num_layers), range(self.architecture.num_directions))
-
     def prepare(self, steps: int, batch: int) -> Prepared | None:
         """A function that does with less around it what `infer` does, where there is one."""
         arch = self.architecture
@@ -326,7 +327,7 @@ class Stack:
     ) -> list[Run[Any]]:
         """The runs of a layer, one for each direction."""
         runs, outputs, lasts = [], self.parts(above), self.parts(last)
-        for direction in directions or self._whole.directions:
+        for direction in directions or range(self.architecture.num_directions):
             output, last_here = outputs[direction], lasts[direction]
             index = self.architecture.state_index(layer, direction)
             state, reverse = tuple([s[index] for s in states]), self.architecture.runs_back(direction)
@@ -375,7 +376,7 @@ class Stack:
     def states(self, tape: LayerTape, layer: int, directions: range | None = None) -> States:
         """(T, B, width) of every state behind each step, of all or some directions of a layer; 0 past a row's end."""
         xp, first = self.engine.xp, self.architecture.state_index(layer, 0)
-        numbered = zip(directions or self._whole.directions, tape.residuals, strict=True)
+        numbered = zip(directions or range(self.architecture.num_directions), tape.residuals, strict=True)
         parts = [self.engine.states(self.packed[first + d], residuals) for d, residuals in numbered]
         if len(parts) == 1:
             return tuple(parts[0])

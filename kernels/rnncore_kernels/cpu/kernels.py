@@ -27,6 +27,7 @@ def host_shape(dtype: np.dtype[Any]) -> Shape:
     return Shape(host_target(), dtype)
 
 
+@functools.cache
 def names(name: str, products: str) -> tuple[str, str]:
     """Kernels of a pass: one that packs weights, or converts packed ones for other products, and the pass itself."""
     end = "" if name == "forward" else "_back"
