@@ -218,6 +218,17 @@ def test_what_is_refused() -> None:
             call()
 
 
+@pytest.mark.parametrize("look", [insight.gates, insight.gradient_flow, insight.saliency, insight.trajectory])
+def test_other_things_than_a_network_are_refused(look: Any) -> None:
+    for network, message in (
+        (lstm().freeze(), "dtype='float32'): pass the network that was frozen"),
+        ("lstm", "rnn: expected a Recurrent, got str 'lstm'"),
+    ):
+        for call in (lambda rnn: look(rnn, x), insight.eigenvalues):
+            with pytest.raises(TypeError, match=re.escape(message)):
+                call(network)
+
+
 @pytest.mark.parametrize(("theme", "suffix"), [("auto", "svg"), ("dark", "svg"), ("dark", "png")])
 def test_figure(theme: Any, suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"a.{suffix}"

@@ -49,6 +49,7 @@ def gradient_flow(
     Source: S. Hochreiter, Untersuchungen zu dynamischen neuronalen Netzen, 1991; Y. Bengio, P. Simard and P. Frasconi,
     Learning long-term dependencies with gradient descent is difficult, 1994.
     """
+    sequences.check_network(rnn)
     plain = sequences.undropped(rnn)
     given = (grad_output, grad_state, grad_last)
     alone = all(cotangent is None for cotangent in given)

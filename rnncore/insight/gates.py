@@ -50,6 +50,7 @@ def gates(
     Raises:
         ValueError, TypeError: an argument is wrong; the message says which.
     """
+    sequences.check_network(rnn)
     observed = rnn.observe(x, **options)
     values = observed[sequences.index("layer", layer, rnn.num_layers)]
     states = rnn._architecture.definition.states

@@ -60,6 +60,7 @@ def saliency(
     et al., Not just a black box, arXiv:1605.01713; M. Sundararajan, A. Taly and Q. Yan, Axiomatic attribution for deep
     networks, ICML 2017.
     """
+    sequences.check_network(rnn)
     plain = sequences.undropped(rnn)
     points = check_integer("points", points, 1)
     total: Any = 0.0

@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 from rnncore_kernels.contract import Array
 
 from ..devices import namespace_of, on_host
+from ..errors import describe
+from ..frozen import Frozen
 from ..recurrent import Recurrent
+
+
+def check_network(rnn: Any) -> None:
+    """Raise TypeError for what is no network with parameters to look into."""
+    if not isinstance(rnn, Recurrent):
+        hint = ": pass the network that was frozen" if isinstance(rnn, Frozen) else ""
+        raise TypeError(f"rnn: expected a Recurrent, got {describe(rnn)}{hint}")
 
 
 def time_first(rnn: Recurrent, x: Array, array: Array) -> Array:

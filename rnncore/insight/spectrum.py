@@ -37,6 +37,7 @@ def eigenvalues(rnn: Recurrent, *, layer: int = 0, direction: int = 0, ax: Any =
 
     Source: R. Pascanu, T. Mikolov and Y. Bengio, On the difficulty of training recurrent neural networks, ICML 2013.
     """
+    sequences.check_network(rnn)
     arch = rnn._architecture
     layer = sequences.index("layer", layer, arch.num_layers)
     direction = sequences.index("direction", direction, arch.num_directions)

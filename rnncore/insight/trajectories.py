@@ -58,6 +58,7 @@ def trajectory(
     Raises:
         ValueError, TypeError: an argument is wrong; the message says which.
     """
+    sequences.check_network(rnn)
     names = rnn._architecture.definition.states
     name = names[0] if name is None else name
     if name not in names:
