@@ -17,7 +17,6 @@ from rnncore.bench import measure, memory, render, verdict
 from rnncore.bench.table import narrowed, table
 from rnncore.bench.workload import ALL_MODES, BACKWARD, Workload, arrays_of
 from rnncore.cli import base, main, terminal
-from rnncore.cli.status import UsageError
 
 WIDTHS = workloads(cells=["lstm"], modes=["inference"], steps=[100], batches=[1], hiddens=[64, 128, 256])
 
@@ -198,8 +197,12 @@ def test_another_revision_is_measured_once(revisions: Path, capfd: pytest.Captur
         assert ("['bench', '--cell', 'lstm']" in error) == bool(message)
     trees = subprocess.run(["git", "worktree", "list"], cwd=revisions, check=True, capture_output=True, text=True)
     assert trees.stdout.count("\n") == 1
-    with pytest.raises(UsageError, match="--base: expected a revision of a checkout with git, got 'none'"):
-        base.measured("none", [])
+
+
+def test_a_plan_takes_no_unknown_revision(revisions: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--base", "HEAD", "--dry-run", "--backend", "numpy"]) == 0
+    assert main(["bench", "--base", "none", "--dry-run", "--backend", "numpy"]) == 2
+    assert "--base: expected a revision of a checkout with git, got 'none'" in capsys.readouterr().err
 
 
 def test_base_command(revisions: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,20 +20,29 @@ ROOT = Path(__file__).parents[2]
 """The checkout, if this is one."""
 
 
-def measured(revision: str, arguments: Sequence[str]) -> Record:
-    """The run of `rnncore bench ARGUMENTS` by a revision, from disk if it has been measured on this machine before.
+def find(revision: str) -> str:
+    """The commit of a revision.
 
     Raises:
         UsageError: this is no checkout, or has no such revision.
-        MeasurementError: the revision cannot do it.
     """
     try:
-        commit = _git("rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}")
+        return _git("rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}")
     except (OSError, subprocess.CalledProcessError) as error:
         reason = getattr(error, "stderr", "") or str(error)
         raise UsageError(
             f"--base: expected a revision of a checkout with git, got {revision!r}: {reason.strip()}"
         ) from None
+
+
+def measured(revision: str, arguments: Sequence[str]) -> Record:
+    """The run of `rnncore bench ARGUMENTS` by a revision, from disk if it has been measured on this machine before.
+
+    Raises:
+        UsageError: as of `find`.
+        MeasurementError: the revision cannot do it.
+    """
+    commit = find(revision)
     facts = configuration()
     name = key("base", commit, *arguments, repr(facts["machine"]), repr(facts["versions"])) + RUNS
     with tempfile.TemporaryDirectory(prefix="rnncore-base-") as folder:

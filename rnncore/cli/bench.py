@@ -150,6 +150,8 @@ def run(arguments: argparse.Namespace) -> int:
     peers = arguments.peer or [name for name in preset.peers if not missing(name)]
     contenders = list(dict.fromkeys([*resolve_all(arguments.backend or preset.backends), *peers]))
     workloads, settings = _workloads(arguments), _settings(arguments)
+    if arguments.base:
+        base.find(arguments.base)
     if arguments.dry_run:
         return _dry_run(workloads, contenders, settings)
     require_peers(arguments.peer)
