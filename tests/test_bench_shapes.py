@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from rnncore.bench import peers, record
-from rnncore.bench.shapes import SHAPES
+from rnncore.bench.plots import labels
+from rnncore.bench.result import Result
+from rnncore.bench.shapes import SHAPES, of_shapes
+from rnncore.bench.table import table
 from rnncore.bench.workload import Workload, arrays_of
 from rnncore.cli import main
 
@@ -73,4 +77,16 @@ def test_shapes_are_listed_and_planned(capsys: pytest.CaptureFixture[str]) -> No
     assert main(["bench", "--list"]) == 0
     assert "silero: lstm inference at (125000,1,128,128), https://github.com/snakers4" in capsys.readouterr().out
     assert main(["bench", "--shapes", "flair,nam", "--mode", "inference", "--backend", "numpy", "--dry-run"]) == 0
-    assert "2 workloads on numpy" in capsys.readouterr().out
+    plan = capsys.readouterr().out
+    assert "2 workloads on numpy" in plan
+    assert [name for name in ("shape", "flair", "nam", "sb3") if name in plan.split()] == ["shape", "flair", "nam"]
+
+
+def test_rows_have_the_names_of_shapes() -> None:
+    shape, plain = of_shapes(["nam"], None, ["float32"], [1], 0)[0], SHAPES["nam"].workload("float32", 1, 0)
+    results = [Result(workload, "numpy", "absent") for workload in (shape, replace(plain, seed=1))]
+    assert [row["shape"] for row in table(results)] == ["nam", "-"]
+    assert "shape" not in table(results[1:])[0]
+    # Another run may have asked for the same work by its sizes.
+    assert shape == plain
+    assert labels.words(shape, labels.varying([shape, plain])) == "nam"

@@ -92,7 +92,7 @@ def of_shapes(
 ) -> list[Workload]:
     """The workloads of some shapes, in their own modes or those of `modes`."""
     return [
-        replace(SHAPES[name].workload(dtype, count, seed), mode=mode)
+        replace(SHAPES[name].workload(dtype, count, seed), mode=mode, shape=name)
         for name in names
         for dtype in dtypes
         for count in threads

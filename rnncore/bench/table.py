@@ -10,7 +10,7 @@ from .ratios import geometric_means, has_peers, versus_best, versus_reference
 from .result import Result
 from .workload import Workload
 
-TEXT_COLUMNS = ("cell", "mode", "dtype", "more", "backend", "impl", "best peer")
+TEXT_COLUMNS = ("shape", "cell", "mode", "dtype", "more", "backend", "impl", "best peer")
 """Aligned to the left."""
 OPTION_COLUMNS = ("dtype", "layers", "directions", "ragged", "threads")
 """Options that have a column where rows differ in them."""
@@ -122,7 +122,8 @@ def work_cells(w: Workload, workloads: Sequence[Workload]) -> dict[str, str]:
         and not (column == "more" and w.extras)
     }
     hidden = same if _has_input_column(workloads) else {*same, "I"}
-    return {"cell": w.cell, "mode": w.mode} | {name: value for name, value in shown.items() if name not in hidden}
+    named = {"shape": w.shape or "-"} if any(other.shape for other in workloads) else {}
+    return named | {"cell": w.cell, "mode": w.mode} | {name: value for name, value in shown.items() if name not in hidden}
 
 
 def _figures(result: Result, results: Sequence[Result]) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
@@ -52,7 +52,7 @@ class Workload:
     `cell` is spelled as in `cells_by_name`. With `ragged`, rows have lengths drawn evenly from 1 to `steps`. `threads`
     are the most that a call may use, None is one per core. `seed` is of all random values. Rows begin anew at a share
     `resets` of the steps, drawn evenly. With `states`, every state of the last layer is a result, and in training gets
-    a cotangent.
+    a cotangent. `shape` is the name in `shapes.SHAPES` by which it was asked for; the work is the same without it.
     """
 
     cell: str
@@ -71,6 +71,7 @@ class Workload:
     states: bool = False
     heads: int = 1
     zoneout: float = 0.0
+    shape: str = field(default="", compare=False)
 
     @property
     def extras(self) -> list[str]:

@@ -93,7 +93,7 @@ def _judged(comparison: Comparison, limit: float) -> int:
 def _row(comparison: Comparison, change: Change, limit: float | None, several: Sequence[str]) -> dict[str, str]:
     """A row of the table; `several` names further options that tell rows apart."""
     work, after, own = change.before.workload, change.after, change.own
-    extras = [*([f"{work.num_layers} layers"] if work.num_layers > 1 else [])]
+    extras = [*([work.shape] if work.shape else []), *([f"{work.num_layers} layers"] if work.num_layers > 1 else [])]
     extras += [name for name in ("bidirectional", "ragged") if getattr(work, name)]
     extras += work.extras
     extras += [f"{name} {getattr(work, name)}" for name in several]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from ..workload import Workload
 
 SHORT: dict[str, Callable[[Workload], str]] = {
+    "shape": lambda w: w.shape,
     "cell": lambda w: w.cell,
     "mode": lambda w: w.mode,
     "steps": lambda w: f"T={w.steps}",
@@ -25,7 +26,7 @@ SHORT: dict[str, Callable[[Workload], str]] = {
     "heads": lambda w: f"{w.heads} heads",
     "zoneout": lambda w: f"zoneout {w.zoneout:g}",
 }
-USUAL: dict[str, object] = {"num_layers": 1, "bidirectional": False, "ragged": False, "seed": 0}
+USUAL: dict[str, object] = {"shape": "", "num_layers": 1, "bidirectional": False, "ragged": False, "seed": 0}
 USUAL |= {"resets": 0.0, "states": False, "heads": 1, "zoneout": 0.0}
 """Values that go without saying."""
 
