@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,9 @@ CONVENTIONS = ("rnncore", "torch")
 
 GATES = {1: ", as an Elman cell has", 3: ", as a GRU has", 4: ", as an LSTM has"}
 """Cells of these numbers of gates, for messages."""
+
+NUMBERED = re.compile(r"(.+)_l(\d+)(_reverse)?")
+"""Names of parameters of a layer and direction."""
 
 MARK = "rnncore"
 """Key in the metadata of a state_dict of `rnncore.torch.Recurrent`, whose value is as `Recurrent.save` writes it."""
@@ -190,7 +194,7 @@ def from_state_dict(
     definition = define(_cell_of(origin, convention, shapes) if cell is None else cell)
     _check_gates(definition, shapes, heads)
     options |= read_options("state_dict", definition, shapes)
-    first = next(name for name in values if name.endswith("_l0"))
+    first = next(name for name in values if NUMBERED.fullmatch(name))
     dtype = str(getattr(values[first], "dtype", "")).removeprefix("torch.")
     rnn = kind(definition.cell, dtype=dtype, direction=direction, heads=heads, **options)
     rnn._take(values, convention)
@@ -216,28 +220,29 @@ def _origin(values: Any, convention: str | None) -> dict[str, Any] | None:
 
 def read_options(who: str, cell: Definition, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
     """Sizes and options of a network of a cell, from the shapes of its parameters; an error begins with `who`."""
-    program = cell.program
-    gates = {"weight_ih_l0": len(program.x_gates), "weight_hh_l0": len(program.h_gates)}
+    gates = {"weight_ih": len(cell.program.x_gates), "weight_hh": len(cell.program.h_gates)}
+    numbered = [found.groups() for name in shapes if (found := NUMBERED.fullmatch(name))]
+    names = {name for name, *_ in numbered}
     hidden = next((shapes[f"{name}_l0"][0] for name in cell.units if len(shapes.get(f"{name}_l0", ())) == 1), 0)
-    for name, count in gates.items():
-        if count and len(shapes.get(name, ())) == 2:
-            hidden = shapes[name][0] // count
     # Where x holds the gates' parts of it, the first layer has neither input weights nor their biases.
-    ready = gates["weight_ih_l0"] > 0 and not {"weight_ih_l0", "bias_ih_l0"} & shapes.keys()
-    matrices = [name for name, count in gates.items() if count and not (ready and name == "weight_ih_l0")]
-    if not hidden or not all(len(shapes.get(name, ())) == 2 for name in matrices):
+    ready = gates["weight_ih"] > 0 and not {"weight_ih_l0", "bias_ih_l0"} & shapes.keys()
+    for name in ("weight_ih_l1", "weight_ih_l0", "weight_hh_l0"):
+        if (count := gates[name[:-3]]) and len(shapes.get(name, ())) == 2:
+            hidden = shapes[name][0] // count
+    needed = [f"{name}_l0" for name, count in gates.items() if count and not (ready and hidden and name == "weight_ih")]
+    if not hidden or not all(len(shapes.get(name, ())) == 2 for name in needed):
         raise ValueError(
-            f"{who}: expected the parameters of {cell.cell!r}, {', '.join(matrices) or 'one for each unit'} among "
+            f"{who}: expected the parameters of {cell.cell!r}, {', '.join(needed) or 'one for each unit'} among "
             f"them, whose shapes give the sizes, got {', '.join(f'{n} {s}' for n, s in shapes.items()) or 'none'}"
         )
-    # Every cell has parameters, or there would be no hidden size in them.
-    first = next(name for name in shapes if name.endswith("_l0"))
+    num_layers = len({"0"}.union(layer for _, layer, _ in numbered))
+    may_have_biases = gates["weight_hh"] or (gates["weight_ih"] and (num_layers > 1 or not ready))
     return {
-        "input_size": None if ready else shapes["weight_ih_l0"][1] if gates["weight_ih_l0"] else 0,
+        "input_size": None if ready else shapes["weight_ih_l0"][1] if gates["weight_ih"] else 0,
         "hidden_size": hidden,
-        "num_layers": next(k for k in range(1, len(shapes) + 1) if f"{first.removesuffix('_l0')}_l{k}" not in shapes),
-        "bidirectional": f"{first}_reverse" in shapes,
-        "bias": "bias_ih_l0" in shapes or "bias_hh_l0" in shapes,
+        "num_layers": num_layers,
+        "bidirectional": any(reverse for *_, reverse in numbered),
+        "bias": not names.isdisjoint(("bias_ih", "bias_hh")) or not may_have_biases,
         "learn_initial_state": any(f"{state}_0" in shapes for state in cell.states),
     }
 

@@ -191,6 +191,19 @@ def test_the_shape_is_kept(way: str, input_size: int | None, tmp_path: Path) -> 
     np.testing.assert_array_equal(other(x)[0], rnn(x)[0])
 
 
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("cell", ["indrnn", "mingru"])
+def test_networks_whose_first_layer_has_no_weights(cell: str, bias: bool, tmp_path: Path) -> None:
+    """Sizes and biases are told by the layers above; where there cannot be a bias, it is the default."""
+    rnn = network(cell, bias=bias, bidirectional=True, learn_initial_state=True, heads=1)
+    assert not any(name.endswith("h_l0") for name in rnn.parameters)
+    for way in ("state_dict", "a file"):
+        assert repr(KEPT[way](rnn, tmp_path)) == repr(rnn)
+    assert Recurrent.from_state_dict(network("indrnn", heads=1, num_layers=1).state_dict(), backend="numpy").bias
+    with pytest.raises(ValueError, match=re.escape("weight_ih_l0 among them, whose shapes give the sizes, got none")):
+        Recurrent.from_state_dict(network("mingru", heads=1, num_layers=1).state_dict(), backend="numpy")
+
+
 def test_files_of_such_networks_are_of_a_later_version(tmp_path: Path) -> None:
     versions = []
     for options in ({"heads": 1, "input_size": 3}, {"input_size": 3}, {"heads": 1}):

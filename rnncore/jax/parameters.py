@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,13 +17,10 @@ from ..definition import Definition
 from ..errors import describe
 from ..network import Network
 from ..options import check_options, make_architecture, projected
-from ..state_dict import read_options
+from ..state_dict import NUMBERED, read_options
 
 DTYPES = ("float32", "float64")
 """The dtypes that the engines compute in."""
-
-OWN_NAME = re.compile(r".+_l\d+(_reverse)?")
-"""Names of parameters end in their layer and direction."""
 
 WITH_GATES = {1: "rnn", 3: "gru", 4: "lstm"}
 """The best known cell of so many gates."""
@@ -75,7 +71,7 @@ def init(
 def has_own_names(params: Any) -> bool:
     """Whether parameters have names of `rnncore.Recurrent`."""
     return isinstance(params, Mapping) and any(
-        OWN_NAME.fullmatch(str(name)) and not isinstance(value, Mapping) for name, value in params.items()
+        NUMBERED.fullmatch(str(name)) and not isinstance(value, Mapping) for name, value in params.items()
     )
 
 
@@ -118,7 +114,7 @@ def read_architecture(definition: Definition, params: Mapping[str, Any], **other
         return architecture
     # The array that gave the hidden size may be the one that is wrong.
     gates = len(definition.program.x_gates)
-    hidden = shapes["weight_ih_l0"][0] // gates if gates and not definition.projections else 0
+    hidden = shapes.get("weight_ih_l0", (0,))[0] // gates if gates and not definition.projections else 0
     if hidden and len(fewer := _differences(architecture_of(hidden), shapes)) < len(wrong):
         wrong, options["hidden_size"] = fewer, hidden
     size = f"hidden_size={options['hidden_size']}"
