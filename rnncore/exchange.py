@@ -109,12 +109,14 @@ class Exchange(Network):
         batch_first: bool = True,
         backend: str = "auto",
         num_threads: int | None = None,
+        seed: int | None = None,
     ) -> Self:
         """A network with the weights of a SimpleRNN, LSTM, GRU or Bidirectional layer of Keras, computing the same.
 
         With go_backwards=True it has direction="reverse": its output is in the order of x, where Keras turns it round.
         What Keras returns with return_sequences=False is the final state, `h` of all directions side by side. Past a
-        row's end the output is 0, where Keras repeats the last unless it is given zero_output_for_mask.
+        row's end the output is 0, where Keras repeats the last unless it is given zero_output_for_mask. In training it
+        drops as Keras does, the same elements at all steps: `dropout` of the first layer is `input_dropout` here.
 
         Args:
             source: a layer of Keras, a list of layers, one upon the other, a model, or the path of a `.keras` file or
@@ -124,10 +126,11 @@ class Exchange(Network):
                 no order, and takes names alone; where several layers have one name, they are called by their keys in
                 the file, "sequential_1/lstm" say.
             config: options of the layers that stand before theirs: activation, recurrent_activation, reset_after,
-                go_backwards, merge_mode. A file of weights alone has none but what follows from shapes; they are Keras'
+                go_backwards, merge_mode, dropout, recurrent_dropout. A file of weights alone has none but what follows from shapes; they are Keras'
                 defaults, and {"activation": "relu"}, say, is another.
             batch_first: as in the constructor; True as in Keras.
             backend, num_threads: as in the constructor.
+            seed: of dropout.
 
         Raises:
             FileNotFoundError: there is no file.
@@ -137,5 +140,5 @@ class Exchange(Network):
         """
         from .interchange.keras_import import from_keras
 
-        options: dict[str, Any] = {"backend": backend, "num_threads": num_threads}
+        options: dict[str, Any] = {"backend": backend, "num_threads": num_threads, "seed": seed}
         return from_keras(cls, source, layer, config=config, batch_first=batch_first, **options)

@@ -431,9 +431,9 @@ def test_options_of_the_user_stand_before_the_layers() -> None:
     rnn = Recurrent.from_keras(both, config={"merge_mode": "concat", "activation": "tanh"}, backend="numpy")
     assert rnn.cell == GRU("carry")
     known = {
-        "GRU": "activation, recurrent_activation, reset_after, merge_mode",
-        "LSTM": "activation, recurrent_activation, go_backwards",
-        "SimpleRNN": "activation, go_backwards",
+        "GRU": "activation, recurrent_activation, reset_after, dropout, recurrent_dropout, merge_mode",
+        "LSTM": "activation, recurrent_activation, dropout, recurrent_dropout, go_backwards",
+        "SimpleRNN": "activation, dropout, recurrent_dropout, go_backwards",
     }
     for source, config in (
         (both, {"merge_mode": "concat", "activation": "tanh", "activaton": "relu"}),
@@ -448,6 +448,32 @@ def test_options_of_the_user_stand_before_the_layers() -> None:
     unbuilt.built = False
     with pytest.raises(ValueError, match="layer 'it': expected weights, got a layer that is not built: call it once"):
         Recurrent.from_keras(unbuilt)
+
+
+def dropping(name: str, dropout: float, recurrent_dropout: float = 0.0, **config: Any) -> Any:
+    rates = {"dropout": dropout, "recurrent_dropout": recurrent_dropout}
+    return layer("LSTM", {"name": name, **rates}, weights_of("LSTM", **config))
+
+
+def test_dropout_is_that_of_the_layers() -> None:
+    first, above = dropping("first", 0.3, 0.2), [dropping(name, 0.5, 0.2, width=H) for name in ("second", "third")]
+    rnn, again = (Recurrent.from_keras([first, *above], backend="numpy", seed=0) for _ in range(2))
+    assert (rnn.input_dropout, rnn.dropout, rnn.recurrent_dropout, rnn.variational) == (0.3, 0.5, 0.2, True)
+    np.testing.assert_array_equal(rnn.forward(X)[0], again.forward(X)[0])
+    both = bidirectional("GRU", weights_of("GRU") * 2, dropout=0.1)
+    assert Recurrent.from_keras(both, backend="numpy").input_dropout == 0.1
+    plain = Recurrent.from_keras(first, config={"dropout": 0, "recurrent_dropout": 0}, backend="numpy")
+    np.testing.assert_array_equal(plain.forward(X)[0], plain(X)[0])
+    assert not plain.variational
+    for other, message in (
+        (dropping("other", 0.1, 0.2, width=H), "layer 'other': dropout: expected 0.5, as of layer 'second', got 0.1"),
+        (dropping("other", 0.5, width=H), "layer 'other': recurrent_dropout: expected 0.2, as of layer 'first', got 0"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            Recurrent.from_keras([first, *above, other], backend="numpy")
+    unlike = {"class_name": "GRU", "config": {"dropout": 0.2}}
+    with pytest.raises(ValueError, match=re.escape("got GRU and GRU with dropout=None and 0.2")):
+        Recurrent.from_keras(bidirectional("GRU", weights_of("GRU") * 2, backward_layer=unlike), backend="numpy")
 
 
 def test_layers_of_keras(tmp_path: Path, request: pytest.FixtureRequest, close: Close) -> None:

@@ -39,7 +39,10 @@ ACTIVATIONS = {
 ELMANS = ("tanh", "relu", "sigmoid", "identity")
 """Activations of the library's cell."""
 
-OPTIONS = ("units", "activation", "recurrent_activation", "use_bias", "reset_after")
+DROPOUT = ("dropout", "recurrent_dropout")
+"""Rates of layers, which act in training."""
+
+OPTIONS = ("units", "activation", "recurrent_activation", "use_bias", "reset_after", *DROPOUT)
 """Options of layers on which results depend."""
 
 OF_USER = {"SimpleRNN": (), "GRU": ("recurrent_activation", "reset_after"), "LSTM": ("recurrent_activation",)}
@@ -63,7 +66,21 @@ def from_keras(
     if layer is not None or not isinstance(source, (list, tuple)) or not found:
         found = find_layers(found, layer)
     layers = [read_layer(each, config or {}) for each in found]
-    return make_network(kind, layers, batch_first=batch_first, **options)
+    return make_network(kind, layers, batch_first=batch_first, **_dropout(layers), **options)
+
+
+def _dropout(layers: Sequence[Layer]) -> dict[str, Any]:
+    """The dropout of layers as that of a network, which has one rate for x, and one for what all others read."""
+    for name, alike in zip(DROPOUT, (layers[1:], layers), strict=True):
+        for layer in alike:
+            if (got := getattr(layer, name)) != (expected := getattr(alike[0], name)):
+                raise ValueError(
+                    f"{layer.where}: {name}: expected {expected!r}, as of {alike[0].where}, got {got!r}: write "
+                    f"config={{{name!r}: 0.0}}, or another rate for all"
+                )
+    first, dropout = layers[0], layers[-1].dropout if len(layers) > 1 else 0.0
+    rates = {"input_dropout": first.dropout, "dropout": dropout, "recurrent_dropout": first.recurrent_dropout}
+    return {**rates, "variational": bool(first.dropout or dropout)}
 
 
 def _with_kind(layer: KerasLayer, config: Mapping[str, Any]) -> KerasLayer:
@@ -105,14 +122,15 @@ def read_layer(layer: KerasLayer, config: Mapping[str, Any]) -> Layer:
         direction = "reverse"
     if kind not in KINDS:
         raise ValueError(f"{layer.where}: expected a SimpleRNN, LSTM, GRU or Bidirectional layer, got {kind}")
-    known = ("activation", *OF_USER[kind], "merge_mode" if direction == "bidirectional" else "go_backwards")
+    known = ("activation", *OF_USER[kind], *DROPOUT, "merge_mode" if direction == "bidirectional" else "go_backwards")
     for option in given:
         if option not in known:
             raise ValueError(f"config: expected options of a {kind} ({', '.join(known)}), got {option!r}")
     cell = _cell(layer, kind, config)
     parts = np.array_split(np.arange(len(layer.weights)), 2 if direction == "bidirectional" else 1)
     of_directions = [[as_float(layer.weights[place]) for place in part] for part in parts]
-    return Layer(layer.where, cell, direction, [_parameters(layer, kind, cell, each) for each in of_directions])
+    parameters = [_parameters(layer, kind, cell, each) for each in of_directions]
+    return Layer(layer.where, cell, direction, parameters, *[config.get(name, 0.0) for name in DROPOUT])
 
 
 def _inner(layer: KerasLayer) -> tuple[str, Mapping[str, Any]]:

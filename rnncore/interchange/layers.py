@@ -22,12 +22,15 @@ class Layer(NamedTuple):
         cell: its cell.
         direction: "forward", "reverse" or "bidirectional".
         parameters: of each direction, by their names without an ending.
+        dropout, recurrent_dropout: rates of Keras', of what it reads and of its output.
     """
 
     where: str
     cell: Cell
     direction: str
     parameters: Sequence[dict[str, Array]]
+    dropout: float = 0.0
+    recurrent_dropout: float = 0.0
 
     @property
     def hidden_size(self) -> int:
