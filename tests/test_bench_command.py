@@ -61,15 +61,15 @@ def test_bench_prints_markdown_when_piped(capsys: pytest.CaptureFixture[str]) ->
     header, _, *lines = rows(capsys.readouterr().out)
     assert header[:6] == ["cell", "mode", "T", "B", "H", "backend"]
     assert header[6:] == [
-        *("µs/step", "ms/call", "p90, ms", "IQR", "seq/s", "GFLOP/s", "GB/s", "of roof", "vs numpy", "peak, MiB"),
-        *("first call, s", "impl"),
+        *("µs/step", "ms/call", "p90, ms", "IQR", "seq/s", "GFLOP/s", "GB/s", "of roof", "vs numpy", "error"),
+        *("peak, MiB", "first call, s", "impl"),
     ]
     assert [line[0] for line in lines[:: 2 * len(available)]] == ["lstm", "gru", "rnn"]
     assert len(lines) == 3 * 2 * len(available)
     assert {line[1] for line in lines} == {"inference", "training"}
     for line in lines:
         assert line[2:5] == ["3", "2", "8"]
-        assert all(float(number) > 0 for number in (*line[6:9], *line[10:13], line[16]))
+        assert all(float(number) > 0 for number in (*line[6:9], *line[10:13], line[15], line[17]))
         assert all(re.fullmatch(r"[\d,]+ %|noisy", cell) for cell in (line[9], line[13]))
 
 

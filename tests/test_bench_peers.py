@@ -48,8 +48,8 @@ def test_a_peer_that_is_not_installed(capsys: pytest.CaptureFixture[str], monkey
     with pytest.raises(SystemExit):
         main(["bench", "--peer", "keras"])
     assert (
-        "argument --peer: expected some of torch, torch-loop, cudnn, onnxruntime, openvino, got 'keras'"
-        in capsys.readouterr().err
+        "argument --peer: expected some of torch, torch-bf16, torch-int8, torch-loop, cudnn, "
+        "onnxruntime, onnxruntime-int8, openvino, got 'keras'" in capsys.readouterr().err
     )
 
 
@@ -78,27 +78,44 @@ def test_onnxruntime_beside_ours(capsys: pytest.CaptureFixture[str], request: py
 
 
 DEEP: dict[str, Any] = {"bidirectional": True, "ragged": True, "num_layers": 2}
+RELU = "rnn:activation=relu"
 OFFERED: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "torch": [(mode, options) for mode in ("inference", "training") for options in ({}, DEEP)] + [("step", {})],
     "torch-loop": [(mode, options) for mode in ("inference", "training") for options in ({}, DEEP)] + [("step", {})],
     "onnxruntime": [("inference", {}), ("inference", DEEP)],
     "openvino": [("inference", {}), ("inference", DEEP)],
+    "torch-bf16": [("inference", {}), ("inference", DEEP), ("step", {})],
+    "torch-int8": [("inference", {}), ("inference", DEEP), ("frozen-step", {})],
+    "onnxruntime-int8": [("inference", {}), ("inference", DEEP)],
 }
+LACKS = {
+    ("torch-int8", "inference", RELU): r"quantizes no torch\.nn\.RNN",
+    **{("onnxruntime-int8", "inference", c): "quantizes LSTMs alone" for c in ("gru", "gru:update=carry", RELU)},
+}
+"""Reasons why a peer does not compute a cell in a mode."""
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "gru:update=carry", "rnn:activation=relu"])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "gru:update=carry", RELU])
 @pytest.mark.parametrize(("peer", "mode", "options"), [(peer, *work) for peer in OFFERED for work in OFFERED[peer]])
 def test_peers_compute_the_same(
     peer: str, mode: str, options: dict[str, Any], cell: str, request: pytest.FixtureRequest
 ) -> None:
-    for package in peers.PEERS[peer]:
+    for package in peers.PEERS[peer].packages:
         require_peer(request, package)
-    workload = Workload(cell, mode, 4, 3, 5, 7, "float32", threads=1, **options)
+    precision = peers.PEERS[peer].precision
+    workload = Workload(cell, mode, 4, 3, 5, 7, "float32", threads=1, precision=precision, **options)
     reference = arrays_of(workload.task(workload.network("numpy", dtype="float64"))())
     with contextlib.ExitStack() as lasting:
+        if reason := LACKS.get((peer, mode, cell)):
+            with pytest.raises(peers.NotOfferedError, match=reason):
+                peers.make_task(peer, workload, lasting)
+            return
         task = peers.make_task(peer, workload, lasting)
+        tolerance = measure.CHECK_TOLERANCE.get(peer, measure.CHECK_TOLERANCE["float32"])
         for _ in range(2):
-            assert measure.largest_error(arrays_of(task()), reference) < measure.CHECK_TOLERANCE["float32"]
+            error = measure.largest_error(arrays_of(task()), reference)
+            assert error < tolerance
+            assert precision is None or error > measure.CHECK_TOLERANCE["float32"]
 
 
 UNLIKE = (

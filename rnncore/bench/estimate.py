@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .measure import Settings
+from .peers import contenders_of
 from .workload import Workload
 
 START_SECONDS = 1.5
@@ -23,15 +24,16 @@ def workload_seconds(workload: Workload, contenders: int, settings: Settings) ->
     """Seconds of one workload on all contenders."""
     call = CALL_SECONDS + workload.flops() / (FLOPS * (workload.threads or 1))
     turn = max(settings.min_time / settings.repeats, 2 * call) + TURN_SECONDS
-    reference = workload.flops() / REFERENCE_FLOPS if settings.check else 0.0
+    # One in float64, and with rounded products another one.
+    references = settings.check * (1 if workload.precision is None else 2)
     prepared = settings.passes * (PREPARE_SECONDS + (2 + settings.warmup) * call)
-    return reference + contenders * (settings.repeats * turn + prepared)
+    return references * workload.flops() / REFERENCE_FLOPS + contenders * (settings.repeats * turn + prepared)
 
 
-def total_seconds(workloads: Sequence[Workload], contenders: int, settings: Settings) -> float:
+def total_seconds(workloads: Sequence[Workload], contenders: Sequence[str], settings: Settings) -> float:
     """Seconds of all workloads."""
-    starts = START_SECONDS * (contenders + 1) * settings.passes
-    return starts + sum(workload_seconds(w, contenders, settings) for w in workloads)
+    starts = START_SECONDS * (len(contenders) + 1) * settings.passes
+    return starts + sum(workload_seconds(w, len(contenders_of(w, contenders)), settings) for w in workloads)
 
 
 def format_duration(seconds: float) -> str:

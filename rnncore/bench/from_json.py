@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
-from .workload import ALL_MODES
+from .workload import ALL_MODES, ROUNDED
 
 Part = TypeVar("Part")
 
-CHOICES = {"mode": ALL_MODES, "dtype": ("float32", "float64")}
+CHOICES: dict[str, Collection[str | None]] = {"mode": ALL_MODES, "dtype": ("float32", "float64"), "precision": ROUNDED}
 """Words that a workload's fields may have."""
 AT_LEAST = {"seed": 0, "flops": 0, "weight_bytes": 0, "peak_bytes": 0}
 """The least value of whole numbers; 1 of all others."""
@@ -36,7 +36,7 @@ def from_json(part: type[Part], fields: Mapping[str, Any]) -> Part:
         if not _fits(name, value, hint):
             raise ValueError(f"{name}: expected {format_expected(name, hint)}, got {value!r:.60}")
         if name in CHOICES and value not in CHOICES[name]:
-            raise ValueError(f"{name}: expected {', '.join(CHOICES[name])}, got {value!r:.60}")
+            raise ValueError(f"{name}: expected {', '.join(map(str, CHOICES[name]))}, got {value!r:.60}")
     return part(**fields)
 
 

@@ -6,8 +6,10 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from rnncore_kernels.precision import INT8
+
 from .measure import Settings
-from .workload import MODES, STEPS, Workload
+from .workload import FROZEN, MODES, STEPS, Workload
 
 Size = tuple[int, int, int, int]
 """(T, B, I, H)."""
@@ -99,6 +101,16 @@ def product(axes: Axes) -> list[Workload]:
             options = (resets, states, heads, zoneout)
             workloads.append(Workload(cell, mode, *sizes, dtype, layers, both, ragged, threads, axes.seed, *options))
     return list(dict.fromkeys(workloads))
+
+
+def at_precisions(workloads: Sequence[Workload], precisions: Sequence[str | None]) -> list[Workload]:
+    """Each workload with products of each precision; those of int8 are for frozen weights."""
+    return [
+        replace(workload, precision=precision)
+        for workload in workloads
+        for precision in precisions
+        if precision != INT8 or workload.mode in FROZEN
+    ]
 
 
 def of_preset(preset: Preset, axes: Axes) -> list[Workload]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,13 +18,19 @@ from rnncore_kernels.cores import usable_cores
 from .children import Child, MeasurementError, started
 from .clock import take_turns
 from .limits import Limits, best
-from .peers import contenders_of, on_gpu
+from .peers import PEERS, contenders_of, on_gpu
 from .result import Result
 from .worker import Prepared
 from .workload import STEPS, Workload, arrays_of
 
-CHECK_TOLERANCE = {"float32": 1e-4, "float64": 1e-10}
-"""Largest error against the NumPy engine in float64, relative to the largest magnitude of each result."""
+CHECK_TOLERANCE = {"float32": 1e-4, "float64": 1e-10, "bfloat16": 2e-2, "int8": 4e-2}
+CHECK_TOLERANCE |= {"torch-bf16": 5e-2, "torch-int8": 1e-1, "onnxruntime-int8": 1e-1}
+"""Largest error that is right, relative to the largest magnitude of each result.
+
+By the precision of products: against the NumPy engine, in float64 or, with rounded products, in the same precision, so
+that a spike or the sign of a unit that rounding changes is not wrong. A value between two rounded ones may still go
+either way. By the names of peers that round in their own way: against float64.
+"""
 
 TAIL = 0.99
 """The part of a turn's calls that a step's tail is longer than."""
@@ -31,6 +38,13 @@ PEAK_SIZE = 2048
 """Rows of the square matrices whose product is the machine's limit."""
 LIMITS = "machine"
 """The contender, of a kind, that measures the machine itself."""
+
+
+class Reference(NamedTuple):
+    """Results of the NumPy engine: in float64, and with products rounded as in the workload, the same if none are."""
+
+    exact: list[Array]
+    rounded: list[Array]
 
 
 @dataclass(frozen=True)
@@ -44,7 +58,7 @@ class Settings:
             between processes show.
         min_time: seconds that the turns of a row take together at least.
         warmup: calls before the first turn, beside the one whose result is checked.
-        check: whether results are compared with the NumPy engine in float64.
+        check: whether results are compared with the NumPy engine's.
     """
 
     repeats: int = 10
@@ -99,28 +113,38 @@ def _measure(
     return list(rows.values())
 
 
-def _reference(workload: Workload) -> list[Array]:
-    return arrays_of(workload.task(workload.network("numpy", dtype="float64"))())
+def _reference(workload: Workload) -> Reference:
+    exact = arrays_of(workload.task(workload.network("numpy", dtype="float64"))())
+    return Reference(exact, arrays_of(workload.task(workload.network("numpy"))()) if workload.precision else exact)
 
 
-def _prepare(workload: Workload, name: str, child: Child, reference: Sequence[Array] | None, warmup: int) -> Result:
+def _prepare(workload: Workload, name: str, child: Child, reference: Reference | None, warmup: int) -> Result:
     """The row before it is timed."""
     try:
         prepared: Prepared | str = child.ask("prepare", workload, warmup, reference is not None)
         if isinstance(prepared, str):
             return Result(workload, name, "absent", reason=prepared)
-        error = None
+        error, wrong = None, ""
         if reference is not None:
             assert prepared.results is not None
-            error = largest_error(prepared.results, reference)
+            error = largest_error(prepared.results, reference.exact)
+            wrong = _wrong(workload, name, prepared.results, reference)
     except (MeasurementError, ValueError) as failure:
         return Result(workload, name, "failed", reason=str(failure))
     counts = workload.counts()
     row = Result(workload, name, "measured", None, (), error, "", prepared.impl, prepared.first_call, counts=counts)
     row = replace(row, peak_bytes=prepared.peak_bytes)
-    if error is None or error <= CHECK_TOLERANCE[workload.dtype]:
-        return row
-    return replace(row, status="wrong", reason=f"error {error:.0e} against float64")
+    return replace(row, status="wrong", reason=wrong) if wrong else row
+
+
+def _wrong(workload: Workload, name: str, results: Sequence[Array], reference: Reference) -> str:
+    """By how much the results are wrong; empty where they are right."""
+    against, expected = workload.products, reference.rounded
+    if name in PEERS or workload.precision is None:
+        against, expected = "float64", reference.exact
+    error = largest_error(results, expected)
+    right = error <= CHECK_TOLERANCE.get(name, CHECK_TOLERANCE[workload.products])
+    return "" if right else f"error {error:.0e} against {against}"
 
 
 def _timed(

@@ -33,12 +33,13 @@ NOTES = {
     "hollow point did more, so its roof was measured while something else used the machine.",
     "scaling": "Medians; the thin lines span the middle half of the samples.",
     "heatmap": "A field for each size, cell and mode.",
-    "bars": "Time of the fastest peer, marked at 1, over that of each backend and peer at the same work.",
+    "bars": "Time of the fastest peer that is no less precise, marked at 1, over that of each backend and peer at the "
+    "same work.",
 }
 COLUMNS = (
     "µs/step: median time of one of the T steps, for the whole batch. IQR: interquartile range of the samples over "
     "their median. seq/s: sequences per second. GFLOP/s: of the matrix products alone. GB/s: of what has to be read "
-    "and written at least."
+    "and written at least. error: the largest against float64, relative to the largest magnitude of each result."
 )
 NUMBER = re.compile(r"-?\d+(\.\d+)?")
 BAD = ("WRONG", "FAILED")
@@ -87,7 +88,7 @@ def _summary(record: Record) -> Iterator[str]:
     yield f"{workloads} workload{'s' * (workloads != 1)} on {contenders or 'nothing'}"
     means = geometric_means(record.results).items()
     if means:
-        spoken = ", ".join(f"{mean:.2f} ({backend}, {mode})" for (backend, mode), mean in means)
+        spoken = ", ".join(f"{mean:.2f} ({', '.join(group)})" for group, mean in means)
         yield f"Time of the fastest peer over ours, geometric mean: {spoken}"
     yield from verdict(record.results)
     when = record.created.replace("T", " ").replace("+00:00", " UTC")

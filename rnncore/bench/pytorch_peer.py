@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -11,6 +12,7 @@ import torch  # pyright: ignore[reportMissingImports]
 
 from rnncore_kernels.cells import GRU
 from rnncore_kernels.cores import usable_cores
+from rnncore_kernels.precision import BFLOAT16, INT8
 
 from .peers import NotOfferedError
 from .workload import BACKWARD, STEPS, Task, Workload
@@ -42,6 +44,10 @@ def _make(workload: Workload, lasting: contextlib.ExitStack, device: str) -> Tas
     except ValueError as error:
         raise NotOfferedError(str(error)) from None
     x, grad_output = (torch.from_numpy(values).to(device) for values in workload.inputs())
+    if workload.precision == BFLOAT16:
+        module, x = module.bfloat16(), x.bfloat16()
+    elif workload.precision == INT8 and workload.mode not in STEPS:
+        module = _quantized(module)
     apply = _ragged(workload, module) if workload.ragged else module
     if workload.mode in ("training", BACKWARD):
         negated = network.cell == GRU()
@@ -52,8 +58,31 @@ def _make(workload: Workload, lasting: contextlib.ExitStack, device: str) -> Tas
     if workload.mode in STEPS:
         if workload.num_layers > 1:
             raise NotOfferedError("its cells of one step have one layer")
-        return _step(workload, module, x[0])
-    return lambda: apply(x)
+        task = _step(workload, module, x[0])
+    else:
+        task = partial(apply, x)
+    # NumPy has no bfloat16: results are float32 when they are looked at, which is not in the time that is measured.
+    return (lambda: partial(_widened, task())) if workload.precision == BFLOAT16 else task
+
+
+def _quantized(module: Any) -> Any:
+    """The module with weights in int8; inputs and states are quantized in each call."""
+    if getattr(module, "proj_size", 0):
+        raise NotOfferedError("quantizes no LSTM with a projection")
+    with warnings.catch_warnings():
+        # PyTorch says that its quantization will move to another package.
+        warnings.simplefilter("ignore")
+        # It exchanges the parts of a module, and never the whole.
+        whole = torch.nn.Sequential(module)
+        found = torch.ao.quantization.quantize_dynamic(whole, {type(module)}, dtype=torch.qint8)[0]
+    if type(found) is type(module):
+        raise NotOfferedError(f"quantizes no torch.nn.{type(module).__name__}")
+    return found
+
+
+def _widened(results: Any) -> Any:
+    """The tensors in float32."""
+    return [_widened(part) for part in results] if isinstance(results, tuple) else results.float()
 
 
 def _ragged(workload: Workload, module: Any) -> Callable[[Any], tuple[Any, Any]]:
@@ -110,6 +139,8 @@ def _step(workload: Workload, module: Any, x_t: Any) -> Task:
     make = getattr(torch.nn, f"{type(module).__name__}Cell")
     cell = make(workload.input_size, workload.hidden_size, dtype=x_t.dtype, device=x_t.device, **options).eval()
     cell.load_state_dict({name.removesuffix("_l0"): values for name, values in module.state_dict().items()})
+    if workload.precision == INT8:
+        cell = _quantized(cell)
     before = cell(x_t)
 
     def step() -> tuple[Any, Any]:

@@ -134,7 +134,8 @@ class Result:
         """The least time that the machine could take, over the time taken; at most 1.
 
         For its multiply-adds, or for all bytes at the rate at which it reads weights, whichever is longer. None without
-        limits, and where there is no such share: the roof is noisy, or the row was computed on tile registers.
+        limits, and where there is no such share: the roof is noisy, or products are no multiply-adds of the dtype, on
+        tile registers or rounded.
         """
         share = self._share
         return None if share is None or share > 1 else share
@@ -146,7 +147,7 @@ class Result:
 
     @property
     def _share(self) -> float | None:
-        if self.limits is None or self.on_tile_registers:
+        if self.limits is None or self.on_tile_registers or self.workload.precision is not None:
             return None
         pairs = (self.work.flops, self.limits.fma or self.limits.gemm), (self.work.bytes, self.limits.bandwidth)
         return max((count / rate for count, rate in pairs if rate), default=0.0) / self.seconds

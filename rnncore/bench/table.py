@@ -10,9 +10,9 @@ from .ratios import geometric_means, has_peers, versus_best, versus_reference
 from .result import Result
 from .workload import Workload
 
-TEXT_COLUMNS = ("shape", "cell", "mode", "dtype", "more", "backend", "impl", "best peer")
+TEXT_COLUMNS = ("shape", "cell", "mode", "dtype", "precision", "more", "backend", "impl", "best peer")
 """Aligned to the left."""
-OPTION_COLUMNS = ("dtype", "layers", "directions", "ragged", "threads")
+OPTION_COLUMNS = ("dtype", "precision", "layers", "directions", "ragged", "threads")
 """Options that have a column where rows differ in them."""
 
 WIDE = {"ms/call", "p90, ms", "seq/s", "GFLOP/s", "GB/s", "peak, MiB", "first call, s", "impl"}
@@ -20,6 +20,11 @@ WIDE = {"ms/call", "p90, ms", "seq/s", "GFLOP/s", "GB/s", "peak, MiB", "first ca
 
 FITS = "fits"
 """The column that says whether a call is within a budget."""
+
+ERROR = "error"
+"""The column of what a precision costs: for those who ask for it where all rows have the same precision."""
+EXACT = {"IQR", "of roof"}
+"""Columns that make room for it where rows differ in their precision."""
 
 UNBUDGETED = {"µs/step", "IQR", "of roof"}
 """Columns that make room for milliseconds a call where there is a budget."""
@@ -45,6 +50,7 @@ def table(results: Sequence[Result], budget: float | None = None) -> list[dict[s
 def narrowed(rows: Sequence[dict[str, str]]) -> list[dict[str, str]]:
     """The rows with the columns that fit 80 characters: the workload, its time, and how good that is."""
     hidden = WIDE | ({"vs numpy"} if "vs best" in rows[0] else set())
+    hidden |= EXACT if "precision" in rows[0] else {ERROR}
     if FITS in rows[0]:
         hidden = (hidden | UNBUDGETED) - {"ms/call", "p90, ms"}
     return [{name: cell for name, cell in row.items() if name not in hidden} for row in rows]
@@ -57,23 +63,30 @@ def caption(results: Sequence[Result]) -> str:
     gemm, fma, bandwidth = (
         [rate for one in limits if (rate := getattr(one, name)) is not None] for name in ("gemm", "fma", "bandwidth")
     )
-    means = [f"{mean:.2f} ({backend}, {mode})" for (backend, mode), mean in geometric_means(results).items()]
+    means = [f"{mean:.2f} ({', '.join(group)})" for group, mean in geometric_means(results).items()]
     threads = sorted({str(result.workload.threads) for result in results if result.workload.threads})
     workloads = [result.workload for result in results]
     dtypes, both = {w.dtype for w in workloads}, {w.bidirectional for w in workloads}
+    precisions = {w.precision for w in workloads}
+    if len(precisions) > 1:
+        largest, rivals = "error: the largest against float64", "the fastest peer that is no less precise"
+    else:
+        largest = f"largest error against float64 {max(errors):.1e}" if errors else ""
+        rivals = "the fastest peer"
     parts = [
         *(dtypes if len(dtypes) == 1 else []),
+        *([f"products in {precision}" for precision in precisions if precision and len(precisions) == 1]),
         *([] if _has_input_column(workloads) else ["I = H"]),
         *([f"threads {threads[0]}"] if len(threads) == 1 else []),
         *(["bidirectional"] if both == {True} else []),
         *(["ragged: rows of 1 to T steps"] if any(w.ragged for w in workloads) else []),
-        *([f"largest error against float64 {max(errors):.1e}"] if errors else []),
+        *([largest] if errors else []),
         *([f"numpy.matmul{_on_gpu(results)} {_range(gemm, 1e9, 'GFLOP/s')}"] if gemm else []),
         *([f"multiply-adds in registers {_range(fma, 1e9, 'GFLOP/s')}"] if fma else []),
         *([f"reading the recurrent weights {_range(bandwidth, 1e9, 'GB/s')}"] if bandwidth else []),
         *(["of roof: the least time by these limits over the time taken"] if limits else []),
         *([f"{NOISY}: {NOISY_ROOF}"] if any(result.has_noisy_roof for result in results) else []),
-        *([f"vs best: time of the fastest peer over ours, geometric mean {', '.join(means)}"] if means else []),
+        *([f"vs best: time of {rivals} over ours, geometric mean {', '.join(means)}"] if means else []),
         *dict.fromkeys(f"{result.contender}: {result.reason}" for result in results if result.reason),
     ]
     return "; ".join(parts)
@@ -103,6 +116,7 @@ def work_cells(w: Workload, workloads: Sequence[Workload]) -> dict[str, str]:
     """The options that distinguish a workload from the others of a table, by column."""
     shown = {
         "dtype": w.dtype,
+        "precision": w.products,
         "layers": str(w.num_layers),
         "directions": "2" if w.bidirectional else "1",
         "ragged": "yes" if w.ragged else "no",
@@ -113,7 +127,7 @@ def work_cells(w: Workload, workloads: Sequence[Workload]) -> dict[str, str]:
         "I": str(w.input_size),
         "H": str(w.hidden_size),
     }
-    fields = ("dtype", "num_layers", "bidirectional", "ragged", "threads", "extras")
+    fields = ("dtype", "precision", "num_layers", "bidirectional", "ragged", "threads", "extras")
     same = {
         column
         for column, field in zip((*OPTION_COLUMNS, "more"), fields, strict=True)
@@ -123,7 +137,9 @@ def work_cells(w: Workload, workloads: Sequence[Workload]) -> dict[str, str]:
     }
     hidden = same if _has_input_column(workloads) else {*same, "I"}
     named = {"shape": w.shape or "-"} if any(other.shape for other in workloads) else {}
-    return named | {"cell": w.cell, "mode": w.mode} | {name: value for name, value in shown.items() if name not in hidden}
+    return (
+        named | {"cell": w.cell, "mode": w.mode} | {name: value for name, value in shown.items() if name not in hidden}
+    )
 
 
 def _figures(result: Result, results: Sequence[Result]) -> dict[str, str]:
@@ -132,6 +148,8 @@ def _figures(result: Result, results: Sequence[Result]) -> dict[str, str]:
         figures["impl"] = result.impl
     if result.first_call is not None:
         figures["first call, s"] = rounded(result.first_call)
+    if result.error is not None:
+        figures[ERROR] = f"{result.error:.1e}"
     if result.peak_bytes is not None:
         figures["peak, MiB"] = f"{result.peak_bytes / 2**20:.1f}"
     if not result.samples:
@@ -161,6 +179,7 @@ def _figure_columns(results: Sequence[Result]) -> list[str]:
         *("IQR", "seq/s", "GFLOP/s", "GB/s", "of roof"),
         *(["vs numpy"] if any(versus_reference(result, results) for result in results) else []),
         *(["vs best"] if has_peers(results) else []),
+        *([ERROR] if any(result.error is not None for result in results) else []),
         *("peak, MiB", "first call, s", "impl"),
     ]
 

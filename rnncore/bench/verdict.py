@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from .peers import PEERS, missing
-from .ratios import best_peer, geometric_means, has_peers, versus_best
+from .ratios import best_peer, geometric_means, group_of, has_peers, versus_best, versus_unrounded
 from .result import Result
 from .table import OPTION_COLUMNS, percent, work_cells
 from .workload import Workload
@@ -21,12 +21,14 @@ def verdict(results: Sequence[Result], budget: float | None = None) -> list[str]
     timed = [result for result in results if result.samples]
     if not timed:
         return []
-    return list(_fitting(timed, budget)) if budget else [*_shares(timed), *_against_peers(timed)]
+    return list(_fitting(timed, budget)) if budget else [*_shares(timed), *_rounding(timed), *_against_peers(timed)]
 
 
 def following(results: Sequence[Result], budget: float | None = None) -> Iterator[str]:
     """The commands to try next, without those that were just run."""
-    installed = [name for name in PEERS if name not in ("torch-loop", "cudnn") and not missing(name)]
+    precisions = {None, *(result.workload.precision for result in results)}
+    named = [name for name, peer in PEERS.items() if peer.precision in precisions]
+    installed = [name for name in named if name not in ("torch-loop", "cudnn") and not missing(name)]
     if installed and not has_peers(results):
         yield f"rnncore bench --peer {','.join(installed)}"
     if budget is None:
@@ -89,15 +91,25 @@ def _shares(timed: Sequence[Result]) -> Iterator[str]:
             yield f"{reached}, in the median: best at {best}, worst at {worst}."
 
 
+def _rounding(timed: Sequence[Result]) -> Iterator[str]:
+    """What each backend and mode gains by rounded products, and what they cost."""
+    ours = [row for row in timed if not row.is_peer]
+    for group, mean in geometric_means(ours, versus_unrounded).items():
+        rows = [row for row in ours if group_of(row) == group]
+        errors = [row.error for row in rows if row.error is not None]
+        cost = f", with errors of up to {max(errors):.1e}" if errors else ""
+        yield f"{', '.join(group)}: {_times(mean)} in {rows[0].workload.dtype}, in the mean{cost}."
+
+
 def _against_peers(timed: Sequence[Result]) -> Iterator[str]:
     """How each backend and mode compares with the fastest peer, and where it is slower."""
-    for (contender, mode), mean in geometric_means(timed).items():
-        rows = [row for row in timed if row.contender == contender and row.workload.mode == mode]
+    for group, mean in geometric_means(timed).items():
+        rows = [row for row in timed if group_of(row) == group]
         slower = [row for row in rows if (versus_best(row, timed) or 1) < 1 / ABOUT_EVEN]
         names = dict.fromkeys(peer.contender for row in rows if (peer := best_peer(row, timed)) is not None)
         named = ", ".join(_named(row, timed) for row in slower)
         where = f", slower at {named}" if slower and mean > 1 else ""
-        yield f"{contender}, {mode}: {_times(mean)} the fastest of {', '.join(names)}, in the mean{where}."
+        yield f"{', '.join(group)}: {_times(mean)} the fastest of {', '.join(names)}, in the mean{where}."
 
 
 def _times(ratio: float) -> str:

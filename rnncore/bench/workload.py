@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnncore_kernels.contract import Array
+from rnncore_kernels.precision import BFLOAT16, INT8
 
 from ..architecture import Architecture
 from ..cells_by_name import parse_cell
@@ -28,6 +29,14 @@ STEP, FROZEN_STEP = STEPS = ("step", "frozen-step")
 """One step of a stream: by the network, whose parameters may have changed since the last, and by its frozen copy."""
 
 ALL_MODES = (*MODES, BACKWARD, *STEPS)
+
+FROZEN = ("inference", FROZEN_STEP)
+"""Modes that a frozen copy of the network computes."""
+
+ROUNDED = (None, BFLOAT16, INT8)
+"""Precisions of products, the highest first; None is that of the dtype."""
+PRECISION_BYTES = {BFLOAT16: 2, INT8: 1}
+"""Bytes of a rounded weight."""
 
 Task = Callable[[], Any]
 """The work that is timed: it computes a workload once and returns all its results, arrays or tensors, or functions that
@@ -52,7 +61,8 @@ class Workload:
     `cell` is spelled as in `cells_by_name`. With `ragged`, rows have lengths drawn evenly from 1 to `steps`. `threads`
     are the most that a call may use, None is one per core. `seed` is of all random values. Rows begin anew at a share
     `resets` of the steps, drawn evenly. With `states`, every state of the last layer is a result, and in training gets
-    a cotangent. `shape` is the name in `shapes.SHAPES` by which it was asked for; the work is the same without it.
+    a cotangent. `precision` is that of products: None for that of the dtype, "bfloat16", or "int8" with frozen weights.
+    `shape` is the name in `shapes.SHAPES` by which it was asked for; the work is the same without it.
     """
 
     cell: str
@@ -71,7 +81,18 @@ class Workload:
     states: bool = False
     heads: int = 1
     zoneout: float = 0.0
+    precision: str | None = None
     shape: str = field(default="", compare=False)
+
+    @functools.cached_property
+    def unrounded(self) -> Workload:
+        """The same work with products of the dtype."""
+        return self if self.precision is None else replace(self, precision=None)
+
+    @property
+    def products(self) -> str:
+        """The precision of products, by name."""
+        return self.precision or self.dtype
 
     @property
     def extras(self) -> list[str]:
@@ -84,7 +105,7 @@ class Workload:
         ]
 
     def network(self, backend: str, dtype: str | None = None) -> Recurrent:
-        """The network on a backend; the same parameters on each."""
+        """The network on a backend; the same parameters on each. Products are of the dtype where that is named."""
         return Recurrent(
             parse_cell(self.cell),
             self.input_size,
@@ -97,6 +118,7 @@ class Workload:
             seed=self.seed,
             heads=self.heads,
             zoneout=self.zoneout,
+            compute=None if dtype or self.mode in FROZEN else self.precision,
         )
 
     @property
@@ -115,19 +137,20 @@ class Workload:
 
     def weight_bytes(self) -> int:
         """Bytes of the weights that every step reads, recurrent and projections, of all layers and directions."""
-        return self._step_weights() * self._itemsize()
+        return self._step_weights() * self._weight_size()
 
     def bytes(self) -> int:
         """Bytes that have to be read and written at least: those weights at every step, all else once.
 
-        Training does so in the forward and in the backward pass, whose gradients are as large as their parameters.
+        Training does so in the forward and in the backward pass, whose gradients are as large as the parameters.
+        Rounded weights count with the bytes that they are kept in.
         """
         arch = self.architecture
         inputs = arch.program.row_inputs + sum(map(arch.units, arch.program.unit_inputs))
-        weights = self._input_weights() * self._itemsize()
+        weights = self._input_weights() * self._weight_size()
         ends = self._rows() * (arch.x_size + inputs + arch.output_size) * self._itemsize()
         once = self._longest() * self.weight_bytes() + weights + ends
-        back = once + self.weight_bytes() + weights + ends
+        back = once + (self._step_weights() + self._input_weights()) * self._itemsize() + ends
         return {"training": once + back, BACKWARD: back}.get(self.mode, once)
 
     def _input_weights(self) -> int:
@@ -161,6 +184,9 @@ class Workload:
 
     def _itemsize(self) -> int:
         return np.dtype(self.dtype).itemsize
+
+    def _weight_size(self) -> int:
+        return self._itemsize() if self.precision is None else PRECISION_BYTES[self.precision]
 
     def inputs(self) -> tuple[Array, Array]:
         """x (T, B, I) and the cotangent of the output (T, B, D*P); those of the last workload asked for are kept."""
@@ -213,7 +239,8 @@ class Workload:
                 return [grads.x, *grads.parameters.values(), *grads.inputs.values()]
 
             return finished(back, xp)
-        frozen = rnn.freeze()
+        # The reference is a network of another dtype, whose products are not rounded.
+        frozen = rnn.freeze(self.precision if rnn.dtype == self.dtype else None)
         if self.mode in STEPS:
             x_t, step = x[0], rnn.step if self.mode == STEP else frozen.step
             here = {name: values[0] for name, values in inputs.items()}

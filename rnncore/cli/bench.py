@@ -7,24 +7,25 @@ import contextlib
 import datetime
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from rnncore_kernels.cells import CELLS
 from rnncore_kernels.cores import usable_cores
+from rnncore_kernels.precision import INT8, PRECISIONS
 
 from ..bench import measure, noise, roofs
 from ..bench.children import MeasurementError
 from ..bench.estimate import format_duration, total_seconds, workload_seconds
-from ..bench.grid import PRESETS, Axes, of_preset, product
+from ..bench.grid import PRESETS, Axes, at_precisions, of_preset, product
 from ..bench.measure import Settings
-from ..bench.peers import PEERS, missing, require_peers
+from ..bench.peers import PEERS, contenders_of, missing, require_peers
 from ..bench.record import Record
 from ..bench.result import Result, joined
 from ..bench.shapes import SHAPES, of_shapes
 from ..bench.table import work_cells
 from ..bench.verdict import by_budget
-from ..bench.workload import ALL_MODES, Workload
+from ..bench.workload import ALL_MODES, FROZEN, ROUNDED, Workload
 from ..machine import configuration
 from ..registry import MODULES, backends, resolve_all
 from . import base, compare
@@ -35,6 +36,8 @@ from .terminal import show_rows
 from .values import above_zero, choices, seconds, shares, size, sizes, yes_no
 
 DTYPES = ("float32", "float64")
+UNROUNDED = "float32"
+"""The precision of products of that dtype, by name."""
 BUDGETED = [64, 128, 256, 512, 1024]
 """Hidden sizes to find the largest that fits a budget, where none are named."""
 SHAPED = (
@@ -70,7 +73,8 @@ def add(commands: Any) -> None:
         action="extend",
         default=[],
         help=f"libraries to measure beside ours on the same work: {','.join(PEERS)}; torch-loop is a loop over the "
-        f"steps in PyTorch, and stands for torch where that lacks the cell; cudnn is PyTorch on the GPU",
+        f"steps in PyTorch, and stands for torch where that lacks the cell; cudnn is PyTorch on the GPU; those in bf16 "
+        f"and int8 stand beside ours in that --precision, which they bring along",
     )
     axes.add_argument("--mode", type=choices(ALL_MODES), help=",".join(ALL_MODES))
     axes.add_argument("-T", type=sizes, metavar="STEPS", help="time steps (100, where another size is given)")
@@ -101,6 +105,13 @@ def add(commands: Any) -> None:
         help=f"networks as other projects compute them, instead of cells and sizes: all, or {', '.join(SHAPES)}",
     )
     axes.add_argument("--dtype", type=choices(DTYPES), default=["float32"], help=",".join(DTYPES))
+    axes.add_argument(
+        "--precision",
+        type=choices((UNROUNDED, *PRECISIONS)),
+        metavar="NAME,...",
+        help=f"of products: {UNROUNDED},{','.join(PRECISIONS)}; int8 with frozen weights, in the modes "
+        f"{' and '.join(FROZEN)} ({UNROUNDED})",
+    )
     axes.add_argument("--threads", type=sizes, help="most threads of a call; all cores if not given")
     axes.add_argument("--seed", type=int, default=0, help="of all random values (0)")
 
@@ -250,7 +261,25 @@ def _workloads(arguments: argparse.Namespace) -> list[Workload]:
             "nothing to measure: a step has one direction and no lengths, no resets and one output, so --mode step and "
             "frozen-step take none of these"
         )
-    return workloads
+    return at_precisions(workloads, _precisions(arguments, dict.fromkeys(workload.mode for workload in workloads)))
+
+
+def _precisions(arguments: argparse.Namespace, modes: Collection[str]) -> list[str | None]:
+    """The precisions of products that are named, None for float32, and those of the peers that are."""
+    named = {None if name == UNROUNDED else name for name in arguments.precision or [UNROUNDED]}
+    named |= {PEERS[name].precision for name in arguments.peer}
+    precisions = [precision for precision in ROUNDED if precision in named]
+    rounded = ", ".join(name for name in precisions if name)
+    if "float64" in arguments.dtype and (arguments.precision or rounded):
+        raise UsageError(
+            f"--dtype: expected float32 beside products in {rounded or UNROUNDED}, got {', '.join(arguments.dtype)}"
+        )
+    if INT8 in precisions and not {*FROZEN}.intersection(modes):
+        raise UsageError(
+            f"--mode: expected {' or '.join(FROZEN)} beside products in int8, which are for frozen weights, got "
+            f"{', '.join(modes)}"
+        )
+    return precisions
 
 
 def _list() -> int:
@@ -259,6 +288,7 @@ def _list() -> int:
 
     print("cells:", *(f"  {name}" for name in CELLS), sep="\n")
     print("modes:", *(f"  {name}" for name in ALL_MODES), sep="\n")
+    print("precisions:", *(f"  {name}" for name in (UNROUNDED, *PRECISIONS)), sep="\n")
     print("backends:", *(mark(name, probe.reason) for name, probe in backends().items()), sep="\n")
     absent = {name: ", ".join(missing(name)) for name in PEERS}
     print("peers:", *(mark(name, f"not installed: {of}" if of else "") for name, of in absent.items()), sep="\n")
@@ -277,11 +307,12 @@ def _list() -> int:
 
 def _dry_run(workloads: Sequence[Workload], contenders: Sequence[str], settings: Settings) -> int:
     rows = [
-        work_cells(work, workloads) | {"about": format_duration(workload_seconds(work, len(contenders), settings))}
+        work_cells(work, workloads)
+        | {"about": format_duration(workload_seconds(work, len(contenders_of(work, contenders)), settings))}
         for work in workloads
     ]
     show_rows(rows, sys.stdout)
-    total = format_duration(total_seconds(workloads, len(contenders), settings))
+    total = format_duration(total_seconds(workloads, contenders, settings))
     print(f"{len(workloads)} workload{'s' * (len(workloads) > 1)} on {', '.join(contenders)}: about {total}")
     return OK
 
@@ -298,9 +329,10 @@ def _with_progress(
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(elapsed_when_finished=True))
     cost = {work: workload_seconds(work, 1, settings) for work in workloads}
+    counts = {work: len(contenders_of(work, contenders)) * settings.passes for work in workloads}
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        rows = len(workloads) * len(contenders) * settings.passes
-        task = progress.add_task(f"0 of {rows} rows", total=sum(cost.values()) * len(contenders) * settings.passes)
+        rows = sum(counts.values())
+        task = progress.add_task(f"0 of {rows} rows", total=sum(cost[work] * count for work, count in counts.items()))
         for count, result in enumerate(measured, 1):
             progress.update(task, advance=cost[result.workload], description=f"{count} of {rows} rows")
             yield result

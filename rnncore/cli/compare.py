@@ -95,7 +95,7 @@ def _row(comparison: Comparison, change: Change, limit: float | None, several: S
     work, after, own = change.before.workload, change.after, change.own
     extras = [*([work.shape] if work.shape else []), *([f"{work.num_layers} layers"] if work.num_layers > 1 else [])]
     extras += [name for name in ("bidirectional", "ragged") if getattr(work, name)]
-    extras += work.extras
+    extras += [*([work.precision] if work.precision else []), *work.extras]
     extras += [f"{name} {getattr(work, name)}" for name in several]
     return {
         "cell": work.cell,

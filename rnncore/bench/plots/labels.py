@@ -16,6 +16,7 @@ SHORT: dict[str, Callable[[Workload], str]] = {
     "input_size": lambda w: f"I={w.input_size}",
     "hidden_size": lambda w: f"H={w.hidden_size}",
     "dtype": lambda w: w.dtype,
+    "precision": lambda w: w.products,
     "num_layers": lambda w: f"{w.num_layers} layers",
     "bidirectional": lambda w: "bidirectional",
     "ragged": lambda w: "ragged",
@@ -27,7 +28,7 @@ SHORT: dict[str, Callable[[Workload], str]] = {
     "zoneout": lambda w: f"zoneout {w.zoneout:g}",
 }
 USUAL: dict[str, object] = {"shape": "", "num_layers": 1, "bidirectional": False, "ragged": False, "seed": 0}
-USUAL |= {"resets": 0.0, "states": False, "heads": 1, "zoneout": 0.0}
+USUAL |= {"resets": 0.0, "states": False, "heads": 1, "zoneout": 0.0, "precision": None}
 """Values that go without saying."""
 
 

@@ -34,7 +34,8 @@ def panels(results: Sequence[Result]) -> list[Panel]:
     """A picture for each mode, and each machine: processor or GPU, dtype, threads."""
     groups: dict[Key, list[Result]] = {}
     for result in results:
-        if result.limits is not None:
+        # The roofs are of multiply-adds of the dtype.
+        if result.limits is not None and result.workload.precision is None:
             work = result.workload
             groups.setdefault((on_gpu(result.contender), work.dtype, work.threads, work.mode), []).append(result)
     if not groups:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 MARKERS = {"numba": "o", "numpy": "s", "cuda": "*", "torch": "^", "onnxruntime": "D", "openvino": "v"}
-MARKERS |= {"torch-loop": "P", "cudnn": "X"}
+MARKERS |= {"torch-loop": "P", "cudnn": "X", "torch-bf16": "<", "torch-int8": ">", "onnxruntime-int8": "d"}
 """Markers of contenders, so that colour is not all that tells them apart; others have those of `OTHER`."""
 
 OTHER = "other"
@@ -56,6 +56,9 @@ LIGHT = Theme(
         "openvino": "#4a4f57",
         "torch-loop": "#8f5a00",
         "cudnn": "#5b6b00",
+        "torch-bf16": "#d8572a",
+        "torch-int8": "#7d2400",
+        "onnxruntime-int8": "#8a6a1f",
         OTHER: "#7a5c3e",
     },
     slower=("#fbe3d2", "#f5bd95", "#b0450a"),
@@ -77,6 +80,9 @@ DARK = Theme(
         "openvino": "#848d97",
         "torch-loop": "#d9a35a",
         "cudnn": "#b3c24a",
+        "torch-bf16": "#ff9e80",
+        "torch-int8": "#d8502a",
+        "onnxruntime-int8": "#fbe08a",
         OTHER: "#c9a47e",
     },
     slower=("#46301f", "#70401d", "#c2530f"),
