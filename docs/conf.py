@@ -19,7 +19,8 @@ version = release = __version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
 
-myst_enable_extensions = ["deflist"]
+# html_image: a picture of a given width, as a plain view of the repository has it.
+myst_enable_extensions = ["deflist", "html_image"]
 # Links to a section, as a plain view of the repository has them.
 myst_heading_anchors = 3
 

@@ -17,9 +17,9 @@ from typing import Any
 import gymnasium  # pyright: ignore[reportMissingImports]
 import numpy as np
 from numpy.typing import NDArray
-from shared import figure, options
+from shared import options
 
-from rnncore import Recurrent, clip_grad_norm
+from rnncore import Recurrent, clip_grad_norm, insight
 from rnncore.training import Adam, Linear, collect
 
 Array = NDArray[Any]
@@ -136,12 +136,11 @@ def main() -> None:
     after = [mean_return(agent, 1000, rounds) for agent, _ in agents.values()]
     before = mean_return(Agent(*given, memory=True), 1000, rounds)
     if arguments.plot:
-        fig, axis = figure(5, 2.4)
-        for memory, (_, curve) in agents.items():
-            axis.plot(curve, label="with memory" if memory else "without")
-        axis.set(xlabel="iteration", ylabel="steps that the pole stays up", ylim=(0, 510))
-        axis.legend(frameon=False)
-        fig.savefig(arguments.plot)
+        with insight.figure(arguments.plot, width=5, height=2.4) as axis:
+            for memory, (_, curve) in agents.items():
+                axis.plot(curve, label="with memory" if memory else "without")
+            axis.set(xlabel="iteration", ylabel="steps that the pole stays up", ylim=(0, 510))
+            axis.legend()
     print(f"return {before:.0f} before, {after[0]:.0f} after, against {after[1]:.0f} of an agent without memory")
 
 

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from baselines import n_gram_loss
 from numpy.typing import NDArray
-from shared import figure, options
+from shared import options
 
-from rnncore import Recurrent, clip_grad_norm
+from rnncore import Recurrent, clip_grad_norm, insight
 from rnncore.training import Adam, Linear, collect, cross_entropy, log_softmax
 
 Array = NDArray[Any]
@@ -127,14 +127,15 @@ def main() -> None:
         print(f"\ntemperature {temperature}: {model.write(PROMPT, 200, temperature)}")
     print(f"\nbeam search: {model.beam(PROMPT, 100)}")
     print(f"\nheld-out text: {loss:.3f} nats per character, against {n_gram:.3f} by counts of up to 6 characters")
+    if arguments.quick:
+        print(f"{iterations} of {ITERATIONS:,} iterations; all of them, without --quick, reach 1.32 and write words")
     if arguments.plot:
-        fig, axes = figure(5, 2.6)
-        axes.plot(np.convolve(losses, np.ones(20) / 20, "valid"), label="training, mean of 20")
-        axes.axhline(loss, color="C1", label="held out")
-        axes.axhline(n_gram, color="0.5", linestyle="--", label="held out, counts")
-        axes.set(xlabel="iteration", ylabel="nats per character", ylim=(0.8, 3))
-        axes.legend(frameon=False)
-        fig.savefig(arguments.plot)
+        with insight.figure(arguments.plot, width=5, height=2.6) as axes:
+            axes.plot(np.convolve(losses, np.ones(20) / 20, "valid"), label="training, mean of 20")
+            axes.axhline(loss, color="C1", label="held out")
+            axes.axhline(n_gram, color="0.5", linestyle="--", label="held out, counts")
+            axes.set(xlabel="iteration", ylabel="nats per character", ylim=(0.8, 3))
+            axes.legend()
 
 
 if __name__ == "__main__":

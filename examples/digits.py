@@ -7,11 +7,11 @@ Result: 98.7 % of 450 held-out images, against 95.3 % for logistic regression on
 """
 
 import numpy as np
-from shared import figure, options
+from shared import options
 from sklearn.datasets import load_digits  # pyright: ignore[reportMissingImports]
 from sklearn.linear_model import LogisticRegression  # pyright: ignore[reportMissingImports]
 
-from rnncore import Recurrent, clip_grad_norm
+from rnncore import Recurrent, clip_grad_norm, insight
 from rnncore.training import Adam, Linear, collect, cosine, cross_entropy
 
 
@@ -47,12 +47,11 @@ def main() -> None:
     other = 100 * baseline.score(images[held_out], labels[held_out])
     print(f"held-out images: {accuracies[-1]:.1f} % right, against {other:.1f} % by logistic regression on the pixels")
     if arguments.plot:
-        fig, axes = figure(5, 2.6)
-        axes.plot(range(1, epochs + 1), accuracies, label="GRU over rows")
-        axes.axhline(other, color="0.5", linestyle="--", label="logistic regression")
-        axes.set(xlabel="epoch", ylabel="held-out images right, %", ylim=(80, 100))
-        axes.legend(frameon=False)
-        fig.savefig(arguments.plot)
+        with insight.figure(arguments.plot, width=5, height=2.6) as axes:
+            axes.plot(range(1, epochs + 1), accuracies, label="GRU over rows")
+            axes.axhline(other, color="0.5", linestyle="--", label="logistic regression")
+            axes.set(xlabel="epoch", ylabel="held-out images right, %", ylim=(80, 100))
+            axes.legend()
 
 
 if __name__ == "__main__":

@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from shared import figure, options
+from shared import options
 
-from rnncore import Recurrent, clip_grad_norm
+from rnncore import Recurrent, clip_grad_norm, insight
 from rnncore.training import Adam, Linear, collect, cosine
 
 Array = NDArray[Any]
@@ -127,16 +127,15 @@ def main() -> None:
         f"against {mean['naive']:.3f} by the year before and {mean['linear']:.3f} by linear regression"
     )
     if arguments.plot:
-        fig, axes = figure(7, 2.4, columns=3)
-        for axis, name in zip(axes, ("construction", "carbon dioxide", "electrical equipment"), strict=True):
-            values, start = series[name], len(series[name]) - AHEAD
-            x, _, units = windows(values, start, len(values))
-            low, middle, high = values[start - YEAR : start, None].T + units * model(x)[0].T
-            axis.plot(range(-PAST, AHEAD), values[start - PAST :], color="0.5")
-            axis.fill_between(range(AHEAD), low, high, alpha=0.3)
-            axis.plot(range(AHEAD), middle)
-            axis.set(title=name, xlabel="months")
-        fig.savefig(arguments.plot)
+        with insight.figure(arguments.plot, columns=3, width=7, height=2.4) as axes:
+            for axis, name in zip(axes, ("construction", "carbon dioxide", "electrical equipment"), strict=True):
+                values, start = series[name], len(series[name]) - AHEAD
+                x, _, units = windows(values, start, len(values))
+                low, middle, high = values[start - YEAR : start, None].T + units * model(x)[0].T
+                axis.plot(range(-PAST, AHEAD), values[start - PAST :], color="0.5")
+                axis.fill_between(range(AHEAD), low, high, alpha=0.3)
+                axis.plot(range(AHEAD), middle)
+                axis.set(title=name, xlabel="months")
 
 
 if __name__ == "__main__":

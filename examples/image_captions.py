@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from shared import figure, options
+from shared import options
 from sklearn.datasets import load_digits  # pyright: ignore[reportMissingImports]
 from sklearn.svm import SVC  # pyright: ignore[reportMissingImports]
 
-from rnncore import Recurrent, clip_grad_norm
+from rnncore import Recurrent, clip_grad_norm, insight
 from rnncore.training import Adam, Embedding, Linear, collect, cosine, cross_entropy, pad
 
 Array = NDArray[Any]
@@ -122,13 +122,12 @@ def main() -> None:
     right, other = 100 * np.mean(said == texts[held_out]), 100 * np.mean(np.all(machines, axis=0))
     print(f"held-out captions: {right:.1f} % right to the last word, against {other:.1f} % by support vector machines")
     if arguments.plot:
-        fig, axes = figure(7, 1.9, columns=4)
-        for axis, digit in zip(axes, (2, 3, 5, 7), strict=True):
-            at = labels[held_out].tolist().index(digit)
-            axis.imshow(-images[held_out[at]].reshape(8, 8), cmap="gray")
-            axis.set_title(str(said[at]).replace(" leaning", "\nleaning"), fontsize=8)
-            axis.axis("off")
-        fig.savefig(arguments.plot)
+        with insight.figure(arguments.plot, columns=4, width=7, height=1.9) as axes:
+            for axis, digit in zip(axes, (2, 3, 5, 7), strict=True):
+                at = labels[held_out].tolist().index(digit)
+                axis.imshow(-images[held_out[at]].reshape(8, 8), cmap="gray")
+                axis.set_title(str(said[at]).replace(" leaning", "\nleaning"), fontsize=8)
+                axis.axis("off")
 
 
 if __name__ == "__main__":

@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from shared import figure, options
+from shared import options
 
-from rnncore import Recurrent, clip_grad_norm
+from rnncore import Recurrent, clip_grad_norm, insight
 from rnncore.training import Adam, Linear, collect, cross_entropy
 
 Array = NDArray[Any]
@@ -109,15 +109,14 @@ def main() -> None:
         print(f"  {time.perf_counter() - start:4.0f} s")
     print("mean of the last twentieth of the iterations, in parts of the loss of the best guess without memory (1.00)")
     if arguments.plot:
-        fig, axes = figure(7, 2.4, columns=3)
-        for axis, (task, steps) in zip(axes, [("adding", 50), ("adding", 1000), ("copy", 200)], strict=True):
-            for cell in CELLS:
-                smooth = np.convolve(curves[task, steps, cell], np.ones(20) / 20, "valid")[::5]
-                axis.plot(5 * np.arange(len(smooth)), smooth, label=cell)
-            axis.set(title=f"{task}, T = {steps}", xlabel="iteration", ylim=(0, 1.3))
-        axes[0].set_ylabel("loss / best guess")
-        axes[1].legend(frameon=False, fontsize=7)
-        fig.savefig(arguments.plot)
+        with insight.figure(arguments.plot, columns=3, width=7, height=2.4) as axes:
+            for axis, (task, steps) in zip(axes, [("adding", 50), ("adding", 1000), ("copy", 200)], strict=True):
+                for cell in CELLS:
+                    smooth = np.convolve(curves[task, steps, cell], np.ones(20) / 20, "valid")[::5]
+                    axis.plot(5 * np.arange(len(smooth)), smooth, label=cell)
+                axis.set(title=f"{task}, T = {steps}", xlabel="iteration", ylim=(0, 1.3))
+            axes[0].set_ylabel("loss / best guess")
+            axes[1].legend(fontsize=7)
 
 
 if __name__ == "__main__":

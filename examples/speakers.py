@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from shared import figure, from_pypi, options
+from shared import from_pypi, options
 from sklearn.linear_model import LogisticRegression  # pyright: ignore[reportMissingImports]
 from sklearn.preprocessing import StandardScaler  # pyright: ignore[reportMissingImports]
 
-from rnncore import Recurrent, clip_grad_norm
+from rnncore import Recurrent, clip_grad_norm, insight
 from rnncore.training import Adam, Linear, bucketed, collect, cosine, cross_entropy, pad
 
 Array = NDArray[Any]
@@ -81,15 +81,13 @@ def main() -> None:
     if arguments.plot:
         confusion = np.zeros((9, 9), int)
         np.add.at(confusion, (test_speakers, found), 1)
-        fig, axes = figure(3.6, 3.2)
-        axes.imshow(confusion, cmap="Blues")
-        for (row, column), number in np.ndenumerate(confusion):
-            if number:
-                axes.text(
-                    column, row, number, ha="center", va="center", color="w" if row == column else "k", fontsize=7
-                )
-        axes.set(xlabel="speaker found", ylabel="speaker", xticks=range(9), yticks=range(9))
-        fig.savefig(arguments.plot)
+        with insight.figure(arguments.plot, width=3.6, height=3.2) as axes:
+            axes.imshow(confusion, cmap="Blues")
+            for (row, column), number in np.ndenumerate(confusion):
+                if number:
+                    ink = "k" if number < 50 else "#f7fbff"  # the lightest of these blues
+                    axes.text(column, row, number, ha="center", va="center", color=ink, fontsize=7)
+            axes.set(xlabel="speaker found", ylabel="speaker", xticks=range(9), yticks=range(9))
 
 
 if __name__ == "__main__":

@@ -23,9 +23,9 @@ import numpy as np
 from babel.dates import format_date  # pyright: ignore[reportMissingImports]
 from num2words import num2words  # pyright: ignore[reportMissingImports]
 from numpy.typing import NDArray
-from shared import figure, options
+from shared import options
 
-from rnncore import Recurrent, clip_grad_norm
+from rnncore import Recurrent, clip_grad_norm, insight
 from rnncore.training import Adam, Embedding, Linear, attend, attend_backward, bucketed, collect, cross_entropy, pad
 
 Array = NDArray[Any]
@@ -125,13 +125,12 @@ def main() -> None:
         for (english, german), text in list(zip(held_out, said, strict=True))[:4]:
             print(f"  {english} -> {text}{'' if text == german else '  (wrong: ' + german + ')'}")
         if attention and arguments.plot:
-            fig, axes = figure(7, 3.2, columns=2)
-            for axis, english in zip(axes, (num2words(4721), "Sunday, October 9, 1994"), strict=True):
-                (german,), weights = model.translate([english])
-                axis.imshow(weights[: len(german), 0], cmap="Blues", aspect="auto")
-                axis.set_xticks(range(len(english)), english, fontsize=6)
-                axis.set_yticks(range(len(german)), german, fontsize=6)
-            fig.savefig(arguments.plot)
+            with insight.figure(arguments.plot, columns=2, width=7, height=3.2) as axes:
+                for axis, english in zip(axes, (num2words(4721), "Sunday, October 9, 1994"), strict=True):
+                    (german,), weights = model.translate([english])
+                    axis.imshow(weights[: len(german), 0], cmap="Blues", aspect="auto")
+                    axis.set_xticks(range(len(english)), english, fontsize=6)
+                    axis.set_yticks(range(len(german)), german, fontsize=6)
     print(f"held-out phrases: {rights[True]:.1f} % right to the last letter, {rights[False]:.1f} % without attention")
 
 

@@ -72,7 +72,8 @@ def as_svg(figure: Figure, mode: Mode = "auto") -> str:
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None})
     rules = dark_rules() if mode == "auto" else ""
-    style = f"<style>text{{font-family:{FONTS} !important}}image{{image-rendering:pixelated}}{rules}</style>"
+    fonts = f"text:not([style*=monospace]){{font-family:{FONTS} !important}}"
+    style = f"<style>{fonts}image{{image-rendering:pixelated}}{rules}</style>"
     return text.getvalue().replace("<defs>", f"{style}<defs>", 1)
 
 
