@@ -126,8 +126,8 @@ class Exchange(Network):
                 no order, and takes names alone; where several layers have one name, they are called by their keys in
                 the file, "sequential_1/lstm" say.
             config: options of the layers that stand before theirs: activation, recurrent_activation, reset_after,
-                go_backwards, merge_mode, dropout, recurrent_dropout. A file of weights alone has none but what follows from shapes; they are Keras'
-                defaults, and {"activation": "relu"}, say, is another.
+                go_backwards, merge_mode, dropout, recurrent_dropout. A file of weights alone has none but what follows
+                from shapes; they are Keras' defaults, and {"activation": "relu"}, say, is another.
             batch_first: as in the constructor; True as in Keras.
             backend, num_threads: as in the constructor.
             seed: of dropout.
