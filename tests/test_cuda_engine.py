@@ -93,3 +93,17 @@ def test_impl_names_where_weights_are_and_how_the_work_is_divided(ptx: None) -> 
     rnn = Recurrent("lstm", 8, 16, backend="ptx", seed=0)
     assert re.fullmatch(r"(resident|streamed) \d+x\d+", rnn.impl(10, 4))
     assert re.fullmatch(r"\w+ \d+x\d+, back \w+ \d+x\d+", rnn.impl(10, 4, training=True))
+
+
+def test_all_gates_are_one_product_of_weights(monkeypatch: pytest.MonkeyPatch, ptx: None) -> None:
+    call, multiply, shapes = make_call("lstm", 3, 2, input_size=4, hidden_size=6, backend="ptx"), PtxDevice.multiply, []
+
+    def counted(device: PtxDevice, a: Any, b: Any, out: Any, **how: Any) -> None:
+        shapes.append(out.shape)
+        multiply(device, a, b, out, **how)
+
+    output, _, tape = call.rnn.forward(call.x)
+    monkeypatch.setattr(PtxDevice, "multiply", counted)
+    call.rnn.backward(tape, output)
+    # x, W_ih and W_hh, whose units are padded to vectors.
+    assert shapes == [(6, 4), (4 * 8, 4), (4 * 8, 8)]

@@ -85,8 +85,8 @@ class _Gradients:
     def of_products(self) -> tuple[Array | None, tuple[Array, ...]]:
         """Gradients of W_hh (Gh*H, P) and of the projections."""
         gates, program = len(self._program.h_gates), self._program
-        heads = self._heads
-        weight_hh = self._zeros(gates * self._hidden, self._units(program.output_width) // heads) if gates else None
+        columns_hh = self._units(program.output_width) // self._heads
+        weight_hh = self._zeros(gates * self._hidden, columns_hh) if gates else None
         projections = tuple(self._zeros(self._units(width), self._units(inner)) for width, inner in program.projections)
         for columns in columns_of(program) if self._any else ():
             product = next((p for p in program.products if p.blocks and p.blocks == columns.blocks), None)
@@ -94,19 +94,28 @@ class _Gradients:
                 continue
             operand = cleared(self._xp, self._operand(product), self._inside)
             operand = operand.reshape(self._steps * self._batch, operand.shape[2])
+            part = self._part(columns.first_block, len(product.blocks))
             gradients = LayerWeights(None, weight_hh, None, None, projections)
-            for place, number in enumerate(product.blocks):
-                block = program.blocks[number]
-                gradient, part = gradients.of_block(block, self._hidden), self._part(columns.first_block + place, 1)
-                of_block = block.heads_of(heads)
-                units, inner = len(gradient) // of_block, gradient.shape[1]
-                for head in range(of_block):
-                    rows = rows_of(head, units)
-                    # Added, as a gate may multiply several operands.
-                    self._device.multiply(
-                        part[:, rows].T, operand[:, rows_of(head, inner)], gradient[rows], accumulate=True
-                    )
+            of_blocks = [gradients.of_block(program.blocks[number], self._hidden) for number in product.blocks]
+            if self._heads > 1:
+                for place, (number, gradient) in enumerate(zip(product.blocks, of_blocks, strict=True)):
+                    here = self._part(columns.first_block + place, 1)
+                    self._add_heads(here, operand, gradient, program.blocks[number].heads_of(self._heads))
+                continue
+            products = self._xp.empty((part.shape[1], operand.shape[1]), self._dtype)
+            self._device.multiply(part.T, operand, products)
+            parts = products.reshape(len(of_blocks), -1, operand.shape[1])
+            for gradient, values in zip(of_blocks, parts, strict=True):
+                # Added, as a gate may multiply several operands.
+                gradient += values[: len(gradient), : gradient.shape[1]]
         return weight_hh, projections
+
+    def _add_heads(self, part: Array, operand: Array, gradient: Array, heads: int) -> None:
+        """Add the products of a block's columns and an operand, head by head."""
+        units, inner = len(gradient) // heads, gradient.shape[1]
+        for head in range(heads):
+            rows = rows_of(head, units)
+            self._device.multiply(part[:, rows].T, operand[:, rows_of(head, inner)], gradient[rows], accumulate=True)
 
     def biases(self) -> tuple[Array | None, Array | None]:
         """Gradients of b_ih (Gx*H,) and b_hh (Gh*H,)."""
