@@ -46,17 +46,21 @@ def make_task(peer: str, workload: Workload, lasting: contextlib.ExitStack) -> T
 
 
 def _quantized(model: bytes) -> bytes:
-    """The model with weights in int8, one scale for each unit of a gate, and inputs and states in 8 bits, too.
+    """The model with weights in int8, a scale for each unit of a gate, which rounds inputs and states to 8 bits, too.
 
     Weights have 7 bits, as ONNX Runtime advises: it adds pairs of products up in 16, which 8 would overflow where the
     processor has no instructions for int8. See https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
     """
     import onnx
     from onnxruntime.quantization import quantize_dynamic
+    from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
+    whole = onnx.load_from_string(model)
+    # It says that the graph should be optimized first, where there is nothing to optimize, unless that has been done.
+    add_pre_process_metadata(whole)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "int8.onnx")
-        quantize_dynamic(onnx.load_from_string(model), path, per_channel=True, reduce_range=True)
+        quantize_dynamic(whole, path, per_channel=True, reduce_range=True)
         return path.read_bytes()
 
 
@@ -103,6 +107,9 @@ def model_of(workload: Workload) -> bytes:
     kept = [node for node in graph.node if "output" not in node.output and node.input[0] != last]
     del graph.node[:]
     graph.node.extend(kept)
+    used = {name for node in kept for name in node.input}
+    for unused in [one for one in graph.initializer if one.name not in used]:
+        graph.initializer.remove(unused)
     output.CopyFrom(onnx.helper.make_tensor_value_info(last, onnx.TensorProto.FLOAT, None))
     sizes = {"T": workload.steps, "B": workload.batch}
     for value in (*graph.input, *graph.output):

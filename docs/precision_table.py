@@ -1,0 +1,40 @@
+"""The table of times and errors in `precision.md`, from runs of `rnncore bench`: `python docs/precision_table.py RUN.json ...`.
+
+Each size is compared within one run; the errors are the largest of all.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from rnncore.bench.record import load
+from rnncore.bench.result import Result
+from rnncore.bench.table import rounded
+
+
+def table(results: Sequence[Result]) -> str:
+    """Milliseconds of a call in Markdown, a line for each size and a column for each contender and precision."""
+    rows = [row for row in results if row.samples]
+    heads = list(dict.fromkeys(sorted(map(_head, rows), key=lambda head: (head[0] != "numba", head[0]))))
+    sizes = list(dict.fromkeys(_size(row) for row in rows))
+    times = {(_size(row), _head(row)): rounded(row.call_milliseconds) for row in rows}
+    lines = [["T", "B", "H", *(contender if named else precision for contender, precision, named in heads)]]
+    lines.append(["--:"] * len(lines[0]))
+    lines += [[*map(str, size), *(times.get((size, head), "-") for head in heads)] for size in sizes]
+    errors = [max(row.error or 0.0 for row in rows if _head(row) == head) for head in heads]
+    lines.append(["error", "", "", *(f"{error:.0e}" for error in errors)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _head(row: Result) -> tuple[str, str, bool]:
+    """The contender, its precision, and whether it is a library other than ours, which is called by its name."""
+    return row.contender, row.workload.products, row.is_peer
+
+
+def _size(row: Result) -> tuple[int, int, int]:
+    return row.workload.steps, row.workload.batch, row.workload.hidden_size
+
+
+if __name__ == "__main__":
+    print(table([row for path in sys.argv[1:] for row in load(path).results]))
