@@ -1,4 +1,4 @@
-"""The table of times and errors in `precision.md`, from runs of `rnncore bench`: `python docs/precision_table.py RUN.json ...`.
+"""The table of `precision.md`, from runs of `rnncore bench -o json`: `python docs/precision_table.py RUN.json ...`.
 
 Each size is compared within one run; the errors are the largest of all.
 """

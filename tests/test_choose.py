@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from rnncore.choose import Batch, Task, search, tasks
-from rnncore.choose.outcome import Outcome, outcomes
+from rnncore.choose.outcome import Outcome, outcomes, table
 from rnncore.choose.trial import Choice, Point, Trial
 from rnncore.cli import main
 
@@ -149,8 +150,23 @@ def test_front_and_order() -> None:
     found = outcomes([cheap, best, worse, Trial(SIGN, Choice("mgu", 4, 0.01), 0, "numpy")])
     assert [(one.choice.cell, one.is_front) for one in found] == [("gru", True), ("rnn", True), ("lstm", False)]
     assert (found[0].loss, found[0].seconds, found[0].update_seconds) == (0.1, 4, 2)
+    assert "compute" not in table(found)[0]
+    rounded = replace(best, choice=best.choice._replace(compute="bfloat16"))
+    assert [row["compute"] for row in table(outcomes([best, rounded]))] == ["float32", "bfloat16"]
     nan = Outcome(Choice("rnn", 4, 0.01), (made_up("rnn", [float("nan")]),))
     assert nan.loss == float("inf")
+
+
+def test_fewer_digits_are_a_choice(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["choose", "--task", "own_tasks_of_mine:sign", *QUICK, "--cell", "gru", "--seeds", "1"]
+    assert main([*arguments, "--compute", "bfloat16", "--iterations", "30", "-o", "a.json"]) == 0
+    again = re.search(r"Again: rnncore (.* --compute bfloat16 --backend numpy)", capsys.readouterr().out)
+    assert again is not None
+    assert main([*again[1].split(), "-o", "b.json"]) == 0
+    assert main([*arguments, "--iterations", "30", "-o", "c.json"]) == 0
+    rounded, same, exact = (json.loads((here / f"{name}.json").read_text())["choices"][0] for name in "abc")
+    assert (rounded["compute"], exact["compute"]) == ("bfloat16", "float32")
+    assert rounded["loss"] == same["loss"] != exact["loss"]
 
 
 def test_command(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

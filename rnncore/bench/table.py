@@ -10,7 +10,7 @@ from .ratios import geometric_means, has_peers, versus_best, versus_reference
 from .result import Result
 from .workload import Workload
 
-TEXT_COLUMNS = ("shape", "cell", "mode", "dtype", "precision", "more", "backend", "impl", "best peer")
+TEXT_COLUMNS = ("shape", "cell", "mode", "dtype", "precision", "compute", "more", "backend", "impl", "best peer")
 """Aligned to the left."""
 OPTION_COLUMNS = ("dtype", "precision", "layers", "directions", "ragged", "threads")
 """Options that have a column where rows differ in them."""

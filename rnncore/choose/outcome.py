@@ -87,12 +87,14 @@ def _dominates(other: tuple[float, ...], one: tuple[float, ...]) -> bool:
 
 
 def table(found: Sequence[Outcome]) -> list[dict[str, str]]:
-    """The rows by column."""
+    """The rows by column; the precision of products has one where choices differ in it."""
+    differ = len({one.choice.compute for one in found}) > 1
     return [
         {
             "cell": one.choice.cell,
             "H": str(one.choice.hidden_size),
             "rate": f"{one.choice.rate:g}",
+            **({"compute": one.choice.compute} if differ else {}),
             "loss": f"{one.loss:.4g}",
             "spread": f"{one.spread:.1g}" if len(one.trials) > 1 else "-",
             **({} if one.right is None else {"right": percent(one.right)}),

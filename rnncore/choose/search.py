@@ -38,9 +38,11 @@ class Step:
     left: float
 
 
-def choices(cells: Sequence[str], sizes: Sequence[int], rates: Sequence[float]) -> list[Choice]:
+def choices(
+    cells: Sequence[str], sizes: Sequence[int], rates: Sequence[float], computes: Sequence[str] = ("float32",)
+) -> list[Choice]:
     """The product of the axes."""
-    return [Choice(*axes) for axes in itertools.product(cells, sizes, rates)]
+    return [Choice(*axes) for axes in itertools.product(cells, sizes, rates, computes)]
 
 
 def rounds_of(count: int) -> int:
@@ -73,7 +75,7 @@ def halving(trials: Sequence[Trial], deadline: float) -> Iterator[Step]:
     """
     groups = by_choice(trials)
     rounds = rounds_of(len(groups))
-    for trial in {choice.cell: group[0] for choice, group in groups.items()}.values():
+    for trial in {(choice.cell, choice.compute): group[0] for choice, group in groups.items()}.values():
         trial.warm()
     for number in range(1, rounds + 1):
         going = [trial for group in groups.values() for trial in group]

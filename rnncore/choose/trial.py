@@ -20,11 +20,12 @@ LONGEST_NORM = 1.0
 
 
 class Choice(NamedTuple):
-    """The settings that are compared; `cell` is spelled as for `--cell`."""
+    """The settings that are compared; `cell` is spelled as for `--cell`, `compute` is as in `Recurrent`."""
 
     cell: str
     hidden_size: int
     rate: float
+    compute: str = "float32"
 
 
 class Point(NamedTuple):
@@ -62,8 +63,9 @@ class Trial:
     predict_seconds: float = math.nan
 
     def __post_init__(self) -> None:
-        cell, hidden, rate = self.choice
-        self.rnn = Recurrent(parse_cell(cell), self.task.input_size, hidden, seed=self.seed, backend=self.backend)
+        cell, hidden, rate, compute = self.choice
+        options: dict[str, Any] = {"seed": self.seed, "backend": self.backend, "compute": compute}
+        self.rnn = Recurrent(parse_cell(cell), self.task.input_size, hidden, **options)
         self.head = Linear(self.rnn._architecture.output_size, self.task.outputs, seed=self.seed)
         self.adam = Adam(collect(rnn=self.rnn, head=self.head), rate=rate)
         self.rng = np.random.default_rng([self.seed, 1])

@@ -14,6 +14,8 @@ from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from rnncore_kernels.precision import BFLOAT16
+
 from ..bench import plots
 from ..bench.estimate import format_duration
 from ..choose import search
@@ -23,13 +25,15 @@ from ..choose.tasks import UnknownTaskError, summaries, task_of
 from ..choose.trial import Trial
 from ..files import atomic_write
 from ..machine import configuration
-from ..registry import MODULES, resolve
+from ..registry import MODULES, check_products, resolve
 from .cells import add_cell_option
 from .outputs import require_writable
 from .status import FAILED, INTERRUPTED, OK, UsageError
 from .terminal import print_rows
-from .values import above_zero, rates, size, sizes
+from .values import above_zero, choices, rates, size, sizes
 
+COMPUTES = ("float32", BFLOAT16)
+"""Precisions of products in training."""
 SUFFIXES = (".json", ".svg", ".png")
 PREDICT_SECONDS = 0.02
 """Seconds to time a prediction of each trial for."""
@@ -64,6 +68,13 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--rate", type=rates, default=[3e-3, 1e-2], metavar="RATE,...", help="learning rates of Adam (0.003,0.01)"
     )
+    parser.add_argument(
+        "--compute",
+        type=choices(COMPUTES),
+        default=[COMPUTES[0]],
+        metavar="NAME,...",
+        help=f"precision of products: {','.join(COMPUTES)} ({COMPUTES[0]})",
+    )
     parser.add_argument("--seeds", type=size, default=2, metavar="N", help="trials of each choice (2)")
     parser.add_argument("--seed", type=int, default=0, help="the first of them (0)")
     limit = parser.add_mutually_exclusive_group()
@@ -95,13 +106,18 @@ def run(arguments: argparse.Namespace) -> int:
         require_writable(path)
     if arguments.backend != "auto":
         resolve(arguments.backend)
+    if BFLOAT16 in arguments.compute:
+        try:
+            check_products("--compute", BFLOAT16, resolve(arguments.backend))
+        except ValueError as error:
+            raise UsageError(error) from None
     start = time.perf_counter()
     try:
         task = task_of(arguments.task)
     except UnknownTaskError as error:
         raise UsageError(f"--task: {error}") from None
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    wanted = search.choices(arguments.cell, arguments.H, arguments.rate)
+    wanted = search.choices(arguments.cell, arguments.H, arguments.rate, arguments.compute)
     seeds = range(arguments.seed, arguments.seed + arguments.seeds)
     trials: list[Trial] = []
     status = OK
@@ -150,6 +166,8 @@ def _words(arguments: argparse.Namespace, found: Sequence[Outcome], guess: float
         f"{spread * (seeds > 1)}predict: one sequence; front *: no other is as good in loss, update and predict"
     )
     name = f"{best.choice.cell} with H={best.choice.hidden_size} and a rate of {best.choice.rate:g}"
+    rounded = best.choice.compute != COMPUTES[0]
+    name += f", products in {best.choice.compute}" * rounded
     if not best.loss < guess:
         updates = arguments.iterations
         more = f"--iterations {5 * updates}" if updates else f"--budget {5 * arguments.budget:g}s"
@@ -159,10 +177,11 @@ def _words(arguments: argparse.Namespace, found: Sequence[Outcome], guess: float
         also = f"; {len(near)} other{'s are' if len(near) > 1 else ' is'} within the spread of seeds" if near else ""
         yield f"Best: {name}, a loss of {best.loss:.4g}{also}."
     trial = min(best.trials, key=lambda one: one.best.loss)
-    backend = "" if arguments.backend == "auto" else f" --backend {arguments.backend}"
+    options = f" --compute {best.choice.compute}" * rounded
+    options += "" if arguments.backend == "auto" else f" --backend {arguments.backend}"
     yield (
         f"Again: rnncore choose --task {arguments.task} --cell {best.choice.cell} -H {best.choice.hidden_size} "
-        f"--rate {best.choice.rate:g} --seed {trial.seed} --seeds 1 --iterations {trial.best.iterations}{backend}"
+        f"--rate {best.choice.rate:g} --seed {trial.seed} --seeds 1 --iterations {trial.best.iterations}{options}"
     )
 
 
