@@ -19,12 +19,13 @@ from rnncore_kernels.quiet import quiet
 from .architecture import Architecture, in_order
 from .draws import Draws
 from .inputs import at_steps
+from .layers import Lane, LayerTape, States
 from .layout import Layout, engine_ready
 from .options import check_flag, check_integer
 from .resets import Resets
 from .rows import block
 from .shapes import Axes
-from .stack import Drop, Lane, LayerTape, Stack, States
+from .stack import Drop, Stack
 
 PIECES = 4
 """Steps that are computed again together, in multiples of sqrt(T): calls of few steps cost much beside their work."""

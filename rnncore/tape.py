@@ -8,9 +8,10 @@ from typing import Any
 from rnncore_kernels.program.transform import NOTHING, Changes
 
 from .inputs import Given
+from .layers import LayerTape
 from .layout import Layout
 from .segments import Segments
-from .stack import LayerTape, Stack
+from .stack import Stack
 
 
 @dataclass(frozen=True, eq=False, repr=False)

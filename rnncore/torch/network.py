@@ -18,13 +18,14 @@ from ..cotangents import by_direction
 from ..draws import Draws
 from ..inputs import NO_INPUTS
 from ..keyed import PLAIN, How
+from ..layers import States
 from ..layout import Layout
 from ..needs import needed
 from ..resets import Resets, changes_for, make_resets
 from ..rows import lengths_of
 from ..segments import Call as SegmentedCall
 from ..segments import Plan, Segments, make_plan
-from ..stack import Drop, Stack, States
+from ..stack import Drop, Stack
 from .memory import Memory
 from .sequences import Sequences
 

@@ -10,8 +10,9 @@ from rnncore_kernels.program.transform import NOTHING, Changes
 
 from ..architecture import Architecture
 from ..draws import Draws
+from ..layers import States
 from ..resets import Resets
-from ..stack import ALL, Stack, States
+from ..stack import ALL, Stack
 from .memory import Memory
 from .network import Network
 
