@@ -31,3 +31,9 @@ def projected(h: Any, c: Any, i: Any, g: Any) -> Any:
 def partial_gates(h: Any, a: Any, b: Any, gain: Any, tau: Any, s: Any) -> Any:
     """One gate of x alone, one of h alone, parameters of each kind, a sum over units."""
     return layer_norm(tanh(a.x) + s * b.h, gain) * sigmoid(tau) + mean(h) * softplus(s)
+
+
+@cell(states="h", gates="a", row_inputs="dt")
+def decaying(h: Any, a: Any, dt: Any) -> Any:
+    """A cell with a row input."""
+    return exp(-dt) * h + tanh(a)
