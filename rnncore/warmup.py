@@ -33,7 +33,9 @@ class Warmed(NamedTuple):
     seconds: float | None
 
 
-def warm_up(backend: str, cells: Iterable[Cell], dtypes: Sequence[str], training: bool) -> Iterator[Warmed]:
+def warm_up(
+    backend: str, cells: Iterable[Cell], dtypes: Sequence[str], training: bool, precisions: Sequence[str] = ()
+) -> Iterator[Warmed]:
     """Compile what is not in the cache yet, in this process, which should have computed nothing before.
 
     Args:
@@ -41,13 +43,14 @@ def warm_up(backend: str, cells: Iterable[Cell], dtypes: Sequence[str], training
         cells: those whose code is compiled.
         dtypes: "float32" or "float64".
         training: whether gradients will be computed, too.
+        precisions: "bfloat16" or "int8", of products of float32, if any are wanted; the backend has these.
 
     Raises:
         CacheError: nothing can be kept.
     """
     folder = cache_folder()
     programs = {repr(cell): define(cell).program for cell in cells}
-    for name, load in module(backend).warm_up(programs, dtypes, training):
+    for name, load in module(backend).warm_up(programs, dtypes, precisions, training):
         before = _files(folder)
         start = time.perf_counter()
         load()

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import rnncore
-from rnncore import LSTM
+from rnncore import LSTM, registry
 from rnncore.bench import measure
 from rnncore.cli import main
 from rnncore_kernels.cpu import kernels
@@ -94,15 +94,25 @@ def test_warmup_takes_lists(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("RNNCORE_CACHE_DIR", str(tmp_path))
-    for kind in ("pass_kernels", "cell_functions", "thread_kernels"):
+    for kind in ("pack_kernels", "pass_kernels", "cell_functions", "thread_kernels"):
         monkeypatch.setattr(kernels, kind, lambda *_: None)
     assert main(["warmup", "--cell", "gru,lstm,gru", "--dtype", "float64,float32"]) == 0
     names = [line.removesuffix(": already there") for line in capsys.readouterr().out.splitlines()]
     cells = [f"GRU({update=}, {reset=})" for reset in ("after", "before") for update in ("candidate", "carry")]
     float32 = kernels.host_shape(np.dtype(np.float32))
-    for dtype, part, tiles in (("float64", names[1:8], False), ("float32", names[8:-1], float32.matrix)):
-        on_tiles = [f"{name} on tile registers" for name in ("forward", "backward") if tiles]
-        assert part == [f"{dtype} {name}" for name in ("forward", "backward", *on_tiles, *cells, repr(LSTM()))]
+    passes = ("forward", "backward")
+    for dtype, part, tiles in (("float64", names[1:10], False), ("float32", names[10:-1], float32.matrix)):
+        on_tiles = [f"{name} on tile registers" for name in passes if tiles]
+        weights = [f"{name} weights" for name in passes]
+        assert part == [f"{dtype} {name}" for name in (*weights, *passes, *on_tiles, *cells, repr(LSTM()))]
+    assert main(["warmup", "--cell", "lstm", "--dtype", "float64", "--precision", "int8,bfloat16"]) == 0
+    names = [line.removesuffix(": already there") for line in capsys.readouterr().out.splitlines()]
+    ways = [f"{name}{where}" for where in ("", " on tile registers")[: 1 + float32.matrix] for name in passes]
+    rounded = ["int8 forward", *(f"bfloat16 {way}" for way in ways)]
+    assert names[6:-1] == [*(f"float32 {name} weights" for name in passes), *rounded, f"float32 {LSTM()!r}"]
+    monkeypatch.setattr(registry.module("numba"), "precisions", ())
+    assert main(["warmup", "--precision", "int8"]) == 2
+    assert "--precision: expected no 'int8' with backend='numba'" in capsys.readouterr().err
     assert main(["warmup", "--cell", "rnn", "--mode", "inference"]) == 0
     assert "backward" not in capsys.readouterr().out
     with pytest.raises(SystemExit) as caught:

@@ -41,7 +41,7 @@ def test_the_numpy_engine() -> None:
     assert found.gemm is not None
     assert found.gemm > 0
     assert found == Limits(gemm=found.gemm)
-    assert list(engine.warm_up(PROGRAMS, ["float32"], True)) == []
+    assert list(engine.warm_up(PROGRAMS, ["float32"], [], True)) == []
 
 
 def test_the_numba_engine(request: pytest.FixtureRequest) -> None:
@@ -53,8 +53,10 @@ def test_the_numba_engine(request: pytest.FixtureRequest) -> None:
     assert found.bandwidth > 0
     # Twice: loading what it needs must not put anything in the function's place.
     for training in (True, False):
-        names = [name for name, _ in engine.warm_up(PROGRAMS, ["float64", "float64"], training)]
-        assert names == ["threads", "float64 forward", *["float64 backward"] * training, "float64 lstm", "float64 gru"]
+        names = [name for name, _ in engine.warm_up(PROGRAMS, ["float64", "float64"], [], training)]
+        passes = ["float64 forward", *["float64 backward"] * training]
+        weights = [f"{name} weights" for name in passes]
+        assert names == ["threads", *weights, *passes, "float64 lstm", "float64 gru"]
 
 
 def test_the_cuda_engine_compiles_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +70,7 @@ def test_the_cuda_engine_compiles_ahead(monkeypatch: pytest.MonkeyPatch) -> None
         compilations, "machine_code", lambda source, capability: asked.append((source.name, capability))
     )
     for training in (True, False):
-        made = dict(registry.module("cuda").warm_up(PROGRAMS, ["float32"], training))
+        made = dict(registry.module("cuda").warm_up(PROGRAMS, ["float32"], [], training))
         assert len(made) == (8 if training else 4)
         assert "float32 gru forward, few rows" in made
     made["float32 gru forward, few rows"]()

@@ -20,9 +20,11 @@ from rnncore.verification.networks import VARIANTS, make_call
 from rnncore.verification.results import results, streamed
 from rnncore.verification.scalars import to_bfloat16 as oracle_bfloat16
 from rnncore_kernels.cpu import kernels, layer, toolchain
+from rnncore_kernels.cpu.amx import gemm
+from rnncore_kernels.cpu.amx.blocks import EXACT, ROUNDED, Parts
 from rnncore_kernels.cpu.code import bfloat16, int8, multiply
 from rnncore_kernels.cpu.shape import Shape
-from rnncore_kernels.cpu.target import host_target, target
+from rnncore_kernels.cpu.target import Target, host_target, target
 from rnncore_kernels.cpu.vector import Vector
 from rnncore_kernels.precision import scales, to_bfloat16, to_int8, to_whole
 
@@ -206,30 +208,43 @@ def add_pairs(x: Vector, y: Vector, total: Vector) -> Vector:
     return total
 
 
+def add_both(x: Vector, y: Vector, total: Vector) -> Vector:
+    """BFDOT, but for the rounding of its sums, which is to odd numbers."""
+    (low, high), others = halves(x), halves(y)
+    return total + low.fma(others[0], high * others[1])
+
+
 def add_quads(x: Vector, y: Vector, total: Vector) -> Vector:
-    """VPDPBUSD: bytes of x from 0 on, those of y with signs."""
+    """VPDPBUSD: bytes of x from 0 on, those of y with signs; SDOT: signs in both."""
     b, sums = x.builder, total.bits()
     for byte in range(4):
-        up = b.shl(y.bits(), y.integers(24 - 8 * byte))
-        left = b.and_(b.lshr(x.bits(), x.integers(8 * byte)), x.integers(0xFF))
-        sums = b.add(sums, b.mul(left, b.ashr(up, y.integers(24))))
+        left, right = (b.ashr(b.shl(v.bits(), v.integers(24 - 8 * byte)), v.integers(24)) for v in (x, y))
+        if not x.target.arm:
+            left = b.and_(left, x.integers(0xFF))
+        sums = b.add(sums, b.mul(left, right))
     return total.from_bits(sums)
 
 
-@pytest.fixture
+@pytest.fixture(params=["x86-64", "ARM"])
 def instructions(
-    monkeypatch: pytest.MonkeyPatch, fresh_plans: None, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    fresh_plans: None,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[None]:
     """The code for targets that multiply bfloat16 and bytes, by other instructions where these are missing."""
-    host = host_target()
-    if not (host.bfloat16 and host.int8):
+    host, arm = host_target(), request.param == "ARM"
+    if not (host.bfloat16 and host.int8) or host.arm != arm:
         monkeypatch.setenv("RNNCORE_CACHE_DIR", str(tmp_path_factory.mktemp("instructions")))
-        monkeypatch.setattr(kernels, "host_target", lambda: replace(host, bfloat16=True, int8=True))
-        monkeypatch.setattr(bfloat16, "_add_pairs", add_pairs)
+        monkeypatch.setattr(kernels, "host_target", lambda: replace(host, bfloat16=True, int8=True, matrix=False))
+        monkeypatch.setattr(Target, "arm", arm)
+        monkeypatch.setattr(bfloat16, "_add_pairs", add_both if arm else add_pairs)
         monkeypatch.setattr(int8, "_add_quads", add_quads)
-    layer.layer_sizes.cache_clear()
+    for cached in (kernels.pass_kernels, layer.layer_sizes):
+        cached.cache_clear()
     yield
-    layer.layer_sizes.cache_clear()
+    for cached in (kernels.pass_kernels, layer.layer_sizes):
+        cached.cache_clear()
 
 
 @pytest.mark.slow
@@ -254,10 +269,11 @@ def test_quads_give_the_same(cell: str, instructions: None, nan_filled_empty: No
         np.testing.assert_allclose(numba[0], numpy[0], rtol=0, atol=1e-6)
 
 
-@pytest.mark.skipif(not llvm.get_process_triple().startswith("x86_64"), reason="not an x86-64 processor")
 @pytest.mark.parametrize(
     ("cpu", "has", "made"),
     [
+        ("neoverse-v1", (True, True), {"bfdot": 24, "sdot": 24}),
+        ("neoverse-n1", (False, True), {"fmla": 48, "sdot": 24}),
         ("znver4", (True, True), {"vdpbf16ps": 24, "vpdpbusd": 24}),
         ("sapphirerapids", (True, True), {"vdpbf16ps": 24, "vpdpbusd": 24}),
         ("alderlake", (False, True), {"vfmadd": 24, "vpdpbusd": 12}),
@@ -265,7 +281,14 @@ def test_quads_give_the_same(cell: str, instructions: None, nan_filled_empty: No
     ],
 )
 def test_tiles_are_these_instructions(cpu: str, has: tuple[bool, bool], made: dict[str, int]) -> None:
-    named = target(llvm.get_process_triple(), cpu, "")
+    triple = "aarch64-unknown-linux-gnu" if cpu.startswith("neoverse") else "x86_64-unknown-linux-gnu"
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    try:
+        llvm.Target.from_triple(triple)
+    except RuntimeError:
+        pytest.skip(f"LLVM was built without {triple}")
+    named = target(triple, cpu, "")
     assert (named.bfloat16, named.int8) == has
     shape = Shape(named, np.dtype(np.float32))
     for factors, (instruction, count) in zip(
@@ -275,6 +298,16 @@ def test_tiles_are_these_instructions(cpu: str, has: tuple[bool, bool], made: di
         module = llvm.parse_assembly(str(tile._numba_type_.definition.emit(shape.target.triple)))
         body, _, _ = toolchain._machine(shape.target).emit_assembly(module).partition("vcvtdq2ps")
         assert body.count(instruction) == count
+
+
+@pytest.mark.skipif(not llvm.get_process_triple().startswith("x86_64"), reason="not an x86-64 processor")
+@pytest.mark.parametrize(("parts", "count"), [(ROUNDED, 4), (EXACT, 24)])
+def test_tile_registers_multiply_bfloat16_once(parts: Parts, count: int) -> None:
+    named = target(llvm.get_process_triple(), "sapphirerapids", "")
+    tile = gemm._tile(parts, 2, 2)
+    module = llvm.parse_assembly(str(tile._numba_type_.definition.emit(named.triple)))
+    _, _, body = toolchain._machine(named).emit_assembly(module).partition("tdpbf16ps")
+    assert 1 + body.partition("\n\tj")[0].count("tdpbf16ps") == count
 
 
 def test_own_inputs_and_states(close: Close) -> None:

@@ -1,4 +1,4 @@
-"""float32 numbers in three bfloat16, and their products on tile registers: as accurate as float32, for any sizes."""
+"""Products on tile registers, of any sizes: of float32 in three bfloat16, as accurate as float32, and of one bfloat16."""
 
 from __future__ import annotations
 
@@ -13,28 +13,39 @@ import pytest
 from conftest import Close
 from numba_networks import CELLS, everything, extra_inputs, make_cell
 from numpy.typing import NDArray
-from tile_emulation import can_emulate, emulated
+from tile_emulation import SHAPE, can_emulate, emulated
 
 from rnncore import Recurrent
 from rnncore.states import as_tuple
 from rnncore_kernels.alignment import address, aligned
-from rnncore_kernels.cpu import division, kernels, toolchain
-from rnncore_kernels.cpu.amx.blocks import BLOCK_BYTES, BLOCK_DEPTH, TILE_ROWS, split_column_bytes, split_rows_bytes
+from rnncore_kernels.cpu import division, toolchain
+from rnncore_kernels.cpu.amx.blocks import BLOCK_DEPTH, EXACT, ROUNDED, TILE_ROWS, Parts
 from rnncore_kernels.cpu.amx.gemm import make_tile_gemm
 from rnncore_kernels.cpu.amx.split import make_bf16_columns
 from rnncore_kernels.cpu.code.emitted import DEFINITIONS, compiled
 from rnncore_kernels.cpu.code.ir import Definition
 from rnncore_kernels.cpu.code.memory import word
 from rnncore_kernels.cpu.memory import make_words, words_address
+from rnncore_kernels.cpu.target import host_target
+from rnncore_kernels.precision import to_bfloat16
 
-SHAPE = kernels.host_shape(np.dtype(np.float32))
 HAS_TILES = SHAPE.matrix
 ROUNDING = 4e-7 if HAS_TILES else 2e-5
 """Emulated, each product is rounded when it is added."""
 
-pytestmark = pytest.mark.skipif(
-    not HAS_TILES and not can_emulate(), reason="no tile registers, nor vectors like theirs"
-)
+pytestmark = [
+    pytest.mark.skipif(not HAS_TILES and not can_emulate(), reason="no tile registers, nor vectors like theirs"),
+    *([] if SHAPE.target == host_target() else [pytest.mark.slow]),
+]
+PARTS = {"float32": EXACT, "bfloat16": ROUNDED}
+COMPUTED = [
+    (
+        compute,
+        cell if compute == "float32" or cell in ("lstm", "tangled") else pytest.param(cell, marks=pytest.mark.slow),
+    )
+    for compute in PARTS
+    for cell in CELLS
+]
 
 Array = NDArray[np.float32]
 
@@ -47,11 +58,11 @@ def tiles(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @functools.cache
-def library() -> toolchain.Library:
-    """`parts`: rows in three parts. `product`: start + A W."""
+def library(made: Parts) -> toolchain.Library:
+    """`parts`: the parts of rows. `product`: start + A W."""
 
     def define() -> Mapping[str, Definition]:
-        gemm, bf16_columns = make_tile_gemm(SHAPE), make_bf16_columns(SHAPE)
+        gemm, bf16_columns = make_tile_gemm(SHAPE, made), make_bf16_columns(SHAPE, made)
         configure, release, bf16_rows, multiply = gemm.begin, gemm.end, gemm.prepare, gemm.multiply
 
         @compiled("parts")
@@ -70,12 +81,12 @@ def library() -> toolchain.Library:
 
         return DEFINITIONS
 
-    return toolchain.load(SHAPE.target, "test_tile_registers", ("parts", "product"), define)
+    return toolchain.load(SHAPE.target, f"test {made.name}", ("parts", "product"), define)
 
 
-def call(name: str, *values: int) -> None:
+def call(name: str, parts: Parts, *values: int) -> None:
     words = make_words(values)
-    library().functions[name](words_address(words), 0)
+    library(parts).functions[name](words_address(words), 0)
 
 
 def table(rows: Array) -> NDArray[np.int64]:
@@ -86,20 +97,20 @@ def parts_of(numbers: Array) -> NDArray[np.float64]:
     """The three parts of the numbers of one row of at most 32."""
     row = np.zeros((1, BLOCK_DEPTH), np.float32)
     row[0, : len(numbers)] = numbers
-    rows, target = table(row), aligned(BLOCK_BYTES)
-    call("parts", address(rows), address(target))
+    rows, target = table(row), aligned(EXACT.block_bytes)
+    call("parts", EXACT, address(rows), address(target))
     words = target.view(np.uint32).reshape(3, TILE_ROWS, TILE_ROWS)[:, 0]
     halves = np.concatenate([words << 16, words & 0xFFFF0000], axis=1)
     return halves.view(np.float32).astype(np.float64)[:, : len(numbers)]
 
 
-def multiply(a: Array, w: Array, start: Array) -> Array:
+def multiply(a: Array, w: Array, start: Array, parts: Parts = EXACT) -> Array:
     (n, depth), columns = a.shape, w.shape[1] // 16
     rows, result = table(a), np.full((-(-n // TILE_ROWS) * TILE_ROWS, w.shape[1]), np.nan, np.float32)
-    of_rows, of_columns = aligned(split_rows_bytes(n, depth)), aligned(columns * split_column_bytes(depth))
+    of_rows, of_columns = aligned(parts.rows_bytes(n, depth)), aligned(columns * parts.column_bytes(depth))
     call(
-        "product", address(rows), n, depth, address(of_rows), address(w), address(of_columns), columns, address(start),
-        address(result),
+        "product", parts, address(rows), n, depth, address(of_rows), address(w), address(of_columns), columns,
+        address(start), address(result),
     )  # fmt: skip
     return result[:n]
 
@@ -138,6 +149,16 @@ def test_products_are_as_accurate_as_float32(depth: int) -> None:
         np.testing.assert_allclose(multiply(a, w, start), expected, rtol=max(ROUNDING, 1e-9 * depth), atol=0)
 
 
+@pytest.mark.parametrize("depth", [1, 16, 17, 31, 64, 200])
+def test_products_of_rounded_numbers(depth: int) -> None:
+    rng = np.random.default_rng(depth)
+    for n, columns in itertools.product((1, 17, 48), (1, 3, 4)):
+        a = rng.uniform(1, 2, (n, depth)).astype(np.float32)
+        w, start = rng.uniform(1, 2, (depth, 16 * columns)).astype(np.float32), np.ones(16 * columns, np.float32)
+        expected = start + to_bfloat16(a).astype(np.float64) @ to_bfloat16(w)
+        np.testing.assert_allclose(multiply(a, w, start, ROUNDED), expected, rtol=ROUNDING, atol=0)
+
+
 @pytest.mark.parametrize("scale", [1e-30, 1e-15, 1e15, 1e30])
 def test_products_of_large_and_small_numbers(scale: float) -> None:
     rng = np.random.default_rng(0)
@@ -151,6 +172,8 @@ def test_a_step_with_little_to_do_stays_on_vector_registers() -> None:
     impl = {cell: Recurrent(cell, 128, 128, backend="numba").impl(100, 16) for cell in ("rnn", "lstm")}
     assert impl["rnn"].startswith("512-bit")
     assert impl["lstm"].startswith("AMX")
+    rounded = [Recurrent("lstm", 128, 128, backend="numba", compute="bfloat16").impl(100, rows) for rows in (1, 16)]
+    assert [" ".join(words.split()[:2]) for words in rounded] == ["512-bit bfloat16", "AMX bfloat16"]
 
 
 def test_layers_of_one_call_are_each_computed_their_own_way(fresh_plans: None) -> None:
@@ -170,22 +193,33 @@ def always(monkeypatch: pytest.MonkeyPatch, fresh_plans: None, all_threads: None
     monkeypatch.setattr(division, "LEAST_TILED_FLOPS", 0)
 
 
-@pytest.mark.parametrize("cell", CELLS)
-def test_networks_of_any_size(cell: str, close: Close, nan_filled_empty: None, always: None) -> None:
+@pytest.mark.parametrize(("compute", "cell"), COMPUTED)
+def test_networks_of_any_size(compute: str, cell: str, close: Close, nan_filled_empty: None, always: None) -> None:
     for batch, hidden in itertools.product((1, 16, 50), (1, 17, 75)):
         sizes = (3, batch, 3, hidden)
-        numba, numpy = (everything(backend, cell, sizes) for backend in ("numba", "numpy"))
+        numba, numpy = (everything(backend, cell, sizes, compute=compute) for backend in ("numba", "numpy"))
         for value, reference in zip(numba, numpy, strict=True):
-            close(value, reference, "gradient")
+            close(value, reference, "gradient", np.float32, compute)
 
 
-@pytest.mark.parametrize("cell", CELLS)
-def test_any_number_of_threads_gives_the_same_bits(cell: str, always: None) -> None:
+@pytest.mark.parametrize(("compute", "cell"), COMPUTED)
+def test_any_number_of_threads_gives_the_same_bits(compute: str, cell: str, always: None) -> None:
     for sizes in ((5, 70, 33, 90), (2, 128, 33, 40), (3, 20, 600, 70)):
-        one = everything("numba", cell, sizes, num_threads=1)
+        one = everything("numba", cell, sizes, num_threads=1, compute=compute)
         for threads in (2, 5):
-            for value, reference in zip(everything("numba", cell, sizes, num_threads=threads), one, strict=True):
+            others = everything("numba", cell, sizes, num_threads=threads, compute=compute)
+            for value, reference in zip(others, one, strict=True):
                 np.testing.assert_array_equal(value, reference)
+
+
+def test_rounded_infinity_and_nan_stay_in_their_rows(always: None) -> None:
+    x = np.random.default_rng(0).standard_normal((4, 16, 32)).astype(np.float32)
+    x[1, 3, 7], x[2, 4, 1] = -np.inf, np.nan
+    tiles, vectors = (
+        Recurrent("lstm", 32, 64, backend=backend, seed=0, compute="bfloat16")(x)[0] for backend in ("numba", "numpy")
+    )
+    np.testing.assert_array_equal(np.isnan(tiles), np.isnan(vectors))
+    np.testing.assert_allclose(tiles, vectors, rtol=0, atol=0.01)
 
 
 @pytest.mark.parametrize("cell", CELLS)

@@ -1,9 +1,13 @@
-"""Tile registers on processors that have none: the same products, written with vectors of 16 numbers."""
+"""Tile registers on processors that have none: the same products, written with vectors of 16 numbers.
+
+Where registers hold 8 numbers, two are a vector.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +15,20 @@ import numpy as np
 import pytest
 from llvmlite import ir
 
-from rnncore_kernels.cpu import kernels
+from rnncore_kernels.cpu import kernels, layer
 from rnncore_kernels.cpu.amx import gemm
-from rnncore_kernels.cpu.amx.blocks import BLOCK_BYTES, TILE_BYTES, TILE_ROWS
-from rnncore_kernels.cpu.amx.split import TERMS
+from rnncore_kernels.cpu.amx.blocks import TILE_BYTES, TILE_ROWS, Parts
 from rnncore_kernels.cpu.code.emitted import emitted
 from rnncore_kernels.cpu.code.ir import I64, loop, pointer
 from rnncore_kernels.cpu.shape import Shape
+from rnncore_kernels.cpu.target import Target, host_target
 from rnncore_kernels.cpu.vector import Vector
 
-SHAPE = kernels.host_shape(np.dtype(np.float32))
+HOST = host_target()
+TARGET = replace(HOST, vector_bytes=64, registers=32) if HOST.vector_bytes == 32 else HOST
+"""Whose vectors have as many numbers as a row of a tile, where that can be."""
+
+SHAPE = Shape(TARGET, np.dtype(np.float32))
 
 
 def can_emulate() -> bool:
@@ -34,14 +42,19 @@ def emulated(folder: Path) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RNNCORE_CACHE_DIR", str(folder))
         patch.setattr(Shape, "matrix", property(lambda shape: shape.dtype == np.float32))
+        patch.setattr(kernels, "host_target", lambda: TARGET)
+        patch.setattr(Target, "avx512", HOST.avx512)
+        layer.layer_sizes.cache_clear()
         for name in ("_configure", "_release"):
             patch.setattr(gemm, name, lambda _: None)
         patch.setattr(gemm, "_tile", tile)
         yield
+    kernels.pack_kernels.cache_clear()
     kernels.pass_kernels.cache_clear()
+    layer.layer_sizes.cache_clear()
 
 
-def tile(high: int, wide: int) -> Any:
+def tile(parts: Parts, high: int, wide: int) -> Any:
     """See `gemm._tile`."""
 
     def body(b: Any, *arguments: Any) -> None:
@@ -77,13 +90,13 @@ def tile(high: int, wide: int) -> Any:
                     b.store(load(row_at("start", r, m, j)).value, total)
                     rows = b.add(a["a"], b.mul(a["a_rows"], I64(r)))
                     with loop(b, a["blocks"]) as block:
-                        left = b.add(rows, b.mul(block, I64(BLOCK_BYTES)))
-                        right = b.add(b.add(a["w"], b.mul(block, a["w_block"])), I64(j * BLOCK_BYTES))
-                        for of_column, of_row in TERMS:
+                        left = b.add(rows, b.mul(block, I64(parts.block_bytes)))
+                        right = b.add(b.add(a["w"], b.mul(block, a["w_block"])), I64(j * parts.block_bytes))
+                        for of_column, of_row in parts.terms:
                             add_product(total, b.add(left, I64(of_row * TILE_BYTES)),
                                         b.add(right, I64(of_column * TILE_BYTES)), m)  # fmt: skip
-                    left = b.add(rows, b.mul(a["blocks"], I64(BLOCK_BYTES)))
-                    right = b.add(b.add(a["w"], b.mul(a["blocks"], a["w_block"])), I64(j * BLOCK_BYTES))
+                    left = b.add(rows, b.mul(a["blocks"], I64(parts.block_bytes)))
+                    right = b.add(b.add(a["w"], b.mul(a["blocks"], a["w_block"])), I64(j * parts.block_bytes))
                     with loop(b, a["packed"]) as number:
                         offset = b.mul(number, I64(TILE_BYTES))
                         add_product(total, b.add(left, offset), b.add(right, offset), m)

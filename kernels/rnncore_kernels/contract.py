@@ -315,6 +315,11 @@ class EngineModule(Protocol):
         """
         ...
 
-    def warm_up(self, programs: Mapping[str, Program], dtypes: Sequence[str], training: bool) -> Iterator[Compilation]:
-        """All that the engine compiles for some programs, by name; training includes inference."""
+    def warm_up(
+        self, programs: Mapping[str, Program], dtypes: Sequence[str], precisions: Sequence[str], training: bool
+    ) -> Iterator[Compilation]:
+        """All that the engine compiles for some programs, by name; training includes inference.
+
+        `precisions` are those of `EngineModule.precisions` that are wanted beside the dtypes' own.
+        """
         ...

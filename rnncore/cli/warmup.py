@@ -6,9 +6,11 @@ import argparse
 import sys
 from typing import Any
 
-from ..registry import described, resolve
+from rnncore_kernels.precision import PRECISIONS
+
+from ..registry import check_products, described, resolve
 from .cells import add_cell_option
-from .status import FAILED, OK
+from .status import FAILED, OK, UsageError
 from .values import choices
 
 
@@ -29,6 +31,12 @@ def add(commands: Any) -> None:
         default=["float32"],
         help="float32,float64 (float32 is the default)",
     )
+    parser.add_argument(
+        "--precision",
+        type=choices(PRECISIONS),
+        default=[],
+        help="also bfloat16 (compute='bfloat16', and frozen weights), int8 (frozen weights)",
+    )
     modes = ["inference", "training"]
     parser.add_argument("--mode", type=choices(modes), default=modes, help=f"{','.join(modes)} (the default)")
     parser.set_defaults(run=run)
@@ -37,13 +45,19 @@ def add(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Compile, and print names and times."""
     backend = resolve(arguments.backend)
+    for precision in arguments.precision:
+        try:
+            check_products("--precision", precision, backend)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
     # Here, as it is of no use to other commands.
     from .. import warmup
 
     cells = dict.fromkeys(cell for spelling in arguments.cell for cell in warmup.variants(spelling))
     try:
         folder = warmup.cache_folder()
-        for name, seconds in warmup.warm_up(backend, cells, arguments.dtype, "training" in arguments.mode):
+        training = "training" in arguments.mode
+        for name, seconds in warmup.warm_up(backend, cells, arguments.dtype, training, arguments.precision):
             print(f"{name}: {'already there' if seconds is None else f'compiled in {seconds:.1f} s'}", flush=True)
     except warmup.CacheError as error:
         print(f"rnncore: {error}", file=sys.stderr)

@@ -78,11 +78,13 @@ def limits(dtype: str, num_threads: int, read_bytes: int, gemm_size: int) -> Lim
     return Limits(fma=float(fma), bandwidth=float(bandwidth))
 
 
-def warm_up(programs: Mapping[str, Program], dtypes: Sequence[str], training: bool) -> Iterator[Compilation]:
+def warm_up(
+    programs: Mapping[str, Program], dtypes: Sequence[str], precisions: Sequence[str], training: bool
+) -> Iterator[Compilation]:
     """See `contract.EngineModule`."""
     from .compilations import compilations
 
-    return compilations(programs, dtypes, training)
+    return compilations(programs, dtypes, precisions, training)
 
 
 __all__ = ["describe", "limits", "make_engine", "on_gpu", "precisions", "probe", "warm_up"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..precision import INT8
-from .amx.blocks import filled_share
+from .amx.blocks import EXACT, ROUNDED, filled_share
 from .layer import LayerSizes
 from .products import Products, bfloat16_products, int8_products, tile_products, vector_products
 from .sizes import piece_count
@@ -114,9 +114,11 @@ def is_separate(division: Division, steps: int, batch: int, weight_bytes: int) -
 
 def products_of(layer: LayerSizes, batch: int) -> Products:
     """How a run's products are computed."""
-    if layer.precision is not None:
-        return (int8_products if layer.precision == INT8 else bfloat16_products)(layer.shape)
-    return tile_products(layer.shape) if uses_tile_registers(layer, batch) else vector_products(layer.shape)
+    if layer.precision == INT8:
+        return int8_products(layer.shape)
+    if uses_tile_registers(layer, batch):
+        return tile_products(EXACT if layer.precision is None else ROUNDED)
+    return (vector_products if layer.precision is None else bfloat16_products)(layer.shape)
 
 
 def uses_tile_registers(layer: LayerSizes, batch: int) -> bool:

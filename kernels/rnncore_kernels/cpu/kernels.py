@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -27,36 +27,52 @@ def host_shape(dtype: np.dtype[Any]) -> Shape:
     return Shape(host_target(), dtype)
 
 
+ENDS = {"forward": "", "backward": "_back"}
+"""What names of kernels that make weights for a pass end in."""
+
+
+def kernel_name(name: str, products: str) -> str:
+    """The kernel of a pass, "forward" or "backward", with products of a name of `products`."""
+    return f"{name}_{products}" if products else name
+
+
 @functools.cache
-def names(name: str, products: str) -> tuple[str, str]:
-    """Kernels of a pass: one that packs weights, or converts packed ones for other products, and the pass itself."""
-    end = "" if name == "forward" else "_back"
-    return f"convert{end}" if products else f"pack{end}", f"{name}_{products}" if products else name
+def pack_kernels(shape: Shape, name: str) -> toolchain.Library:
+    """`pack` or `pack_back`, for weights of a pass."""
+
+    def define() -> Mapping[str, Definition]:
+        from .code import emitted, packing
+
+        (packing.make_pack if name == "forward" else packing.make_pack_back)(shape)
+        return emitted.DEFINITIONS
+
+    return toolchain.load(shape.target, f"pack {name} {shape.dtype.name}", [f"pack{ENDS[name]}"], define)
 
 
 @functools.cache
 def pass_kernels(shape: Shape, name: str, products: str) -> toolchain.Library:
-    """The kernels of a pass, "forward" or "backward", with products of a name of `products`, see `names`."""
+    """The kernel of a pass, see `kernel_name`; where products take converted weights also `convert`, `convert_back`."""
 
     def define() -> Mapping[str, Definition]:
+        from .amx import blocks
         from .amx.gemm import make_tile_gemm
         from .code import backward, bfloat16, emitted, forward, gemm, int8, packing
 
-        is_forward = name == "forward"
-        made = {
+        makers: dict[str, Callable[[Shape], Any]] = {
             "": gemm.make_vector_gemm,
-            "tiles": make_tile_gemm,
+            "tiles": functools.partial(make_tile_gemm, parts=blocks.EXACT),
+            "bfloat16_tiles": functools.partial(make_tile_gemm, parts=blocks.ROUNDED),
             "bfloat16": bfloat16.make_bfloat16_gemm,
             "int8": int8.make_int8_gemm,
-        }[products](shape)
+        }
+        made = makers[products](shape)
         if products:
             packing.make_convert(shape, made)
-        else:
-            (packing.make_pack if is_forward else packing.make_pack_back)(shape)
-        (forward.make_forward if is_forward else backward.make_backward)(shape, made)
+        (forward.make_forward if name == "forward" else backward.make_backward)(shape, made)
         return emitted.DEFINITIONS
 
-    return toolchain.load(shape.target, f"{name} {products} {shape.dtype.name}", names(name, products), define)
+    wanted = [kernel_name(name, products), *([f"convert{ENDS[name]}"] if products else [])]
+    return toolchain.load(shape.target, f"{name} {products} {shape.dtype.name}", wanted, define)
 
 
 @functools.cache

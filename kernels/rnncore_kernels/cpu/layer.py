@@ -129,7 +129,8 @@ class LayerSizes:
 
     def kernel(self, name: str, products: Products) -> tuple[int, Kernel]:
         """The kernel "forward" or "backward" with such products: its address, and a function that calls it."""
-        library, (_, name) = kernels.pass_kernels(self.shape, name, products.name), kernels.names(name, products.name)
+        library = kernels.pass_kernels(self.shape, name, products.name)
+        name = kernels.kernel_name(name, products.name)
         return library.addresses[name], library.functions[name]
 
     def packing(self, products: Products) -> Packing:

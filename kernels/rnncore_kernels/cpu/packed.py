@@ -62,9 +62,9 @@ def pack(
     call = common.copy()
     call.threads, call.matrices = count, words_address(matrices)
     call.packed, call.scratch = start, start + total
-    run(kernels.pass_kernels(layer.shape, "forward", ""), "pack", call, count)
+    run(kernels.pack_kernels(layer.shape, "forward"), "pack", call, count)
     if backward:
-        run(kernels.pass_kernels(layer.shape, "backward", ""), "pack_back", call, count)
+        run(kernels.pack_kernels(layer.shape, "backward"), "pack_back", call, count)
     if layer.packed.values:
         _pack_values(layer, weights, memory)
     has_bias = weights.bias_ih is not None, weights.bias_hh is not None

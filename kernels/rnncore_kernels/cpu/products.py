@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from . import narrow
-from .amx.blocks import TILE_ROWS, split_column_bytes, split_rows_bytes
+from .amx.blocks import ROUNDED, TILE_ROWS, Parts
 from .shape import Shape
 from .sizes import BF16_BACK_ROWS, BLOCK_ROWS, PANEL_ROWS, block_units
 
@@ -62,18 +62,18 @@ def vector_products(shape: Shape) -> Products:
 
 
 @functools.cache
-def tile_products(shape: Shape) -> Products:
-    """Those of float32 on tile registers."""
+def tile_products(parts: Parts) -> Products:
+    """Those of float32 on tile registers, exact or rounded to bfloat16."""
     return Products(
-        name="tiles",
-        words="AMX",
-        column_bytes=split_column_bytes,
-        rows_bytes=split_rows_bytes,
-        panel_bytes=split_column_bytes(PANEL_ROWS),
+        name=parts.name,
+        words="AMX bfloat16" if parts is ROUNDED else "AMX",
+        column_bytes=parts.column_bytes,
+        rows_bytes=parts.rows_bytes,
+        panel_bytes=parts.column_bytes(PANEL_ROWS),
         left_units=2,
         row_tile=TILE_ROWS,
         back_rows=BF16_BACK_ROWS,
-        weight_bytes=shape.itemsize,
+        weight_bytes=2 if parts is ROUNDED else 4,
     )
 
 

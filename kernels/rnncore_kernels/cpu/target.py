@@ -41,13 +41,13 @@ define <16 x bfloat> @probe(<16 x float> %a) {
 """
 
 DOT_PROBE = """
-define i32 @probe(<64 x i8> %a, <64 x i8> %b) {
-  %x = zext <64 x i8> %a to <64 x i32>
+define i32 @probe(<64 x i8> %a, <64 x i8> %b) {{
+  %x = {extend} <64 x i8> %a to <64 x i32>
   %y = sext <64 x i8> %b to <64 x i32>
   %m = mul nsw <64 x i32> %x, %y
   %r = call i32 @llvm.vector.reduce.add.v64i32(<64 x i32> %m)
   ret i32 %r
-}
+}}
 declare i32 @llvm.vector.reduce.add.v64i32(<64 x i32>)
 """
 
@@ -64,8 +64,8 @@ class Target:
         registers: number of SIMD registers.
         fma: whether a multiplication and an addition are one instruction.
         matrix: whether tile registers can be used, those of AMX for bfloat16; only if the features name them.
-        bfloat16: whether an instruction multiplies and adds pairs of bfloat16 in such registers (AVX512-BF16).
-        int8: the same of four bytes of 32 bits (AVX512-VNNI, AVX-VNNI).
+        bfloat16: whether an instruction multiplies and adds pairs of bfloat16 in such registers (AVX512-BF16, BFDOT).
+        int8: the same of four bytes of 32 bits (AVX512-VNNI, AVX-VNNI, SDOT).
     """
 
     triple: str
@@ -77,6 +77,11 @@ class Target:
     matrix: bool = False
     bfloat16: bool = False
     int8: bool = False
+
+    @property
+    def arm(self) -> bool:
+        """Whether instructions are those of 64-bit ARM."""
+        return _is_arm(self.triple)
 
     @property
     def avx512(self) -> bool:
@@ -119,13 +124,16 @@ def target(triple: str, cpu: str, features: str) -> Target:
     llvm.initialize_native_asmprinter()
     machine = llvm.Target.from_triple(triple).create_target_machine(cpu=cpu, features=features, opt=1)
     assembly = machine.emit_assembly(llvm.parse_assembly(PROBE))
-    size, registers, fma = _registers(triple.partition("-")[0], assembly)
+    size, registers, fma = _registers(triple, assembly)
     # LLVM would not tell whether a name alone means these features, but stop the process when they are used.
     matrix = size == 64 and all(_is_named(feature, features) for feature in ("amx-tile", "amx-bf16"))
     matrix = matrix and permission.is_permitted()
     # An instruction that rounds to bfloat16 comes with one that multiplies, in vectors of this size.
-    bfloat16 = size == 64 and "vcvtneps2bf16" in machine.emit_assembly(llvm.parse_assembly(ROUND_PROBE))
-    int8 = size >= 32 and "vpdpbusd" in machine.emit_assembly(llvm.parse_assembly(DOT_PROBE))
+    least, rounds = (16, "bfcvtn") if _is_arm(triple) else (64, "vcvtneps2bf16")
+    bfloat16 = size >= least and rounds in machine.emit_assembly(llvm.parse_assembly(ROUND_PROBE))
+    # Rows have signs on ARM, and are numbers from 0 on elsewhere.
+    least, extend, dot = (16, "sext", "sdot") if _is_arm(triple) else (32, "zext", "vpdpbusd")
+    int8 = size >= least and dot in machine.emit_assembly(llvm.parse_assembly(DOT_PROBE.format(extend=extend)))
     return Target(triple, cpu, features, size, registers, fma, matrix, bfloat16, int8)
 
 
@@ -135,8 +143,13 @@ def _is_named(feature: str, features: str) -> bool:
     return said[-1:] == ["+"]
 
 
-def _registers(architecture: str, assembly: str) -> tuple[int, int, bool]:
+def _is_arm(triple: str) -> bool:
+    return triple.partition("-")[0] in ("aarch64", "arm64")
+
+
+def _registers(triple: str, assembly: str) -> tuple[int, int, bool]:
     """Size and number of the SIMD registers that the probe uses, and whether it is fused."""
+    architecture = triple.partition("-")[0]
     if architecture in ("x86_64", "i386", "i686"):
         extended = architecture == "x86_64"
         fma = "vfmadd" in assembly
@@ -146,7 +159,7 @@ def _registers(architecture: str, assembly: str) -> tuple[int, int, bool]:
             return 32, 16 if extended else 8, fma
         if "xmm" in assembly or "ymm" in assembly:
             return 16, 16 if extended else 8, fma
-    if architecture in ("aarch64", "arm64") and "fmla" in assembly and ".4s" in assembly:
+    if _is_arm(triple) and "fmla" in assembly and ".4s" in assembly:
         return 16, 32, True
     return 4, 16, False
 

@@ -42,7 +42,9 @@ def limits(dtype: str, num_threads: int, read_bytes: int, gemm_size: int) -> Lim
     return gpu_limits(dtype)
 
 
-def warm_up(programs: Mapping[str, Program], dtypes: Sequence[str], training: bool) -> Iterator[Compilation]:
+def warm_up(
+    programs: Mapping[str, Program], dtypes: Sequence[str], precisions: Sequence[str], training: bool
+) -> Iterator[Compilation]:
     """See `contract.EngineModule`: machine code for the current GPU."""
     from .compilations import compilations
 

@@ -38,7 +38,9 @@ def limits(dtype: str, num_threads: int, read_bytes: int, gemm_size: int) -> Lim
     return Limits(gemm=gemm_rate(dtype, num_threads, gemm_size))
 
 
-def warm_up(programs: Mapping[str, Program], dtypes: Sequence[str], training: bool) -> Iterator[Compilation]:
+def warm_up(
+    programs: Mapping[str, Program], dtypes: Sequence[str], precisions: Sequence[str], training: bool
+) -> Iterator[Compilation]:
     """See `contract.EngineModule`; nothing is compiled."""
     return iter(())
 

@@ -1,8 +1,7 @@
-"""Products of rows and weights in three parts, see `split`, on AMX's tile registers.
+"""Products of rows and weights in one part or three, see `split`, on AMX's tile registers.
 
-The six largest of the nine products of the parts of two numbers are summed; the others are below 2**-24 of the
-product, the rounding error of one float32. Sums are float32, for blocks in order and for each block in the order of
-TERMS, so their bits depend on nothing but row and column.
+Sums are float32, for blocks in order and for each block in the order of the terms, so their bits depend on nothing but
+row and column.
 """
 
 from __future__ import annotations
@@ -12,23 +11,22 @@ from typing import Any
 
 from llvmlite import ir
 
-from ..code.emitted import compiled, emitted, once_for_shape
+from ..code.emitted import compiled, emitted, once
 from ..code.gemm import Gemm
 from ..code.ir import BYTE, I64, call_external, loop, pointer, prefetch
 from ..code.moves import fetch, make_add_rows
 from ..code.tiles import make_choice
 from ..shape import Shape
 from ..sizes import BF16_BACK_ROWS, BF16_BLOCK_ROWS
-from .blocks import BLOCK_BYTES, PARTS, TILE_BYTES, TILE_ROWS
+from .blocks import TILE_BYTES, TILE_ROWS, Parts
 from .split import (
-    TERMS,
-    column_bytes,
     make_bf16_columns,
     make_bf16_gathered,
     make_bf16_rows,
     make_bf16_transposed,
-    packed_tiles,
-    whole_blocks,
+    make_column_bytes,
+    make_packed_tiles,
+    make_whole_blocks,
 )
 
 SPACING = 8
@@ -37,29 +35,30 @@ each other at once took 14 ns and loads 12, with six or more instructions betwee
 one's own, with or without (Emerald Rapids)."""
 
 FETCHES = 5
-"""How many of these fetch the next block; the others do nothing."""
+"""How many of these fetch the next block, where several products are computed with it; the others do nothing."""
 
 REGISTERS = 8
 
 TILE_ROW = I64(64)
 """Distance of rows of a tile of blocks."""
 
-LINES = range(0, BLOCK_BYTES, 64)
-"""Offsets of a block's cache lines."""
-
 TILE = ("a", "a_rows", "w", "w_block", "blocks", "packed", "start", "start_row", "c", "c_row")
 
 
-@once_for_shape
-def make_tile_gemm(shape: Shape) -> Gemm:
+@once
+def make_tile_gemm(shape: Shape, parts: Parts) -> Gemm:
     """Products on tile registers.
 
     C and `start` have as many rows as n rounded up to a multiple of 16; C may be `start`, and the distance of rows of
     `start` 0.
     """
     vector, lanes, item, most = shape.vector_bytes, shape.lanes, shape.itemsize, shape.columns
-    bf16_rows, transpose, multiply_tiles = make_bf16_rows(shape), make_bf16_transposed(shape), _make_multiply(shape)
-    add_rows = make_add_rows(shape)
+    bf16_rows, transpose = make_bf16_rows(shape, parts), make_bf16_transposed(shape, parts)
+    multiply_tiles, column_bytes, add_rows = (
+        _make_multiply(shape, parts),
+        make_column_bytes(parts),
+        make_add_rows(shape),
+    )
 
     @compiled("prepare_rows")
     def prepare(rows: int, n: int, depth: int, target: int) -> int:
@@ -104,17 +103,17 @@ def make_tile_gemm(shape: Shape) -> Gemm:
         rows_at=rows_at,
         column_bytes=column_bytes,
         multiply=multiply,
-        take_columns=make_bf16_columns(shape),
+        take_columns=make_bf16_columns(shape, parts),
         panel_bytes=column_bytes,
         take_left=take_left,
-        take_right=make_bf16_gathered(shape),
+        take_right=make_bf16_gathered(shape, parts),
         add_product=add_product,
         most_rows=BF16_BLOCK_ROWS,
         most_back_rows=BF16_BACK_ROWS,
         row_block=TILE_ROWS,
         together=False,
         left_units=2,
-        suffix="_tiles",
+        suffix=f"_{parts.name}",
     )
 
 
@@ -134,10 +133,13 @@ def _release(b: Any) -> None:
     call_external(b, "llvm.x86.tilerelease", ir.VoidType(), [])
 
 
-def _make_multiply(shape: Shape) -> Any:
-    most = shape.columns
+def _make_multiply(shape: Shape, parts: Parts) -> Any:
+    most, block_bytes = shape.columns, parts.block_bytes
+    column_bytes, whole_blocks, packed_tiles = (
+        make(parts) for make in (make_column_bytes, make_whole_blocks, make_packed_tiles)
+    )
     sizes = [(1, 1), (1, 2), (1, 4), (2, 1), (2, 2)]
-    tile = make_choice("bf16_tile", ("rows", "width"), TILE, {size: _tile(*size) for size in sizes})
+    tile = make_choice("bf16_tile", ("rows", "width"), TILE, {size: _tile(parts, *size) for size in sizes})
 
     @compiled("multiply_bf16")
     def multiply_bf16(
@@ -156,7 +158,7 @@ def _make_multiply(shape: Shape) -> Any:
                 i, a, column = 0, rows, (first + j) * 64
                 while i < n:
                     high = 2 if n - i > TILE_ROWS else 1
-                    tile(high, wide, a, of_rows, at + j * BLOCK_BYTES, width * BLOCK_BYTES, blocks,
+                    tile(high, wide, a, of_rows, at + j * block_bytes, width * block_bytes, blocks,
                          packed, start + column + i * start_row, start_row, c + column + i * c_row, c_row)  # fmt: skip
                     i += high * TILE_ROWS
                     a += high * of_rows
@@ -166,13 +168,14 @@ def _make_multiply(shape: Shape) -> Any:
     return multiply_bf16
 
 
-def _tile(high: int, wide: int) -> Any:
+def _tile(parts: Parts, high: int, wide: int) -> Any:
     """C = start + A W for 16 * `high` rows and `wide` vectors."""
+    block_bytes, fetches = parts.block_bytes, FETCHES if parts.count > 1 else SPACING
     sums = [(r, j) for r in range(high) for j in range(wide)]
     free = range(len(sums), REGISTERS)
     # One tile of rows keeps all parts of its numbers; two keep one part each, and so do their weights.
-    of_rows = {(r, part): free[r if high > 1 else part] for r in range(high) for part in range(PARTS)}
-    rest = free[high if high > 1 else PARTS :]
+    of_rows = {(r, part): free[r if high > 1 else part] for r in range(high) for part in range(parts.count)}
+    rest = free[high if high > 1 else parts.count :]
 
     def body(b: Any, *arguments: Any) -> None:
         a: dict[str, Any] = dict(zip(TILE, arguments, strict=True))
@@ -181,7 +184,7 @@ def _tile(high: int, wide: int) -> Any:
         def operate(name: str, *arguments: Any) -> None:
             operands = [BYTE(x) if isinstance(x, int) else x for x in arguments]
             call_external(b, f"llvm.x86.{name}", ir.VoidType(), operands)
-            here = min(FETCHES, len(ahead))
+            here = min(fetches, len(ahead))
             for _ in range(here):
                 prefetch(b, ahead.pop(), level=1)
             b.asm(ir.FunctionType(ir.VoidType(), []), "nop\n" * (SPACING - here), "", [], side_effect=True)
@@ -196,16 +199,16 @@ def _tile(high: int, wide: int) -> Any:
             load(register, place("start", r, j), row=a["start_row"])
 
         def block_places(block: Any) -> tuple[list[Any], Any]:
-            of_block = b.mul(block, I64(BLOCK_BYTES))
+            of_block = b.mul(block, I64(block_bytes))
             rows = [b.add(b.add(a["a"], b.mul(a["a_rows"], I64(r))), of_block) for r in range(high)]
             return rows, b.add(a["w"], b.mul(block, a["w_block"]))
 
         with loop(b, a["blocks"]) as block:
             rows, w = block_places(block)
             loaded: dict[int, Any] = {}
-            following = [pointer(b, at, BLOCK_BYTES) for at in rows] + [pointer(b, b.add(w, a["w_block"]))]
-            lines = [(at, line) for line in LINES for at in following[:-1]]
-            lines += [(following[-1], line) for line in range(0, wide * BLOCK_BYTES, 64)]
+            following = [pointer(b, at, block_bytes) for at in rows] + [pointer(b, b.add(w, a["w_block"]))]
+            lines = [(at, line) for line in range(0, block_bytes, 64) for at in following[:-1]]
+            lines += [(following[-1], line) for line in range(0, wide * block_bytes, 64)]
             ahead[:] = [b.gep(at, [I64(line)], source_etype=BYTE) for at, line in lines]
 
             def need(register: int, address: Any, what: Any, offset: int) -> int:
@@ -216,14 +219,14 @@ def _tile(high: int, wide: int) -> Any:
 
             def product(r: int, j: int, part_b: int, part_a: int) -> None:
                 left = need(of_rows[r, part_a], rows[r], ("row", r, part_a), part_a * TILE_BYTES)
-                right = need(rest[j % len(rest)], w, ("weight", j, part_b), j * BLOCK_BYTES + part_b * TILE_BYTES)
+                right = need(rest[j % len(rest)], w, ("weight", j, part_b), j * block_bytes + part_b * TILE_BYTES)
                 operate("tdpbf16ps", r * wide + j, left, right)
 
             if high == 1:
-                for (r, j), (part_b, part_a) in itertools.product(sums, TERMS):
+                for (r, j), (part_b, part_a) in itertools.product(sums, parts.terms):
                     product(r, j, part_b, part_a)
             else:
-                for (part_b, part_a), (r, j) in itertools.product(TERMS, sums):
+                for (part_b, part_a), (r, j) in itertools.product(parts.terms, sums):
                     product(r, j, part_b, part_a)
             ahead.clear()
         rows, w = block_places(a["blocks"])
@@ -233,7 +236,7 @@ def _tile(high: int, wide: int) -> Any:
                 load(of_rows[r, 0], b.add(rows[r], of_tile))
             for j in range(wide):
                 right = rest[j % len(rest)]
-                load(right, b.add(w, of_tile), j * BLOCK_BYTES)
+                load(right, b.add(w, of_tile), j * block_bytes)
                 for r in range(high):
                     operate("tdpbf16ps", r * wide + j, of_rows[r, 0], right)
         for register, (r, j) in enumerate(sums):

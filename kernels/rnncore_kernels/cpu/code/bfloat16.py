@@ -12,15 +12,14 @@ from typing import Any
 
 from llvmlite import ir
 
-from ..narrow import PAIR, column_bytes_of, row_bytes_of, table_bytes
+from ..narrow import PAIR, column_bytes_of, row_bytes_of
 from ..shape import Shape
 from ..sizes import PANEL_ROWS, block_units
 from ..vector import Vector
-from .emitted import compiled, emitted, once_for_shape
+from .emitted import compiled, emitted, once
 from .factors import Factors, own_factors, splat_number
-from .gemm import Gemm
+from .gemm import Gemm, make_prepare, rows_at
 from .ir import I64, call_external, clamped, loop, pointer, word_pointer
-from .memory import set_word, word
 from .moves import make_copy, make_gather
 from .multiply import make_multiply
 from .outer_product import make_outer_product
@@ -48,30 +47,16 @@ class _BFloat16(ir.types._BaseFloatType):  # type: ignore[misc]
 _BFloat16._create_instance()
 
 
-@once_for_shape
+@once
 def make_bfloat16_gemm(shape: Shape) -> Gemm:
     """Products of numbers that are rounded to bfloat16, see `gemm.Gemm`; their sums are float32."""
     vector, native = shape.vector_bytes, shape.target.bfloat16
-    column_size, row_size = column_bytes_of(shape), row_bytes_of(shape)
-    column_bytes = compiled("column_bytes")(column_size)
-    row_bytes, addresses_bytes = compiled("row_bytes")(row_size), compiled("addresses_bytes")(table_bytes)
-    round_row, multiply_words = _make_round_row(shape), make_multiply(shape, weight_factors(shape))
+    column_bytes = compiled("column_bytes")(column_bytes_of(shape))
+    prepare, prepared_bytes = make_prepare(row_bytes_of(shape), _make_round_row(shape))
+    multiply_words = make_multiply(shape, weight_factors(shape))
     outer = make_outer_product(shape, pair_factors(shape) if native else own_factors(shape))
     together, columns = PAIR if native else 1, make_columns(shape)
     copied = None if native else make_copy(shape, rounded)
-
-    @compiled("prepare_rows")
-    def prepare(rows: int, n: int, depth: int, target: int) -> int:
-        at, distance = target + addresses_bytes(n), row_bytes(depth)
-        for i in range(n):
-            set_word(target, i, at)
-            round_row(word(rows, i), depth, at)
-            at += distance
-        return target
-
-    @compiled("prepared_rows_bytes")
-    def prepared_bytes(n: int, depth: int) -> int:
-        return addresses_bytes(n) + n * row_bytes(depth)
 
     @compiled("multiply_prepared")
     def multiply(
@@ -92,10 +77,6 @@ def make_bfloat16_gemm(shape: Shape) -> Gemm:
     ) -> None:  # fmt: skip
         outer(wide, height, (n + together - 1) // together, left, units * vector, right, c, c_row, count, add)
 
-    def at_row(b: Any, prepared: Any, r: Any, _: Any) -> Any:
-        return b.add(prepared, b.mul(r, I64(8)))
-
-    rows_at = emitted("rows_at", ("prepared", "r", "depth"), at_row, returns=True, inline=True)
     return Gemm(
         prepare=prepare,
         prepared_bytes=prepared_bytes,
@@ -127,8 +108,8 @@ def pair_factors(shape: Shape) -> Factors:
 def _add_pairs(x: Vector, y: Vector, total: Vector) -> Vector:
     b, pairs = x.builder, ir.VectorType(_BFloat16(), PAIR * x.lanes)
     factors = [b.bitcast(value.value, pairs) for value in (x, y)]
-    name = f"llvm.x86.avx512bf16.dpbf16ps.{32 * x.lanes}"
-    return total.wrap(call_external(b, name, total.value.type, [total.value, *factors]))
+    name = "aarch64.neon.bfdot.v4f32.v8bf16" if x.target.arm else f"x86.avx512bf16.dpbf16ps.{32 * x.lanes}"
+    return total.wrap(call_external(b, f"llvm.{name}", total.value.type, [total.value, *factors]))
 
 
 @functools.cache

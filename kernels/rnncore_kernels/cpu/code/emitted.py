@@ -16,7 +16,6 @@ from numba.core import types
 from numba.extending import models, register_model
 
 from ..arguments import CLASSES, Arguments
-from ..shape import Shape
 from .ir import I64, PREFIX, Body, Definition, call_address, word_pointer
 
 P = ParamSpec("P")
@@ -26,17 +25,18 @@ DEFINITIONS: dict[str, Definition] = {}
 """What was defined last under each name."""
 
 
-def once_for_shape(make: Callable[[Shape], R]) -> Callable[[Shape], R]:
-    """Decorator: what defines functions for a shape does so once, and these are the last under their names again."""
-    made: dict[Shape, tuple[R, dict[str, Definition]]] = {}
+def once(make: Callable[P, R]) -> Callable[P, R]:
+    """Decorator: what defines functions does so once, and these are the last under their names again."""
+    made: dict[tuple[Any, ...], tuple[R, dict[str, Definition]]] = {}
 
     @functools.wraps(make)
-    def make_once(shape: Shape) -> R:
-        if shape not in made:
+    def make_once(*given: P.args, **named: P.kwargs) -> R:
+        key = *given, *named.items()
+        if key not in made:
             before = {**DEFINITIONS}
-            result = make(shape)
-            made[shape] = result, {name: new for name, new in DEFINITIONS.items() if before.get(name) is not new}
-        result, definitions = made[shape]
+            result = make(*given, **named)
+            made[key] = result, {name: new for name, new in DEFINITIONS.items() if before.get(name) is not new}
+        result, definitions = made[key]
         DEFINITIONS.update(definitions)
         return result
 

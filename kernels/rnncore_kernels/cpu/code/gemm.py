@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from ..narrow import SizeOf, table_bytes
 from ..shape import Shape
 from ..sizes import BLOCK_ROWS, PANEL_ROWS, block_units
-from .emitted import compiled, emitted, once_for_shape
+from .emitted import compiled, emitted, once
 from .factors import own_factors
 from .ir import I64
+from .memory import set_word, word
 from .moves import make_copy, make_gather
 from .multiply import make_multiply
 from .outer_product import make_outer_product
@@ -67,7 +69,41 @@ class Gemm(NamedTuple):
     together: bool = True
 
 
-@once_for_shape
+rows_at = emitted(
+    "rows_at",
+    ("prepared", "r", "depth"),
+    lambda b, rows, r, _: b.add(rows, b.mul(r, I64(8))),
+    returns=True,
+    inline=True,
+)
+"""`Gemm.rows_at` where prepared rows are found by a table of their addresses."""
+
+
+def make_prepare(row_size: SizeOf, round_row: Any, header: int = 0) -> tuple[Any, Any]:
+    """`Gemm.prepare` and `Gemm.prepared_bytes` of rows that `round_row(source, depth, target)` makes.
+
+    In memory a table of their addresses comes first, then the rows at a distance of `row_size(depth)`, which includes
+    `header` bytes before each.
+    """
+    row_bytes, addresses_bytes = compiled("row_bytes")(row_size), compiled("addresses_bytes")(table_bytes)
+
+    @compiled("prepare_rows")
+    def prepare(rows: int, n: int, depth: int, target: int) -> int:
+        at, distance = target + addresses_bytes(n) + header, row_bytes(depth)
+        for i in range(n):
+            set_word(target, i, at)
+            round_row(word(rows, i), depth, at)
+            at += distance
+        return target
+
+    @compiled("prepared_rows_bytes")
+    def prepared_bytes(n: int, depth: int) -> int:
+        return addresses_bytes(n) + n * row_bytes(depth)
+
+    return prepare, prepared_bytes
+
+
+@once
 def make_vector_gemm(shape: Shape) -> Gemm:
     """Products on vector registers."""
     vector, outer = shape.vector_bytes, make_outer_product(shape, own_factors(shape))
@@ -86,7 +122,7 @@ def make_vector_gemm(shape: Shape) -> Gemm:
     return Gemm(
         prepare=inline("prepare", names, lambda _, rows, *__: rows),
         prepared_bytes=inline("prepared_bytes", ("n", "depth"), lambda *_: I64(0)),
-        rows_at=inline("rows_at", ("prepared", "r", "depth"), lambda b, rows, r, _: b.add(rows, b.mul(r, I64(8)))),
+        rows_at=rows_at,
         column_bytes=inline("vector_column_bytes", ("depth",), lambda b, depth: b.mul(depth, I64(vector))),
         multiply=make_multiply(shape, own_factors(shape)),
         take_columns=None,

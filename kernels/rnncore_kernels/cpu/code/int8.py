@@ -1,9 +1,10 @@
 """Products of rows and weights that are whole numbers of a byte times a scale, see `precision`; sums are exact.
 
 Words are neighbouring k: four bytes where the target multiplies these, which takes the bytes of rows as numbers from 0
-on, so 128 is added to them, and 128 times the sum of a column's weights taken away. Elsewhere words are pairs, of bytes
-of weights, which are widened when they are loaded, and of 16 bits of rows. Behind a column's words are its scale and
-what is taken away; in front of a row's words is its scale.
+on, so 128 is added to them, and 128 times the sum of a column's weights taken away; on ARM it takes signs, and no such
+numbers are needed. Elsewhere words are pairs, of bytes of weights, which are widened when they are loaded, and of 16
+bits of rows.
+Behind a column's words are its scale and what is taken away; in front of a row's words is its scale.
 """
 
 from __future__ import annotations
@@ -15,46 +16,30 @@ from typing import Any
 from llvmlite import ir
 
 from ...precision import LEAST, MOST
-from ..narrow import ROW_HEADER, int8_column_bytes_of, int8_row_bytes_of, int8_word, table_bytes
+from ..narrow import ROW_HEADER, int8_column_bytes_of, int8_row_bytes_of, int8_word
 from ..shape import Shape
 from ..sizes import block_units
 from ..vector import Vector
-from .emitted import compiled, emitted, once_for_shape
+from .emitted import compiled, emitted, once
 from .factors import Factors, own_factors, splat_number
-from .gemm import Gemm
+from .gemm import Gemm, make_prepare, rows_at
 from .ir import BYTE, I64, call_external, clamped, loop, pointer
-from .memory import copy, set_word, word
+from .memory import copy
 from .multiply import make_multiply
 
 ROUND = 12582912.0
 """1.5 * 2**23: what is added to it is rounded to a whole number, in the lowest bits of the sum."""
 
-OFFSET = 128
-
 I16, I32 = ir.IntType(16), ir.IntType(32)
 
 
-@once_for_shape
+@once
 def make_int8_gemm(shape: Shape) -> Gemm:
     """Products of whole numbers with scales, see `gemm.Gemm`, for inference alone; their sums are exact."""
     vector, size = shape.vector_bytes, int8_word(shape)
     column_bytes = compiled("column_bytes")(int8_column_bytes_of(shape))
-    row_bytes = compiled("row_bytes")(int8_row_bytes_of(shape))
-    addresses_bytes = compiled("addresses_bytes")(table_bytes)
-    round_row, multiply_words = _make_round_row(shape), make_multiply(shape, int8_factors(shape))
-
-    @compiled("prepare_rows")
-    def prepare(rows: int, n: int, depth: int, target: int) -> int:
-        at, distance = target + addresses_bytes(n) + ROW_HEADER, row_bytes(depth)
-        for i in range(n):
-            set_word(target, i, at)
-            round_row(word(rows, i), depth, at)
-            at += distance
-        return target
-
-    @compiled("prepared_rows_bytes")
-    def prepared_bytes(n: int, depth: int) -> int:
-        return addresses_bytes(n) + n * row_bytes(depth)
+    prepare, prepared_bytes = make_prepare(int8_row_bytes_of(shape), _make_round_row(shape), ROW_HEADER)
+    multiply_words = make_multiply(shape, int8_factors(shape))
 
     @compiled("multiply_prepared")
     def multiply(
@@ -69,13 +54,10 @@ def make_int8_gemm(shape: Shape) -> Gemm:
             multiply_words(columns, rows, origin // size, n, (depth + size - 1) // size, w, start, start_row, c, c_row,
                            groups, w_group, start_group, c_group)  # fmt: skip
 
-    def at_row(b: Any, prepared: Any, r: Any, _: Any) -> Any:
-        return b.add(prepared, b.mul(r, I64(8)))
-
     return Gemm(
         prepare=prepare,
         prepared_bytes=prepared_bytes,
-        rows_at=emitted("rows_at", ("prepared", "r", "depth"), at_row, returns=True, inline=True),
+        rows_at=rows_at,
         column_bytes=column_bytes,
         multiply=multiply,
         take_columns=_make_columns(shape),
@@ -91,7 +73,7 @@ def make_int8_gemm(shape: Shape) -> Gemm:
 @functools.cache
 def int8_factors(shape: Shape) -> Factors:
     """Rows and packed weights."""
-    own, lanes, quads = own_factors(shape), shape.lanes, int8_word(shape) == 4
+    own, lanes, quads, offset = own_factors(shape), shape.lanes, int8_word(shape) == 4, _offset(shape)
 
     def load_pairs(b: Any, place: Any, _: int) -> Vector:
         # The sum's vectors stand for 16-bit numbers, too.
@@ -101,7 +83,7 @@ def int8_factors(shape: Shape) -> Factors:
     def finish(b: Any, total: Vector, row: Any, column: Any, distance: int, start: Vector) -> Vector:
         scale = splat_number(b, shape, pointer(b, row, -shape.itemsize)) * own.load(b, pointer(b, column), 0)
         sums = total.bits()
-        if quads:
+        if offset:
             sums = b.sub(sums, own.load(b, pointer(b, column, distance), 0).bits())
         return total.from_integers(sums).fma(scale, start)
 
@@ -120,11 +102,16 @@ def int8_factors(shape: Shape) -> Factors:
     )
 
 
+def _offset(shape: Shape) -> int:
+    """The number that is added to the bytes of rows."""
+    return 0 if int8_word(shape) == 2 or shape.target.arm else 128
+
+
 def _add_quads(x: Vector, y: Vector, total: Vector) -> Vector:
     b, four = x.builder, ir.VectorType(BYTE, 4 * x.lanes)
     factors = [b.bitcast(value.value, four) for value in (x, y)]
-    name = f"llvm.x86.avx512.vpdpbusd.{32 * x.lanes}"
-    return total.from_bits(call_external(b, name, total.integer_type, [total.bits(), *factors]))
+    name = "aarch64.neon.sdot.v4i32.v16i8" if x.target.arm else f"x86.avx512.vpdpbusd.{32 * x.lanes}"
+    return total.from_bits(call_external(b, f"llvm.{name}", total.integer_type, [total.bits(), *factors]))
 
 
 def _add_pairs(x: Vector, y: Vector, total: Vector) -> Vector:
@@ -203,9 +190,7 @@ def _make_round_row(shape: Shape) -> Any:
         bits = 32 // size
         numbers = ir.VectorType(ir.IntType(bits), lanes)
         with loop(b, count) as v:
-            integers = _whole(load(v), inverse)
-            if size == 4:
-                integers = b.add(integers, like.integers(OFFSET))
+            integers = b.add(_whole(load(v), inverse), like.integers(_offset(shape)))
             to = pointer(b, target, b.mul(v, I64(lanes * bits // 8)))
             b.store(b.trunc(integers, numbers), b.bitcast(to, numbers.as_pointer()), align=1)
 
@@ -247,7 +232,7 @@ def _make_columns(shape: Shape) -> Any:
                 kind = ir.VectorType(ir.IntType(8 * size), lanes)
                 joined = joined if size == 4 else b.trunc(joined, kind)
                 b.store(joined, b.bitcast(to, kind.as_pointer()), align=1)
-            taken = b.mul(b.load(sums), like.integers(OFFSET))
+            taken = b.mul(b.load(sums), like.integers(_offset(shape)))
             like.from_bits(taken).store(pointer(b, of_column, b.mul(width, vector)))
 
     return emitted("int8_columns", ("source", "row", "depth", "width", "target"), body)
