@@ -28,6 +28,8 @@ HIDDEN, BATCH, WINDOW = 256, 32, 25
 ITERATIONS, QUICK = 2400, 100
 RATE = 8e-3
 PROMPT = "The "
+HELD_OUT = 20_000
+"""Characters."""
 
 
 def read_text() -> str:
@@ -44,12 +46,20 @@ def is_prose(paragraph: str) -> bool:
     return len(paragraph) >= 60 and paragraph[0].isupper() and paragraph[-1] in ".:" and words >= 0.85 * len(paragraph)
 
 
+def read_codes() -> tuple[str, str, Array, Array]:
+    """The text, its characters, and the codes of those to learn from and of the last, held out."""
+    text = read_text()
+    characters = "".join(sorted(set(text)))
+    codes = np.array([characters.index(character) for character in text])
+    return text, characters, codes[:-HELD_OUT], codes[-HELD_OUT:]
+
+
 class CharacterModel:
     """An LSTM over one-hot characters, and a linear layer to the logits of the next one."""
 
-    def __init__(self, characters: str, seed: int, backend: str) -> None:
+    def __init__(self, characters: str, seed: int, backend: str, compute: str | None = None) -> None:
         self.characters, self.rng = characters, np.random.default_rng(seed)
-        self.rnn = Recurrent("lstm", len(characters), HIDDEN, seed=seed, backend=backend)
+        self.rnn = Recurrent("lstm", len(characters), HIDDEN, seed=seed, backend=backend, compute=compute)
         # Units that remember from the first iteration on: R. Jozefowicz et al., ICML 2015.
         self.rnn.parameters["bias_ih_l0"][HIDDEN : 2 * HIDDEN] = 1
         self.head = Linear(HIDDEN, len(characters), seed=seed)
@@ -69,9 +79,25 @@ class CharacterModel:
         self.adam.step(grads)
         return loss, state
 
-    def evaluate(self, codes: Array) -> float:
-        """Mean cross-entropy of a text, in nats per character."""
-        return cross_entropy(self.head(self.rnn(self.one_hot(codes[:-1]))[0]), codes[1:])[0]
+    def learn(self, codes: Array, iterations: int) -> list[float]:
+        """Train on a text; the losses. Each row of the batch reads its own part, so the state can be passed on."""
+        length = (len(codes) - 1) // BATCH
+        streams = codes[: BATCH * length].reshape(BATCH, length).T
+        following = codes[1 : BATCH * length + 1].reshape(BATCH, length).T
+        start, state, losses = time.perf_counter(), None, []
+        for iteration in range(iterations):
+            window = iteration % (length // WINDOW)
+            span = slice(window * WINDOW, (window + 1) * WINDOW)
+            self.adam.rate = RATE * (1 - iteration / iterations)
+            loss, state = self.train(streams[span], following[span], state if window else None)
+            losses.append(loss)
+            if (iteration + 1) % (iterations // 10) == 0:
+                print(f"iteration {iteration + 1:5}  loss {loss:.3f}  {time.perf_counter() - start:5.1f} s")
+        return losses
+
+    def evaluate(self, codes: Array, weights: str | None = None) -> float:
+        """Mean cross-entropy of a text, in nats per character; `weights` as of `Recurrent.freeze`."""
+        return cross_entropy(self.head(self.rnn.freeze(weights)(self.one_hot(codes[:-1]))[0]), codes[1:])[0]
 
     def write(self, prompt: str, length: int, temperature: float) -> str:
         """The prompt, and characters drawn one after the other; a low temperature prefers the likely ones."""
@@ -102,27 +128,12 @@ def main() -> None:
     """Train, evaluate on text that was held out, and write."""
     arguments = options(__doc__)
     iterations = QUICK if arguments.quick else ITERATIONS
-    text = read_text()
-    characters = "".join(sorted(set(text)))
-    codes = np.array([characters.index(character) for character in text])
-    codes, held_out = codes[:-20_000], codes[-20_000:]
+    text, characters, codes, held_out = read_codes()
     model = CharacterModel(characters, arguments.seed, arguments.backend)
     print(f"{len(text):,} characters, {len(characters)} different\n{model.rnn}")
 
-    # Each row of the batch reads its own part of the text from end to end, so the state can be passed on.
-    length = (len(codes) - 1) // BATCH
-    streams = codes[: BATCH * length].reshape(BATCH, length).T
-    following = codes[1 : BATCH * length + 1].reshape(BATCH, length).T
-    start, state, losses = time.perf_counter(), None, []
-    for iteration in range(iterations):
-        window = iteration % (length // WINDOW)
-        span = slice(window * WINDOW, (window + 1) * WINDOW)
-        model.adam.rate = RATE * (1 - iteration / iterations)
-        loss, state = model.train(streams[span], following[span], state if window else None)
-        losses.append(loss)
-        if (iteration + 1) % (iterations // 10) == 0:
-            print(f"iteration {iteration + 1:5}  loss {loss:.3f}  {time.perf_counter() - start:5.1f} s")
-    loss, n_gram = model.evaluate(held_out), n_gram_loss(text[:-20_000], text[-20_000:])
+    losses = model.learn(codes, iterations)
+    loss, n_gram = model.evaluate(held_out), n_gram_loss(text[:-HELD_OUT], text[-HELD_OUT:])
     for temperature in (0.3, 0.6, 1.0):
         print(f"\ntemperature {temperature}: {model.write(PROMPT, 200, temperature)}")
     print(f"\nbeam search: {model.beam(PROMPT, 100)}")

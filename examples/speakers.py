@@ -21,7 +21,7 @@ from shared import from_pypi, options
 from sklearn.linear_model import LogisticRegression  # pyright: ignore[reportMissingImports]
 from sklearn.preprocessing import StandardScaler  # pyright: ignore[reportMissingImports]
 
-from rnncore import Recurrent, clip_grad_norm, insight
+from rnncore import Frozen, Recurrent, clip_grad_norm, insight
 from rnncore.training import Adam, Linear, bucketed, collect, cosine, cross_entropy, pad
 
 Array = NDArray[Any]
@@ -42,17 +42,20 @@ def read(part: str) -> tuple[list[Array], Array]:
     return utterances, np.array([int(row[-1]) - 1 for row in rows])
 
 
-def main() -> None:
-    """Train, and recognise the speakers of the test set."""
-    arguments = options(__doc__)
+def read_scaled() -> tuple[list[Array], Array, list[Array], Array]:
+    """Utterances to learn from and their speakers, and those to test, in standard deviations of the former."""
     (utterances, speakers), (test, test_speakers) = read("TRAIN"), read("TEST")
     frames = np.concatenate(utterances)
     utterances, test = ([(u - frames.mean(0)) / frames.std(0) for u in part] for part in (utterances, test))
-    rng = np.random.default_rng(arguments.seed)
-    rnn = Recurrent("gru", 12, HIDDEN, seed=arguments.seed, backend=arguments.backend)
-    head = Linear(HIDDEN, 9, seed=arguments.seed)
+    return utterances, speakers, test, test_speakers
+
+
+def learn(utterances: list[Array], speakers: Array, epochs: int, seed: int, **options: Any) -> tuple[Recurrent, Linear]:
+    """A trained network, made with more options, and its classifier."""
+    rng = np.random.default_rng(seed)
+    rnn = Recurrent("gru", 12, HIDDEN, seed=seed, **options)
+    head = Linear(HIDDEN, 9, seed=seed)
     adam = Adam(collect(rnn=rnn, head=head), weight_decay=0.1)
-    epochs = 5 if arguments.quick else EPOCHS
     for epoch in range(epochs):
         adam.rate = 0.01 * cosine(epoch, epochs)
         losses = []
@@ -68,10 +71,22 @@ def main() -> None:
             losses.append(loss)
         if (epoch + 1) % max(epochs // 6, 1) == 0:
             print(f"epoch {epoch + 1:3}  loss {np.mean(losses):.3f}")
+    return rnn, head
 
-    x, lengths = pad(test)
-    last, _ = rnn(x, lengths=lengths, return_sequence=False)
-    found = head(last).argmax(-1)
+
+def recognise(network: Recurrent | Frozen, head: Linear, utterances: list[Array]) -> Array:
+    """The speaker of each utterance."""
+    x, lengths = pad(utterances)
+    last, _ = network(x, lengths=lengths, return_sequence=False)
+    return head(last).argmax(-1)
+
+
+def main() -> None:
+    """Train, and recognise the speakers of the test set."""
+    arguments = options(__doc__)
+    utterances, speakers, test, test_speakers = read_scaled()
+    epochs = 5 if arguments.quick else EPOCHS
+    found = recognise(*learn(utterances, speakers, epochs, arguments.seed, backend=arguments.backend), test)
     scaler = StandardScaler()
     learnt, asked = (np.array([np.r_[u.mean(0), u.std(0)] for u in part]) for part in (utterances, test))
     logistic = LogisticRegression(max_iter=2000).fit(scaler.fit_transform(learnt), speakers)

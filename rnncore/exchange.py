@@ -35,7 +35,7 @@ class Exchange(Network):
         """A `torch.nn.RNN`, `LSTM` or `GRU` with the same parameters, to the bit.
 
         Those of GRU(update="candidate") are converted: the update gate's rows are negated, as in `load_state_dict`.
-        Those of heads get the zeros around them.
+        Those of heads get the zeros around them. Its products are those of float32, whatever `compute` says here.
 
         Raises:
             ValueError: PyTorch has no such cell (a GRU must have reset="after"), or no such network, as with
@@ -83,6 +83,7 @@ class Exchange(Network):
 
         Its input is `x`, its outputs are `output` and the final states by the cell's names, `h` or `h` and `c`, in the
         shapes that they have here; T and B are free. Dropout has no effect, as in inference.
+        Products are those of float32, whatever `compute` says here.
 
         Args:
             path: a file that it is also written to; None for none.

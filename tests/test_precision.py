@@ -18,7 +18,8 @@ from rnncore import Recurrent, registry
 from rnncore.states import as_tuple
 from rnncore.verification.networks import VARIANTS, make_call
 from rnncore.verification.results import results, streamed
-from rnncore.verification.scalars import to_bfloat16 as oracle_bfloat16
+from rnncore.verification.rounding import to_bfloat16 as oracle_bfloat16
+from rnncore.verification.rounding import to_int8 as oracle_int8
 from rnncore_kernels.cpu import kernels, layer, toolchain
 from rnncore_kernels.cpu.amx import gemm
 from rnncore_kernels.cpu.amx.blocks import EXACT, ROUNDED, Parts
@@ -171,6 +172,8 @@ def test_scales_are_kept_by_their_own_products() -> None:
     assert np.all(np.abs(rounded - rows) <= scale * 0.5001 + 1e-39)
     np.testing.assert_array_equal(scales(rounded), scale)
     np.testing.assert_array_equal(to_int8(rounded), rounded)
+    for row, exact in zip(rows, rounded, strict=True):
+        np.testing.assert_array_equal(oracle_int8([*map(float, row)]), exact)
     rows[3, 4], rows[5, 6] = np.inf, np.nan
     assert np.isnan(to_int8(rows)[[3, 5]]).all()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from typing import Any
@@ -274,3 +275,19 @@ def test_training_that_draws_by_a_key() -> None:
         gradients += torch.autograd.grad(outputs[-1].sum(), x)
     torch.testing.assert_close(*outputs)
     torch.testing.assert_close(*gradients)
+
+
+def test_options_that_change_are_the_graphs_too() -> None:
+    torch.compiler.reset()
+    rnn, x = ours.Recurrent("gru", 3, 5, num_layers=2, zoneout=0.3), torch.randn(4, 6, 3)
+    compiled, outputs = torch.compile(rnn, fullgraph=True, backend="eager"), []
+    for option, value in (("zoneout", 0.3), ("zoneout", 0.9), ("dropout", 0.5), ("direction", "reverse")):
+        setattr(rnn, option, value)
+        assert getattr(rnn, option) == value
+        results = []
+        for call in (rnn, compiled):
+            torch.manual_seed(3)
+            results.append(call(x)[0])
+        torch.testing.assert_close(*results)
+        outputs.append(results[0])
+    assert not any(torch.equal(a, b) for a, b in itertools.pairwise(outputs))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 from typing import Any
 
@@ -117,6 +118,20 @@ def test_a_packed_sequence_takes_a_state_alone(options: dict[str, Any]) -> None:
     packed = torch.nn.utils.rnn.pack_sequence([torch.randn(5, 3), torch.randn(3, 3)])
     with pytest.raises(ValueError, match="x: expected a padded batch where there is more than a state"):
         ours.Recurrent("gru", 3, 4)(packed, **options)
+
+
+def test_options_that_shapes_follow_from_stay() -> None:
+    module = ours.Recurrent("gru", 3, 4, num_layers=2)
+    with pytest.raises(
+        ValueError, match=r"heads: expected 1, .* shapes of parameters follow, got 2: make another module"
+    ):
+        module.heads = 2
+    with pytest.raises(ValueError, match=r"zoneout: expected a probability from 0 to 1, got 2"):
+        module.zoneout = 2
+    assert (module.heads, module.zoneout, module.dropout) == (1, 0.0, 0.0)
+    module.batch_first = True
+    again = copy.deepcopy(module)
+    assert again(torch.zeros(3, 5, 3))[1].shape == (2, 3, 4)
 
 
 def test_precisions_that_a_gpu_lacks() -> None:

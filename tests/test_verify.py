@@ -15,12 +15,13 @@ import rnncore
 from rnncore import registry
 from rnncore.cells import LSTM, cell, heaviside, sigmoid, sin, tanh
 from rnncore.cli import main
-from rnncore.verification import check, equations, oracle, regularisation, scalars
+from rnncore.verification import check, equations, oracle, regularisation, rounding, scalars
 from rnncore.verification.check import CASES, REFERENCE, Finding, verify
 from rnncore.verification.networks import VARIANTS
 from rnncore.verification.tolerances import TOLERANCES, relative_error
 from rnncore_kernels.contract import LayerGradients, Probe
 from rnncore_kernels.numpy import NumpyEngine
+from rnncore_kernels.precision import ROUNDINGS
 from rnncore_kernels.program.derive import make_program
 from rnncore_kernels.program.differentiate import PULLBACKS
 
@@ -191,7 +192,7 @@ def test_cases_reach_every_option() -> None:
 
 def test_the_oracle_imports_numpy_alone() -> None:
     """What it shared with the engines could be wrong in both."""
-    modules = (scalars, regularisation, oracle, equations)
+    modules = (scalars, rounding, regularisation, oracle, equations)
     own = {module.__name__ for module in modules}
     outside = {"__future__", "math", "collections.abc", "dataclasses", "fractions", "typing", "numpy", "numpy.typing"}
     for module in modules:
@@ -211,11 +212,23 @@ def test_nan_is_the_largest_error() -> None:
     assert finding.share == float("inf")
 
 
-def test_precision_adds_products_in_bfloat16(small_cases: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_precision_adds_rounded_products(small_cases: None, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*MGU, "--precision"]) == 0
     text = capsys.readouterr().out
-    assert [line.split("|")[3].strip() for line in text.splitlines() if line.startswith("| numpy")] == [
-        "float32",
-        "bfloat16",
-    ]
+    rows = [[part.strip() for part in line.split("|")] for line in text.splitlines() if line.startswith("| numpy")]
+    assert [row[3] for row in rows] == ["float32", "bfloat16", "int8"]
     assert "4e-03 in bfloat16" in text
+    assert main([*MGU, "--precision", "int8"]) == 0
+    printed = capsys.readouterr().out
+    assert "bfloat16" not in printed
+
+
+def test_a_cell_that_the_oracle_lacks_in_int8(small_cases: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is held against the NumPy engine, which rounds, too."""
+    *_, outcome = verify(["numba"], {"own": own}, ["int8"])
+    assert not outcome.wrong
+    assert not outcome.failures
+    assert outcome.worst.keys() == {"output", "state"}
+    monkeypatch.setitem(ROUNDINGS, "int8", lambda values: np.float32(1.1) * values)
+    *_, outcome = verify(["numpy"], {"mgu": VARIANTS["mgu"]}, ["int8"])
+    assert outcome.wrong

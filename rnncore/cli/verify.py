@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rnncore_kernels.cells import CELLS, Cell
-from rnncore_kernels.precision import BFLOAT16
+from rnncore_kernels.precision import PRECISIONS
 
 from ..cells_by_name import parse_cell
 from ..machine import configuration
@@ -51,12 +51,13 @@ def add(commands: Any) -> None:
     parser.add_argument("--dtype", type=choices(both), default=both, help=f"{','.join(both)} (the default)")
     parser.add_argument(
         "--precision",
-        type=choices((BFLOAT16,)),
+        type=choices(PRECISIONS),
         nargs="?",
-        const=[BFLOAT16],
+        const=[*PRECISIONS],
         default=[],
-        metavar="bfloat16",
-        help="also products in bfloat16, compute='bfloat16' of Recurrent; the oracle rounds as they do",
+        metavar="PRECISION",
+        help="also rounded products, of bfloat16 (compute='bfloat16' of Recurrent), of int8 (freeze(weights='int8'), "
+        "inference alone), or both (no value); the oracle rounds as they do",
     )
     parser.add_argument("--seed", type=int, default=0, help="of all random values (0)")
     parser.add_argument("--json", action="store_true", help="as JSON")

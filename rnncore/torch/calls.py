@@ -17,6 +17,7 @@ from ..architecture import Architecture
 from ..keyed import PLAIN, How
 from ..resets import changes_for
 from ..rows import DENSE
+from .autocast import asked_precision
 from .dynamo import leave
 from .kept import Kept
 from .networks import find_network
@@ -52,8 +53,8 @@ class Caller(Protocol):
         """What is the same as long as the network is."""
         ...
 
-    def network_text(self) -> str:
-        """The text of the network, see `keyed.text_of`, without its dropout."""
+    def network_text(self, precision: str | None = None) -> str:
+        """The text of the network, see `keyed.text_of`, without its dropout; None is its own precision of products."""
         ...
 
 
@@ -143,7 +144,7 @@ def traced(
         ones = x.new_ones((*x.shape[:-1], module.output_size))
         masks = [torch.nn.functional.dropout(ones, module.dropout) for _ in range(module.num_layers - 1)]
     states, inputs, resets, begun, _, how = given
-    network = module.network_text(), written(how), batch_first, packed
+    network = module.network_text(asked_precision(weights[0])), written(how), batch_first, packed
     if torch.is_grad_enabled():
         outputs = len(module.state_widths) if how.every else 1
         counts = len(states), len(begun), len(inputs), len(masks)
@@ -165,23 +166,24 @@ def _distinct(tensors: Sequence[Tensor]) -> list[Tensor]:
 def _call(
     module: Any, x: Tensor, given: Given, weights: Sequence[Tensor], masks: Sequence[Tensor], sequences: Sequences
 ) -> Sequence[Tensor]:
-    kept: Kept | None = module.__dict__.get(KEPT)
-    if kept is None:
-        kept = module.__dict__[KEPT] = Kept()
-    network = kept.network(module, weights[0])
+    every: Kept | None = module.__dict__.get(KEPT)
+    if every is None:
+        every = module.__dict__[KEPT] = Kept()
+    kept = every.find(module, weights[0], asked_precision(weights[0]))
+    network = kept.network
     states, inputs, resets, begun, flow, how = given
     with network.memory.entered():
         again = None if resets is None else network.make_resets(resets, begun)
         tensors = (x, *states, *begun, *inputs, *weights)
         if torch.is_grad_enabled() and (weights[0].requires_grad or any([t.requires_grad for t in tensors])):  # noqa: C419
-            layers = kept.views(network, weights).layers
+            layers = kept.views(weights).layers
             call = Call(network, layers, sequences, masks, again, len(states), flow, how)
             results: Sequence[Tensor] = compute(call, *tensors)
             return results
         if masks or how.every:
-            layers = kept.views(network, weights).layers
+            layers = kept.views(weights).layers
             return network.forward(x, states, inputs, layers, sequences, masks, again, how)[0]
-        stack = kept.stack(network, weights, changes_for(again))
+        stack = kept.stack(weights, changes_for(again))
         return network.infer(x, states, inputs, stack, sequences, again)
 
 
@@ -189,7 +191,7 @@ def observe(
     module: Any, architecture: Architecture, weights: Sequence[Tensor], arguments: Mapping[str, Any]
 ) -> list[dict[str, Tensor]]:
     """See `Recurrent.observe`; the arguments are those of `rnncore.Recurrent.observe`, but tensors."""
-    network = find_network(module.network_text(), weights[0].dtype, weights[0].device)
+    network = find_network(module.network_text(architecture.precision), weights[0].dtype, weights[0].device)
     memory, lengths = network.memory, arguments["lengths"]
     ends = None if lengths is None else torch.as_tensor(lengths, device="cpu").numpy()
     with memory.entered():

@@ -28,11 +28,6 @@ def fall_back(reason: str) -> None:
     )
 
 
-def autocasts(x: Tensor) -> bool:
-    """Whether PyTorch casts what is computed on a tensor's device."""
-    return bool(torch.is_autocast_enabled("cuda" if x.is_cuda else "cpu"))
-
-
 def reason_against(tensors: Sequence[Tensor]) -> str | None:
     """Why the engine cannot compute with tensors, the first of which is a parameter; None if it can."""
     dtype, on_host = tensors[0].dtype, tensors[0].is_cpu

@@ -12,8 +12,9 @@ from torch.nn.utils.rnn import PackedSequence
 from rnncore_kernels.cells import Cell
 
 from . import calls
+from .autocast import autocasts
 from .dynamo import allow
-from .fallback import autocasts, fall_back, reason_against
+from .fallback import fall_back, reason_against
 from .marks import Marked
 from .memory import reason_against_device
 from .network import DTYPES
@@ -64,12 +65,13 @@ class _Accelerated(Marked, torch.nn.modules.rnn.RNNBase):
         sizes = self.input_size, self.hidden_size, self.num_layers, self.bidirectional, self.bias
         return (self.mode, self.proj_size, self.dropout, *sizes)
 
-    def network_text(self) -> str:
+    def network_text(self, precision: str | None = None) -> str:
         """See `calls.Caller`."""
         # As `text_of` has it, in operations that the tracer knows.
         return (
             f"{self.mode} {self.proj_size}|{{'input_size': {self.input_size}, 'hidden_size': {self.hidden_size}, "
-            f"'num_layers': {self.num_layers}, 'bidirectional': {self.bidirectional}, 'bias': {self.bias}}}"
+            f"'num_layers': {self.num_layers}, 'bidirectional': {self.bidirectional}, 'bias': {self.bias}, "
+            f"'compute': {precision!r}}}"
         )
 
     @property

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from rnncore_kernels.cells import Cell
+from rnncore_kernels.precision import BFLOAT16
 
 from ..architecture import OPTIONS, options_of
 from ..arguments import check_states
@@ -25,8 +26,9 @@ from ..shapes import CallAxes, check_reset_state
 from ..state_dict import StateDict, read_state_dict
 from . import calls
 from .arguments import read_inputs, read_lengths, read_resets, read_states, read_x, refuse
+from .autocast import asked_precision, autocasts
 from .dynamo import leave
-from .fallback import autocasts, reason_against
+from .fallback import reason_against
 from .marks import Marked, mark
 from .memory import reason_against_device
 from .network import DTYPES
@@ -46,7 +48,8 @@ SCRIPTED = (
 class Recurrent(Marked):
     """A recurrent network of any cell as a module: one or more layers, in one or both directions.
 
-    Parameters have the names and shapes of `rnncore.Recurrent`, so that each loads the other's `state_dict`.
+    Parameters have the names and shapes of `rnncore.Recurrent`, so that each loads the other's `state_dict`. Options
+    are attributes; those from which no shapes of parameters follow, `zoneout` say, may be changed between calls.
 
     Args:
         cell: the name of a cell, or an instance of `rnncore.cells.Cell`, one of your own too.
@@ -86,25 +89,40 @@ class Recurrent(Marked):
         options |= {"dropout": dropout, "input_size": input_size, "hidden_size": hidden_size}
         self._architecture = arch = make_architecture(cell, dtype=DTYPES[dtype], **{**OPTIONS, **options})
         self.input_size, self.hidden_size, self.output_size = arch.input_size, arch.hidden_size, arch.output_size
-        for name, value in options_of(arch).items():
-            setattr(self, name, value)
-        self.dropout: float
         # Asked for here, as a tracer of torch.compile cannot work it out.
         self.state_widths, _ = [width for _, _, width in arch.state_shapes(1)], (arch.layer_names, arch.initial_names)
         for name, parameter in arch.parameters().items():
             values = torch.empty(parameter.shape, dtype=dtype, device=device)
             self.register_parameter(name, torch.nn.Parameter(values))
-        self.draws_by_key = arch.definition.draws or arch.input_dropout > 0 or arch.variational
         self._name_network()
         self.reset_parameters()
 
     def _name_network(self) -> None:
         arch = self._architecture
+        self.draws_by_key = arch.definition.draws or arch.input_dropout > 0 or arch.variational
         sizes = {"input_size": arch.input_size, "hidden_size": arch.hidden_size}
         # A graph has no layout, and no text of what may change: a number, or the dtype and that of products with it.
-        apart: dict[str, Any] = {"batch_first": False, "compute": arch.precision}
-        apart |= {"dropout": arch.dropout if self.draws_by_key else 0.0}
-        self._text = text_of(cell_key(arch.definition), {**sizes, **options_of(arch), **apart})
+        apart = {"batch_first": False, "dropout": arch.dropout if self.draws_by_key else 0.0}
+        options = {**sizes, **options_of(arch), **apart}
+        self._texts = {
+            asked: text_of(cell_key(arch.definition), {**options, "compute": asked or arch.precision})
+            for asked in (None, BFLOAT16)
+        }
+
+    def _change(self, option: str, value: Any) -> None:
+        """Set an option; ValueError where parameters would have other shapes, or it cannot be so."""
+        arch = self._architecture
+        sizes: dict[str, Any] = {"input_size": arch.input_size, "hidden_size": arch.hidden_size, "dtype": arch.dtype}
+        changed = make_architecture(
+            arch.cell, **sizes, **{**options_of(arch), "compute": arch.precision, option: value}
+        )
+        if changed.parameters() != arch.parameters():
+            raise ValueError(
+                f"{option}: expected {getattr(arch, option)!r}, from which shapes of parameters follow, got {value!r}: "
+                f"make another module"
+            )
+        self._architecture = changed
+        self._name_network()
 
     @property
     def cell(self) -> Cell:
@@ -232,7 +250,8 @@ class Recurrent(Marked):
         if resets is not None and reset_state is None:
             reset_state = self._own_state(axes)
         given = {"x": x, "state": state, "lengths": lengths, "inputs": inputs}
-        arch = replace(arch, dtype=DTYPES[weights[0].dtype])
+        precision = asked_precision(weights[0]) or arch.precision
+        arch = replace(arch, dtype=DTYPES[weights[0].dtype], precision=precision)
         return calls.observe(self, arch, weights, given | {"resets": resets, "reset_state": reset_state})
 
     def _packed(self, x: PackedSequence, state: Any, weights: Sequence[Tensor]) -> tuple[Any, Any]:
@@ -242,8 +261,11 @@ class Recurrent(Marked):
         # In a graph of torch.compile a state says how many rows it is for, and the operator compares.
         batch = given.shape[-2] if compiling and isinstance(given, Tensor) else calls.count_rows(x)
         states = self._states(state, CallAxes(self._architecture, -1, batch, unbatched=False))
-        self._check(weights, x.data, states)
-        packed, finals = calls.packed(self, x, x.data, states, weights)
+        data = x.data
+        if autocasts(data):
+            data, states = data.to(weights[0].dtype), [s.to(weights[0].dtype) for s in states]
+        self._check(weights, data, states)
+        packed, finals = calls.packed(self, x, data, states, weights)
         return packed, _as_given(finals)
 
     def _states(self, state: Any, axes: CallAxes, name: str = "state") -> list[Tensor]:
@@ -307,11 +329,11 @@ class Recurrent(Marked):
 
     def network_key(self) -> tuple[str, float]:
         """See `calls.Caller`."""
-        return self._text, self.dropout
+        return self._texts[None], self.dropout
 
-    def network_text(self) -> str:
+    def network_text(self, precision: str | None = None) -> str:
         """See `calls.Caller`."""
-        return self._text
+        return self._texts[precision]
 
     def __prepare_scriptable__(self) -> Any:
         raise TypeError(SCRIPTED)
@@ -329,6 +351,15 @@ class Recurrent(Marked):
 
 
 leave(Recurrent._check)
+
+
+def _option(name: str) -> property:
+    """An option of the network, which may be changed."""
+    return property(lambda self: getattr(self._architecture, name), lambda self, value: self._change(name, value))
+
+
+for _name in OPTIONS:
+    setattr(Recurrent, _name, _option(_name))
 
 
 def _labels(name: str, count: int) -> list[str]:

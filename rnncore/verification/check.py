@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rnncore_kernels.cells import Cell
-from rnncore_kernels.precision import PRECISIONS
+from rnncore_kernels.precision import BFLOAT16, INT8, PRECISIONS
 from rnncore_kernels.program.derive import make_program
 from rnncore_kernels.program.program import units_of
 
@@ -58,7 +58,7 @@ class Case:
             options["input_size"] = self.options.get("input_size") or 3
         if not program.h_gates:
             options.pop("recurrent_dropout", None)
-        options["compute" if dtype in PRECISIONS else "dtype"] = dtype
+        options["weights" if dtype == INT8 else "compute" if dtype == BFLOAT16 else "dtype"] = dtype
         return make_call(
             cell,
             self.steps,
@@ -191,7 +191,8 @@ def verify(
     Args:
         backends: such as can run here.
         cells: by the names that outcomes give them; `networks.VARIANTS` are the library's.
-        dtypes: "float32", "float64", or "bfloat16" for products in bfloat16, on the backends that have them.
+        dtypes: "float32", "float64", or a precision of products, on the backends that have it: "bfloat16", or "int8",
+            of inference by frozen networks.
         seed: of parameters and values.
     """
     for name, cell in cells.items():
@@ -238,4 +239,4 @@ def _check(outcome: Outcome, cell: Cell, case: Case, expected: oracle.Result, se
         outcome.failures.append(f"{case.name}: {type(error).__name__}: {error}")
         return
     for one in compared:
-        outcome.add(one.group, Finding(case.name, one.name, one.error(call.rnn.dtype), one.tolerance(call.rnn.compute)))
+        outcome.add(one.group, Finding(case.name, one.name, one.error(call.rnn.dtype), one.tolerance(call.precision)))

@@ -39,6 +39,7 @@ from rnncore_kernels.program.derive import make_program
 from rnncore_kernels.program.program import units_of
 
 from ..devices import namespace_of, on_host
+from ..frozen import Frozen
 from ..recurrent import Recurrent
 from . import equations, oracle
 from .reference import reference
@@ -120,6 +121,17 @@ class Call:
     grad_states: tuple[Array, ...] = ()
     how: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
+    weights: str | None = None
+
+    @property
+    def precision(self) -> str:
+        """That of products of inference, as the table of tolerances has it."""
+        return self.weights or self.rnn.compute
+
+    @property
+    def network(self) -> Recurrent | Frozen:
+        """What computes inference: the network itself, or a frozen one with `weights`."""
+        return self.rnn if self.weights is None else self.rnn.freeze(self.weights)
 
     def prepare(self) -> None:
         """Let the next call of training draw what `expected` has drawn."""
@@ -128,8 +140,9 @@ class Call:
     def expected(self) -> oracle.Result:
         """The oracle's results, in float64; of a cell that it does not know, those of the NumPy engine."""
         self.prepare()
-        result = reference(self) if self.step is None else self._run(self.step, self.rnn._draw_key())
-        if self.step is not None and self.rnn._architecture.draws:
+        drawn = self.weights is None and self.rnn._architecture.draws
+        result = reference(self) if self.step is None else self._run(self.step, self.rnn._draw_key() if drawn else None)
+        if self.step is not None and drawn:
             result.inference = self._run(self.step, None)
         if self.rnn.learn_initial_state:
             for name, grad in zip(names(self.rnn.cell.states), result.grad_state, strict=True):
@@ -161,7 +174,7 @@ class Call:
             grad_states=self.grad_states,
             burn_in=self.how.get("burn_in", 0),
             truncate=self.how.get("truncate"),
-            precision=self.rnn._architecture.precision,
+            precision=self.weights or self.rnn._architecture.precision,
         )
 
 
@@ -176,6 +189,7 @@ def make_call(
     resets: str | None = None,
     states: bool = False,
     how: dict[str, Any] | None = None,
+    weights: str | None = None,
     **options: Any,
 ) -> Call:
     """A call on random values, the same on every backend.
@@ -190,6 +204,7 @@ def make_call(
         resets: "zeros" or "given", the state that rows begin anew with at a third of all steps; None for no resets.
         states: whether every state of the last layer has a cotangent at each step.
         how: burn_in, truncate and recompute of the pass whose gradients are taken.
+        weights: of a frozen network, for inference alone; None for the network itself.
         options: go to `Recurrent`, with small sizes where they name none.
     """
     rnn = Recurrent(cell, **{"input_size": 3, "hidden_size": 4, "seed": seed, **options})
@@ -225,6 +240,7 @@ def make_call(
         begun = tuple(some(*s.shape) for s in state)
         call.reset_state = tuple(signed(name, s) for name, s in zip(names(cell.states), begun, strict=True))
     call.how |= how or {}
+    call.weights = weights
     if rnn.learn_initial_state:
         call.state = tuple(np.repeat(s[:, :1], batch, axis=1) for s in call.state)
         for name, s in zip(names(cell.states), call.state, strict=True):

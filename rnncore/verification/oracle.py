@@ -14,12 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .regularisation import NONE, Regularisation
-from .scalars import Rounding, Scalar, Vector, back_propagate, dot, each, to_bfloat16
+from .rounding import ALL_DIGITS, ROUNDINGS, Rounding
+from .scalars import Scalar, Vector, back_propagate, dot, each
 
 Array = NDArray[Any]
-
-ROUNDINGS: dict[str | None, Rounding | None] = {None: None, "bfloat16": to_bfloat16}
-"""The rounding of both factors of a product, by precision."""
 
 
 class Layer:
@@ -30,6 +28,7 @@ class Layer:
         heads: blocks on the diagonal of each gate's recurrent weights.
         inputs: a number by the name of each row input, H numbers by that of each unit input.
         factors: of each unit of what W_hh multiplies.
+        rounding: of what weights multiply; they are rounded already.
     """
 
     def __init__(
@@ -38,9 +37,9 @@ class Layer:
         hidden: int,
         factors: Sequence[float],
         heads: int = 1,
-        rounded: Rounding | None = None,
+        rounding: Rounding = ALL_DIGITS,
     ) -> None:
-        self._parameters, self._rounded = parameters, rounded
+        self._parameters, self._rounding = parameters, rounding
         self.hidden, self.factors, self.heads = hidden, factors, heads
         self.inputs: dict[str, Any] = {}
 
@@ -55,12 +54,13 @@ class Layer:
         """
         if "weight_ih" not in self._parameters:
             return x[block * self.hidden : (block + 1) * self.hidden]
+        x = self._rounding.vector(x)
         return self._product("ih", block, lambda _: x)
 
     def of_h(self, block: int, h: Vector) -> Vector:
         """W_hh h + b_hh of one gate, blocks counted among those that W_hh has; a head's rows multiply its part of h."""
         of_unit, size = self.hidden // self.heads, len(h) // self.heads
-        kept = [v * factor for v, factor in zip(h, self.factors, strict=True)]
+        kept = self._rounding.vector([v * factor for v, factor in zip(h, self.factors, strict=True)])
         return self._product("hh", block, lambda unit: kept[unit // of_unit * size :][:size])
 
     def gate(self, block: int, x: Vector, h: Vector) -> Vector:
@@ -69,13 +69,15 @@ class Layer:
 
     def project(self, name: str, values: Vector) -> Vector:
         """The product with the matrix `weight_<name>`, without a bias."""
-        return [dot(row, values, Scalar(0.0), self._rounded) for row in self[f"weight_{name}"]]
+        values = self._rounding.vector(values)
+        return [dot(row, values, Scalar(0.0), self._rounding.cotangent) for row in self[f"weight_{name}"]]
 
     def _product(self, name: str, block: int, of_unit: Callable[[int], Vector]) -> Vector:
         """The rows of a block times what the unit of each multiplies, plus biases."""
         weights, biases = self[f"weight_{name}"], self._parameters.get(f"bias_{name}")
         rows = ((unit, block * self.hidden + unit) for unit in range(self.hidden))
-        return [dot(weights[r], of_unit(unit), biases[r] if biases else Scalar(0.0), self._rounded) for unit, r in rows]
+        cotangent = self._rounding.cotangent
+        return [dot(weights[r], of_unit(unit), biases[r] if biases else Scalar(0.0), cotangent) for unit, r in rows]
 
 
 Step = Callable[[Layer, Vector, tuple[Vector, ...]], tuple[Vector, ...]]
@@ -149,11 +151,16 @@ def run(
         grad_states: cotangents of `Result.states` but the first, which is the output; () is zeros.
         burn_in: first steps through which no gradient passes.
         truncate: steps, counted from the end of burn-in, after which back-propagation is cut; None for never.
-        precision: of the factors of products, "bfloat16"; None for all digits.
+        precision: of the factors of products, "bfloat16" or, for inference, "int8"; None for all digits.
     """
     given = {**(row_inputs or {}), **(unit_inputs or {})}
     deep = {**dict.fromkeys(row_inputs or {}, 2), **dict.fromkeys(unit_inputs or {}, 3)}
     scalars, inputs = ({name: _scalars(values) for name, values in named.items()} for named in (parameters, given))
+    rounding = ROUNDINGS[precision]
+    rounded = {
+        name: [*map(rounding.vector, values)] if name.startswith("weight_") and parameters[name].ndim == 2 else values
+        for name, values in scalars.items()
+    }
     steps, batch = x.shape[:2]
     directions = 2 if bidirectional else 1
     xs, states, begun = _scalars(x), [_scalars(s) for s in state], [_scalars(s) for s in reset_state]
@@ -171,10 +178,10 @@ def run(
             for direction in range(directions):
                 suffix = f"_l{number}" + ("_reverse" if direction else "")
                 index = number * directions + direction
-                own = {name.removesuffix(suffix): values for name, values in scalars.items() if name.endswith(suffix)}
+                own = {name.removesuffix(suffix): values for name, values in rounded.items() if name.endswith(suffix)}
                 width = state[0].shape[2]
                 factors = regularisation.operand_factors(width, number, direction, row)
-                layer = Layer(own, hidden_size, factors, heads, ROUNDINGS[precision])
+                layer = Layer(own, hidden_size, factors, heads, rounding)
                 current = tuple(s[index][row] for s in states)
                 runs_back = direction == 1 or reverse
                 for t in reversed(range(len(below))) if runs_back else range(len(below)):

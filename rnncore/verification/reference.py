@@ -63,6 +63,7 @@ class _Reference:
     def __init__(self, call: Call) -> None:
         rnn = call.rnn
         self.seed, self.how = call.seed, call.how
+        exact = call.precision == rnn.dtype.name
         self.rnn = Recurrent(
             rnn.cell,
             rnn.input_size,
@@ -72,12 +73,13 @@ class _Reference:
                 for n, value in options_of(rnn).items()
                 if n not in ("batch_first", "compute", "learn_initial_state")
             },
-            dtype="float64" if rnn.compute == rnn.dtype.name else rnn.dtype,
+            dtype="float64" if exact else rnn.dtype,
             backend="numpy",
             compute=None if rnn.compute == rnn.dtype.name else rnn.compute,
         )
         for name, values in self.rnn.parameters.items():
             values[...] = on_host(rnn.parameters[name])
+        self.network = self.rnn if call.weights is None else self.rnn.freeze(call.weights)
         self.x, *self.grad_output = (a.astype(self.rnn.dtype) for a in (call.x, call.grad_output, *call.grad_states))
         self.state, self.grad_state = (
             tuple(a.astype(self.rnn.dtype) for a in arrays) for arrays in (call.state, call.grad_state)
@@ -95,7 +97,7 @@ class _Reference:
         states, final, tape = self.rnn.forward(self.x, initial, **self.options, states="all", **self.how)
         cotangents: tuple[Any, ...] = (*self.grad_output, *[None] * (len(self.state) - len(self.grad_output)))
         grads = self.rnn.backward(tape, unwrap_state(cotangents), unwrap_state(self.grad_state))
-        still, still_final = self.rnn(self.x, unwrap_state(self.state), **self.options, states="all")
+        still, still_final = self.network(self.x, unwrap_state(self.state), **self.options, states="all")
         result = Result(
             as_tuple(states)[0],
             as_tuple(final),

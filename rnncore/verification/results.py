@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -54,7 +54,7 @@ def results(
     unbatched: bool = False,
     layout: Callable[[Array], Array] = lambda array: array,
 ) -> Iterator[Compared]:
-    """Outputs and states of inference, training and many-to-one, and all gradients.
+    """Outputs and states of inference, many-to-one and training, and all gradients; frozen networks do not train.
 
     Args:
         call: the network and its arguments.
@@ -73,7 +73,14 @@ def results(
         moved: Array = to_device(layout(part(array)))
         return moved
 
-    state = state and not call.rnn.learn_initial_state
+    def outputs(of: str, output: Any, right: oracle.Result) -> Compared:
+        return Compared(f"output of {of}", "output", "output", on_host(output), part(right.output))
+
+    def in_states(what: str, found: Any, right: Sequence[Array]) -> Iterator[Compared]:
+        for name, values, wanted in zip(states, as_tuple(found), right, strict=True):
+            yield Compared(what.format(name), "state", "state", on_host(values), part(wanted))
+
+    states, state = names(call.rnn.cell.states), state and not call.rnn.learn_initial_state
     x, initial = given(call.x), unwrap_state(tuple(map(given, call.state))) if state else None
     options: dict[str, Any] = {"lengths": call.lengths if ragged else None}
     if call.inputs:
@@ -82,42 +89,40 @@ def results(
         options["resets"] = to_device(part(call.resets))
     if call.reset_state:
         options["reset_state"] = unwrap_state(tuple(map(given, call.reset_state)))
-    output, final = call.rnn(x, initial, **options)
-    still = expected.inference or expected
-    call.prepare()
-    trained, trained_final, tape = call.rnn.forward(x, initial, **options)
-    grad_output: Any = given(call.grad_output)
-    if call.grad_states:
-        every, _ = call.rnn(x, initial, **options, states="all")
-        call.prepare()
-        same, _, tape = call.rnn.forward(x, initial, **options, states="all")
-        for of, found, right in (("inference", every, still), ("training", same, expected)):
-            for name, values, wanted in zip(names(call.rnn.cell.states), as_tuple(found), right.states, strict=True):
-                yield Compared(f"all {name} of {of}", "state", "state", on_host(values), part(wanted))
-        grad_output = (grad_output, *map(given, call.grad_states))
-    last, last_final = call.rnn(x, initial, **options, return_sequence=False)
-    for of, values, right in (("inference", output, still), ("training", trained, expected)):
-        yield Compared(f"output of {of}", "output", "output", on_host(values), part(right.output))
+
+    network, still = call.network, expected.inference or expected
+    output, final = network(x, initial, **options)
+    yield outputs("inference", output, still)
+    yield from in_states("final {} of inference", final, still.state)
+    last, final = network(x, initial, **options, return_sequence=False)
     ends = _last(still.output, call.lengths)
     yield Compared("last output", "output", "output", on_host(last), ends[0] if unbatched else ends)
-    finals = ("inference", final, still), ("training", trained_final, expected), ("many-to-one", last_final, still)
-    for of, states, right in finals:
-        for name, values, wanted in zip(names(call.rnn.cell.states), as_tuple(states), right.state, strict=True):
-            yield Compared(f"final {name} of {of}", "state", "state", on_host(values), part(wanted))
+    yield from in_states("final {} of many-to-one", final, still.state)
+    if call.grad_states:
+        every, _ = network(x, initial, **options, states="all")
+        yield from in_states("all {} of inference", every, still.states)
+    if call.weights is not None:
+        return
 
+    call.prepare()
+    output, final, tape = call.rnn.forward(x, initial, **options)
+    yield outputs("training", output, expected)
+    yield from in_states("final {} of training", final, expected.state)
+    grad_output: Any = given(call.grad_output)
+    if call.grad_states:
+        call.prepare()
+        every, _, tape = call.rnn.forward(x, initial, **options, states="all")
+        yield from in_states("all {} of training", every, expected.states)
+        grad_output = (grad_output, *map(given, call.grad_states))
     if call.how:
         call.prepare()
-        every = "all" if call.grad_states else None
-        _, _, tape = call.rnn.forward(x, initial, **options, states=every, **call.how)
+        which = "all" if call.grad_states else None
+        _, _, tape = call.rnn.forward(x, initial, **options, states=which, **call.how)
     grads = call.rnn.backward(tape, grad_output, unwrap_state(tuple(map(given, call.grad_state))))
     yield Compared("gradient of x", "grad x", "gradient", on_host(grads.x), part(expected.grad_x))
-    for name, values, wanted in zip(
-        names(call.rnn.cell.states), as_tuple(grads.state), expected.grad_state, strict=True
-    ):
+    for name, values, wanted in zip(states, as_tuple(grads.state), expected.grad_state, strict=True):
         yield Compared(f"gradient of initial {name}", "grad state", "gradient", on_host(values), part(wanted))
-    for name, values, wanted in zip(
-        names(call.rnn.cell.states), as_tuple(grads.reset_state), expected.grad_reset_state, strict=False
-    ):
+    for name, values, wanted in zip(states, as_tuple(grads.reset_state), expected.grad_reset_state, strict=False):
         yield Compared(f"gradient of reset {name}", "grad reset", "gradient", on_host(values), part(wanted))
     if grads.parameters.keys() != expected.grad_parameters.keys():
         raise KeyError(f"gradients: expected those of {list(expected.grad_parameters)}, got {list(grads.parameters)}")
@@ -132,7 +137,7 @@ def streamed(call: Call, expected: oracle.Result) -> Iterator[Compared]:
     """Outputs and final states of a call in one direction that is computed step by step."""
     to_device = namespace_of(next(iter(call.rnn.parameters.values()))).asarray
     outputs, state = [], unwrap_state(tuple(map(to_device, call.state)))
-    expected = expected.inference or expected
+    network, expected = call.network, expected.inference or expected
     for t, x_t in enumerate(call.x):
         inputs = {name: to_device(values[t]) for name, values in call.inputs.items()}
         options: dict[str, Any] = {"inputs": inputs} if inputs else {}
@@ -140,7 +145,7 @@ def streamed(call: Call, expected: oracle.Result) -> Iterator[Compared]:
             options["resets"] = to_device(call.resets[t])
         if call.reset_state:
             options["reset_state"] = unwrap_state(tuple(map(to_device, call.reset_state)))
-        y_t, state = call.rnn.step(to_device(x_t), state, **options)
+        y_t, state = network.step(to_device(x_t), state, **options)
         outputs.append(on_host(y_t))
     yield Compared("output of steps", "output", "output", np.stack(outputs), expected.output)
     for name, values, wanted in zip(names(call.rnn.cell.states), as_tuple(state), expected.state, strict=True):

@@ -10,19 +10,21 @@ import math
 from collections.abc import Callable, Sequence
 
 Vector = list["Scalar"]
-Rounding = Callable[[float], float]
 
 
 class Scalar:
     """A number that remembers its sources: pairs of a Scalar and the derivative by it.
 
-    `rounded` is a function of its cotangent, before that is multiplied with the derivatives.
+    `rounded` is a function of its cotangent, before that is multiplied with the derivatives; None where it is as it is.
     """
 
     __slots__ = ("grad", "rounded", "sources", "value")
 
     def __init__(
-        self, value: float, sources: tuple[tuple[Scalar, float], ...] = (), rounded: Rounding | None = None
+        self,
+        value: float,
+        sources: tuple[tuple[Scalar, float], ...] = (),
+        rounded: Callable[[float], float] | None = None,
     ) -> None:
         self.value = value
         self.sources = sources
@@ -114,27 +116,18 @@ def total(values: Vector) -> Scalar:
     return Scalar(math.fsum(v.value for v in values), tuple((v, 1.0) for v in values))
 
 
-def dot(weights: Vector, values: Vector, bias: Scalar, rounded: Rounding | None = None) -> Scalar:
+def dot(weights: Vector, values: Vector, bias: Scalar, rounded: Callable[[float], float] | None = None) -> Scalar:
     """bias + sum of products, as one node: the graph stays small.
 
-    `rounded` is a function of both factors of each product, forward and backward.
+    `rounded` is a function of the cotangent of the sum.
     """
     total, sources = 0.0, []
     for w, v in zip(weights, values, strict=True):
-        left, right = (w.value, v.value) if rounded is None else (rounded(w.value), rounded(v.value))
-        total += left * right
-        sources += [(w, right), (v, left)]
+        total += w.value * v.value
+        sources += [(w, v.value), (v, w.value)]
     if rounded is None:
         return Scalar(bias.value + total, ((bias, 1.0), *sources))
     return bias + Scalar(total, tuple(sources), rounded)
-
-
-def to_bfloat16(value: float) -> float:
-    """The nearest number of 8 significant bits, of two the even one."""
-    if not math.isfinite(value):
-        return value
-    fraction, exponent = math.frexp(value)
-    return math.ldexp(round(fraction * 256), exponent - 8)
 
 
 def each(function: Callable[..., Scalar], *vectors: Vector) -> Vector:
