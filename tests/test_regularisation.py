@@ -8,6 +8,7 @@ import re
 import tracemalloc
 from typing import Any
 
+import drawn
 import numpy as np
 import pytest
 from conftest import Array, Close
@@ -69,30 +70,22 @@ def test_what_is_computed_again(close: Close) -> None:
     check(make_call(VARIANTS["lstm"], 18, 2, states=True, backend="numpy", dtype="float64", **ALL), close)
 
 
-@st.composite
-def calls(draw: st.DrawFn) -> dict[str, Any]:
-    steps, batch, both = draw(st.integers(0, 4)), draw(st.integers(0, 4)), draw(st.booleans())
-    rate = st.sampled_from([0.0, 0.2, 0.7, 1.0])
-    return {
-        "cell": VARIANTS[draw(st.sampled_from(["lstm", "lstm_projection", "gru_candidate_before", "slstm_exp"]))],
-        "steps": steps,
-        "batch": batch,
-        "lengths": draw(st.none() | st.lists(st.integers(0, steps), min_size=batch, max_size=batch)),
-        "resets": draw(st.sampled_from([None, "zeros", "given"])),
-        "num_layers": draw(st.integers(1, 3)),
-        "bidirectional": both,
-        "direction": "forward" if both else draw(st.sampled_from(["forward", "reverse"])),
-        "seed": draw(st.integers(0, 1000)),
-        "states": draw(st.booleans()),
-        "zoneout": draw(rate | st.fixed_dictionaries({"h": rate})),
-        "variational": draw(st.booleans()),
-        **{name: draw(rate) for name in ("recurrent_dropout", "input_dropout", "dropout")},
-    }
+RATES = st.sampled_from([0.0, 0.2, 0.7, 1.0])
+CALLS = drawn.calls(
+    cell=st.sampled_from([VARIANTS[name] for name in ("lstm", "lstm_projection", "gru_candidate_before", "slstm_exp")]),
+    resets=drawn.resets(),
+    states=st.booleans(),
+    zoneout=RATES | st.fixed_dictionaries({"h": RATES}),
+    variational=st.booleans(),
+    recurrent_dropout=RATES,
+    input_dropout=RATES,
+    dropout=RATES,
+)
 
 
 @pytest.mark.slow
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(options=calls())
+@given(options=CALLS)
 def test_any_call(options: dict[str, Any], close: Close, small_blocks: None) -> None:
     check(make_call(**options, dtype="float64", backend="numpy"), close, lengths=options["lengths"])
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
+import drawn
 import numpy as np
 import pytest
 from conftest import Array, Close
@@ -72,30 +73,18 @@ def test_a_state_in_a_deep_ragged_network(backend: str, name: str, close: Close,
     check(make_call(VARIANTS[name], 4, 4, lengths=lengths, resets="given", **options), close, lengths=lengths)
 
 
-@st.composite
-def calls(draw: st.DrawFn) -> dict[str, Any]:
-    unbatched, both = draw(st.booleans()), draw(st.booleans())
-    steps, batch = draw(st.integers(0, 5)), 1 if unbatched else draw(st.integers(0, 4))
-    return {
-        "unbatched": unbatched,
-        "cell": VARIANTS[draw(st.sampled_from(["lstm", "lstm_projection", "gru_candidate_before", "lem"]))],
-        "steps": steps,
-        "batch": batch,
-        "lengths": draw(st.none() | st.lists(st.integers(0, steps), min_size=batch, max_size=batch)),
-        "resets": draw(st.sampled_from([None, "zeros", "given"])),
-        "num_layers": draw(st.integers(1, 3)),
-        "bidirectional": both,
-        "direction": "forward" if both else draw(st.sampled_from(["forward", "reverse"])),
-        "seed": draw(st.integers(0, 1000)),
-    }
+CALLS = drawn.calls(
+    cell=st.sampled_from([VARIANTS[name] for name in ("lstm", "lstm_projection", "gru_candidate_before", "lem")]),
+    resets=drawn.resets(),
+)
 
 
 @pytest.mark.parametrize("states", [False, True])
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(options=calls())
-def test_any_call(options: dict[str, Any], states: bool, close: Close, small_blocks: None) -> None:
+@given(options=CALLS, unbatched=st.booleans())
+def test_any_call(options: dict[str, Any], unbatched: bool, states: bool, close: Close, small_blocks: None) -> None:
     """With cotangents of all states, too; what a layer computes in one call is a few steps."""
-    unbatched = options.pop("unbatched")
+    unbatched = unbatched and options["batch"] == 1
     call = make_call(**options, states=states, dtype="float64", backend="numpy")
     check(call, close, lengths=options["lengths"], unbatched=unbatched)
 
