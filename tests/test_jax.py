@@ -1,9 +1,9 @@
-"""rnncore.jax: the same values as rnncore.Recurrent, under JAX's transformations, and Flax's parameters."""
+"""rnncore.jax: the same values as rnncore.Recurrent, and what is refused."""
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,12 +17,16 @@ from own_cells import driven, irregular, partial_gates, projected
 
 import rnncore
 import rnncore.jax as ours
-from rnncore.cells import GRU, cell, tanh
+from rnncore.cells import cell, tanh
 from rnncore.jax import ffi, network
 from rnncore.registry import make_engine
 
 T, B, I, H = 6, 4, 3, 5  # noqa: E741
+
+
 LENGTHS = np.array([6, 0, 3, 5])
+
+
 EAGER_AND_JIT: list[Any] = [lambda f: f, jax.jit]
 
 
@@ -173,126 +177,8 @@ def test_without_a_batch() -> None:
     close(one, (whole[0][2], (whole[1][0][:, 2], whole[1][1][:, 2])))
 
 
-# Transformations -------------------------------------------------------------------------------------------------
-
-
 def loss(params: Any, x: Any, state: Any = None, lengths: Any = None) -> Any:
     return weighted(ours.recurrent(params, x, state, cell="gru", lengths=lengths))
-
-
-def count(function: Callable[..., Any], *arguments: Any) -> int:
-    """How many calls of the engine a graph has; what is in a loop counts ten times."""
-    text = str(jax.make_jaxpr(function)(*arguments))
-    return text.count("= rnncore_") * (10 if "scan[" in text else 1)
-
-
-@pytest.mark.parametrize("axis", [0, 1])
-def test_vmap_makes_one_call(axis: int) -> None:
-    params, x, state = ours.init(jax.random.key(0), "gru", I, H), draw(B, T, I), draw(1, B, H)
-    moved = jnp.moveaxis(x, 0, axis)
-    mapped = jax.vmap(loss, (None, axis, 1, 0))
-    many: Any = lambda *arguments: mapped(*arguments).sum()  # noqa: E731
-    expected = jax.value_and_grad(
-        lambda *a: sum(loss(a[0], a[1][k], a[2][:, k], LENGTHS[k]) for k in range(B)), (0, 1, 2)
-    )
-    value, (of_params, of_x, of_state) = expected(params, x, state)
-    for transform in EAGER_AND_JIT:
-        got, gradients = transform(jax.value_and_grad(many, (0, 1, 2)))(params, moved, state, LENGTHS)
-        close(got, value)
-        close(gradients, (of_params, jnp.moveaxis(of_x, 0, axis), of_state))
-    assert count(jax.grad(many), params, moved, state, LENGTHS) == 2
-
-
-def test_vmap_over_nothing() -> None:
-    params, x, state = ours.init(jax.random.key(0), "gru", I, H), draw(0, T, B, I), draw(0, 1, B, H)
-    call: Any = lambda x, state: ours.recurrent(params, x, state, cell="gru")  # noqa: E731
-    shapes = (0, T, B, H), (0, 1, B, H)
-    assert tuple(r.shape for r in jax.vmap(call)(x, state)) == shapes
-    assert tuple(r.shape for r in jax.vmap(call, (None, 0))(draw(T, B, I), state)) == shapes
-
-
-def test_vmap_with_resets() -> None:
-    params, x, state = ours.init(jax.random.key(0), "gru", I, H), draw(B, T, I), draw(1, H)
-    flags = jnp.asarray(np.random.default_rng(7).random((B, T)) < 0.3)
-
-    def one(x: Any, flags: Any, begin: Any) -> Any:
-        return ours.recurrent(params, x, cell="gru", resets=flags, reset_state=begin)
-
-    together = jax.vmap(one, (0, 0, None))
-    close(
-        together(x, flags, state),
-        jax.tree.map(lambda *r: jnp.stack(r), *[one(x[k], flags[k], state) for k in range(B)]),
-    )
-    assert count(together, x, flags, state) == 1
-
-
-def test_vmap_of_batches_and_of_batches_of_those() -> None:
-    params, x = ours.init(jax.random.key(0), "gru", I, H), draw(2, 3, T, B, I)
-    call: Any = lambda x: ours.recurrent(params, x, cell="gru")  # noqa: E731
-    mapped = jax.vmap(jax.vmap(jax.jit(call)))
-    close(
-        mapped(x),
-        jax.tree.map(
-            lambda *r: jnp.stack(r).reshape(2, 3, *r[0].shape), *[call(x[a, b]) for a in range(2) for b in range(3)]
-        ),
-    )
-    assert count(mapped, x) == 1
-
-
-def test_gradients_of_each_row() -> None:
-    params, x = ours.init(jax.random.key(0), "gru", I, H), draw(B, T, I)
-    each = jax.jit(jax.vmap(jax.grad(loss), (None, 0)))(params, x)
-    close(each, jax.tree.map(lambda *g: jnp.stack(g), *[jax.grad(loss)(params, x[k]) for k in range(B)]))
-
-
-def test_weights_of_each_row() -> None:
-    params = jax.vmap(lambda key: ours.init(key, "gru", I, H))(jax.random.split(jax.random.key(0), 3))
-    x = draw(T, B, I)
-    members = [jax.tree.map(lambda p, k=k: p[k], params) for k in range(3)]
-    got = jax.vmap(jax.value_and_grad(loss), (0, None))(params, x)
-    close(got, jax.tree.map(lambda *g: jnp.stack(g), *[jax.value_and_grad(loss)(p, x) for p in members]))
-    summed = jax.grad(lambda params: jax.vmap(loss, (0, None))(params, x).sum())(params)
-    close(summed, got[1])
-
-
-def test_jacobian() -> None:
-    params, x = ours.init(jax.random.key(0), "gru", I, H), draw(T, I)
-    last: Any = lambda x: ours.recurrent(params, x, cell="gru")[0][-1]  # noqa: E731
-    close(jax.jacrev(last)(x)[2], jax.grad(lambda x: last(x)[2])(x))
-
-
-def test_scan_and_checkpoint() -> None:
-    params, x = ours.init(jax.random.key(0), "gru", I, H), draw(12, B, I)
-
-    def chunked(params: Any, x: Any, wrap: Callable[[Any], Any]) -> Any:
-        def chunk(state: Any, part: Any) -> Any:
-            output, state = ours.recurrent(params, part, state, cell="gru")
-            return state, output
-
-        state, outputs = jax.lax.scan(wrap(chunk), jnp.zeros((1, B, H)), x.reshape(4, 3, B, I))
-        return weighted((outputs.reshape(12, B, H), state))
-
-    expected = jax.value_and_grad(loss, (0, 1))(params, x)
-    for wrap in (EAGER_AND_JIT[0], jax.checkpoint):
-        close(jax.jit(jax.value_and_grad(chunked, (0, 1)), static_argnums=2)(params, x, wrap), expected)
-    close(jax.value_and_grad(jax.checkpoint(loss), (0, 1))(params, x), expected)
-
-
-def test_only_needed_gradients_are_computed() -> None:
-    params, x = ours.init(jax.random.key(0), "gru", I, H, num_layers=2), draw(T, B, I)
-    everything = jax.grad(loss, (0, 1))(params, x)
-    close(jax.grad(loss, 1)(params, x), everything[1])
-    top = {name: value for name, value in params.items() if "_l1" in name}
-    close(jax.grad(lambda top: loss(params | top, x))(top), {name: everything[0][name] for name in top})
-
-
-def test_a_second_derivative_is_refused() -> None:
-    params, x = ours.init(jax.random.key(0), "gru", I, H), draw(T, B, I)
-    with pytest.raises(NotImplementedError, match="differentiated once, got a second time"):
-        jax.grad(lambda x: jax.grad(loss, 1)(params, x).sum())(x)
-    for transform in EAGER_AND_JIT:
-        with pytest.raises(NotImplementedError, match=r"reverse mode .* got forward mode"):
-            transform(lambda x: jax.jvp(lambda x: loss(params, x), (x,), (x,)))(x)
 
 
 def test_calls_in_flight_at_once() -> None:
@@ -313,9 +199,6 @@ def test_memory_that_does_not_begin_at_a_cache_line() -> None:
     copy = network._at_line(odd, copy=True)
     assert copy.ctypes.data % 64 == 0
     np.testing.assert_array_equal(copy, odd)
-
-
-# Arguments -------------------------------------------------------------------------------------------------------
 
 
 def test_initial_parameters() -> None:
@@ -425,107 +308,6 @@ def test_the_version_of_the_c_interface(
     frame = ffi._Frame(extension=ctypes.addressof(extension), api=ctypes.pointer(api))
     assert ffi._handlers[0](ctypes.pointer(frame)) is None
     assert (metadata.version.major, metadata.version.minor) == reported
-
-
-# Flax ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("name", "cell_"),
-    [
-        ("LSTMCell", "lstm"),
-        ("OptimizedLSTMCell", "lstm"),
-        ("GRUCell", "gru"),
-        ("GRUCell", GRU("carry")),
-        ("SimpleCell", "rnn"),
-    ],
-)
-def test_same_as_flax(name: str, cell_: Any) -> None:
-    nnx = pytest.importorskip("flax.nnx")
-    theirs = nnx.RNN(getattr(nnx, name)(I, H, rngs=nnx.Rngs(0), bias_init=nnx.initializers.normal()))
-    graph, params, rest = nnx.split(theirs, nnx.Param, ...)
-    x, lengths, zeros = draw(B, T, I), np.maximum(LENGTHS, 1), jnp.zeros((B, H))
-    carry = (zeros, zeros) if "LSTM" in name else zeros
-
-    def reference(params: Any, x: Any) -> Any:
-        return nnx.merge(graph, params, rest)(x, seq_lengths=lengths, initial_carry=carry)
-
-    def mine(params: Any, x: Any) -> Any:
-        return ours.recurrent(params, x, cell=cell_, lengths=lengths, batch_first=True)[0]
-
-    x = x * (np.arange(T) < lengths[:, None])[..., None]
-    ended = (np.arange(T) >= lengths[:, None])[..., None]
-    close(mine(params, x), jnp.where(ended, 0, reference(params, x)))
-    expected = jax.grad(lambda p, x: weighted(jnp.where(ended, 0, reference(p, x))), (0, 1))(params, x)
-    close(jax.grad(lambda p, x: weighted(mine(p, x)), (0, 1))(params, x), expected)
-    named = ours.from_flax(params, cell_)
-    close(ours.recurrent(named, x, cell=cell_, lengths=lengths, batch_first=True)[0], mine(params, x))
-    close(ours.to_flax(named, jax.tree.map(jnp.zeros_like, params), cell_), params)
-
-
-@pytest.mark.parametrize(("name", "cell_"), [("LSTMCell", "lstm"), ("GRUCell", "gru"), ("SimpleCell", "rnn")])
-def test_same_as_linen(name: str, cell_: Any) -> None:
-    linen = pytest.importorskip("flax.linen")
-    theirs = linen.RNN(getattr(linen, name)(H, bias_init=linen.initializers.normal()))
-    x = draw(B, T, I)
-    params = theirs.init(jax.random.key(0), x)
-    close(ours.recurrent(params, x, cell=cell_, batch_first=True)[0], theirs.apply(params, x))
-    close(ours.to_flax(ours.from_flax(params, cell_), params, cell_), params)
-
-
-def test_layers_and_directions_of_flax() -> None:
-    params = ours.init(jax.random.key(0), "gru", I, H, num_layers=2, bidirectional=True)
-    like = [
-        tuple({"dense_i": {"kernel": 0, "bias": 0}, "dense_h": {"kernel": 0, "bias": 0}} for _ in range(2))
-        for _ in range(2)
-    ]
-    theirs = ours.to_flax(params, like, "gru")
-    assert theirs[1][0]["dense_i"]["kernel"].shape == (2 * H, 3 * H)
-    x = draw(T, B, I)
-    close(ours.recurrent(theirs, x, cell="gru"), ours.recurrent(params, x, cell="gru"))
-    with pytest.raises(
-        ValueError, match="layers and directions as `like` has, l0, l0_reverse, got l0, l0_reverse, l1, "
-    ):
-        ours.to_flax(params, like[0], "gru")
-    del like[0][1]["dense_h"]["bias"]
-    with pytest.raises(ValueError, match="expected zeros in the last third of bias_hh_l0_reverse"):
-        ours.to_flax(params, like, "gru")
-
-
-@pytest.mark.parametrize(
-    ("cell_", "hidden", "like", "message"),
-    [
-        ("lstm", H + 1, {}, r"expected LSTM.* of sizes as `like` has, dense_i.kernel \(3, 20\), got \(3, 24\)"),
-        ("lstm", H, {"hr": {"kernel": 0}}, "like: expected a tree of a cell .* got hr.kernel"),
-        (
-            "lstm",
-            H,
-            {"dense_i": {"kernel": 0}, "dense_h": {"kernel": 0}},
-            "expected zeros in bias_ih_l0 and bias_hh_l0",
-        ),
-        ("gru", H, {}, "params: expected those of LSTM.* 3 gates of 5 units"),
-    ],
-)
-def test_parameters_that_do_not_fit_flax(cell_: str, hidden: int, like: Any, message: str) -> None:
-    params = ours.init(jax.random.key(0), cell_, I, hidden)
-    like = like or {"dense_i": {"kernel": jnp.ones((I, 4 * H))}, "dense_h": {"kernel": 0, "bias": 0}}
-    with pytest.raises(ValueError, match=message):
-        ours.to_flax(params, like, "lstm")
-
-
-@pytest.mark.parametrize("params", [jnp.zeros(3), {"gru": PARAMS}, {"dense_i": {"kernel": 0}}])
-def test_parameters_of_no_network_of_ours(params: Any) -> None:
-    with pytest.raises((TypeError, ValueError), match="params: expected "):
-        ours.to_flax(params, {}, "gru")
-
-
-def test_a_network_without_biases_in_flax() -> None:
-    params = ours.init(jax.random.key(0), "gru", I, H, bias=False)
-    side = {"kernel": 0, "bias": jnp.ones(3 * H)}
-    theirs = ours.to_flax(params, {"dense_i": side, "dense_h": side}, "gru")
-    close(theirs["dense_i"]["bias"], jnp.zeros(3 * H))
-    x = draw(T, B, I)
-    close(ours.recurrent(theirs, x, cell="gru"), ours.recurrent(params, x, cell="gru"))
 
 
 def test_no_call_computes_with_other_weights() -> None:
