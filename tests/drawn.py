@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 
 @st.composite
-def calls(draw: st.DrawFn, **options: st.SearchStrategy[Any]) -> dict[str, Any]:
+def calls(draw: st.DrawFn, /, **options: st.SearchStrategy[Any]) -> dict[str, Any]:
     """Arguments of `make_call` that every test draws, and others of its own, by name."""
     steps, batch, both = draw(st.integers(0, 5)), draw(st.integers(0, 5)), draw(st.booleans())
     return {

@@ -220,10 +220,11 @@ def test_what_is_refused() -> None:
 
 @pytest.mark.parametrize("look", [insight.gates, insight.gradient_flow, insight.saliency, insight.trajectory])
 def test_other_things_than_a_network_are_refused(look: Any) -> None:
-    for network, message in (
+    cases: list[tuple[Any, str]] = [
         (lstm().freeze(), "dtype='float32'): pass the network that was frozen"),
         ("lstm", "rnn: expected a Recurrent, got str 'lstm'"),
-    ):
+    ]
+    for network, message in cases:
         for call in (lambda rnn: look(rnn, x), insight.eigenvalues):
             with pytest.raises(TypeError, match=re.escape(message)):
                 call(network)
