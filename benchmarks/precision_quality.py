@@ -23,7 +23,7 @@ TESTED = ("float32", "bfloat16", "int8")
 def perplexities(iterations: int) -> dict[tuple[str, str], float]:
     """Of held-out characters, by the precisions of training and test."""
     _, characters, codes, held_out = text.read_codes()
-    found = {}
+    found: dict[tuple[str, str], float] = {}
     for compute in TRAINED:
         model = text.CharacterModel(characters, 0, "numba", compute)
         model.learn(codes, iterations)
@@ -34,7 +34,7 @@ def perplexities(iterations: int) -> dict[tuple[str, str], float]:
 def accuracies(epochs: int, seeds: int) -> dict[tuple[str, str], list[float]]:
     """Shares of utterances, in percent, for each seed, by the precisions of training and test."""
     utterances, names, test, test_names = voices.read_scaled()
-    found = defaultdict(list)
+    found: dict[tuple[str, str], list[float]] = defaultdict(list)
     for seed, compute in itertools.product(range(seeds), TRAINED):
         rnn, head = voices.learn(utterances, names, epochs, seed, backend="numba", compute=compute)
         for weights in TESTED:
@@ -46,7 +46,7 @@ def accuracies(epochs: int, seeds: int) -> dict[tuple[str, str], list[float]]:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=10, help="of the recogniser")
+    parser.add_argument("--seeds", type=int, default=5, help="of the recogniser")
     parser.add_argument("--quick", action="store_true")
     arguments = parser.parse_args()
     words = perplexities(text.QUICK if arguments.quick else text.ITERATIONS)

@@ -78,7 +78,8 @@ def recognise(network: Recurrent | Frozen, head: Linear, utterances: list[Array]
     """The speaker of each utterance."""
     x, lengths = pad(utterances)
     last, _ = network(x, lengths=lengths, return_sequence=False)
-    return head(last).argmax(-1)
+    found: Array = head(last).argmax(-1)
+    return found
 
 
 def main() -> None:
