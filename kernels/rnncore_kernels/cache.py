@@ -10,6 +10,7 @@ import platform
 import re
 import secrets
 import stat
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from importlib.machinery import ModuleSpec
@@ -28,7 +29,9 @@ ENGINES = {".o": "numba", ".names": "numba", ".ptx": "cuda", ".cubin": "cuda", R
 """The owner of a file, by its suffix."""
 NAME = re.compile(r"[0-9a-f]{40}(\.o|\.names|\.ptx|\.cubin|\.roofs|\.run)")
 PARTIAL = re.compile(rf"\.{NAME.pattern}\.[0-9a-f]{{8}}")
-"""The file that `write` leaves behind if the process is killed."""
+"""The file that `write` or `_alone` leaves behind if the process is killed."""
+PATIENCE = 60.0
+"""Seconds for which a process waits for another that makes the same code, before it makes it too."""
 
 
 class Kept(NamedTuple):
@@ -149,10 +152,48 @@ def compiled(suffix: str, folders: Sequence[str], parts: Sequence[str], make: Ca
     name = key(source_digest(*folders), *parts) + suffix
     code = read(name)
     if code is None:
-        code = make()
-        if is_unchanged(*folders):
-            write(name, code)
+        with _alone(name):
+            code = read(name)
+            if code is None:
+                code = make()
+                if is_unchanged(*folders):
+                    write(name, code)
     return code
+
+
+@contextlib.contextmanager
+def _alone(name: str) -> Iterator[None]:
+    """Keep a file's lock, where system and folder have locks: processes that begin at once compile each kernel once."""
+    with contextlib.ExitStack() as held:
+        if (folder := cache_folder()) is not None:
+            with contextlib.suppress(ImportError, OSError):
+                _lock(folder / f".{name}.{0:08x}", held)
+        yield
+
+
+def _lock(path: Path, held: contextlib.ExitStack) -> None:
+    """Lock a file until `held` ends, as soon as no other process has it, or go on without after PATIENCE."""
+    import fcntl
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = os.open(path, os.O_CREAT | os.O_RDWR)
+    held.callback(os.close, file)
+    end = time.monotonic() + PATIENCE
+
+    def release() -> None:
+        # Not only closed: a fork may have the file open, too.
+        with contextlib.suppress(OSError):
+            path.unlink()
+            fcntl.flock(file, fcntl.LOCK_UN)
+
+    while time.monotonic() < end:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.02)
+        else:
+            held.callback(release)
+            return
 
 
 @cache
