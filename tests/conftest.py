@@ -33,7 +33,10 @@ PTX = ["ptx"] if importlib.util.find_spec("numba_cuda") else []
 """The CUDA engine on the processor, see `ptxengine`, where its compiler is installed."""
 
 PTX_EVERY = ("test_dense", "test_deep_bidirectional_ragged")
-"""Tests whose launches run under every schedule and for every architecture, and not for one in turn."""
+"""Tests whose launches run under every schedule, and not for one in turn."""
+
+PTX_BOTH = ("lstm", "gru_candidate_before")
+"""Cells that run in these for every architecture too: a kernel takes seconds to compile for each."""
 
 PTX_MODULES = (
     *("test_against_oracle", "test_cells_on_engines", "test_inference", "test_many_to_one", "test_recorded"),
@@ -41,8 +44,11 @@ PTX_MODULES = (
 )
 """Tests of what engines compute."""
 
-IN_FLOAT64 = ("elman_tanh", "lstm", "gru_candidate_before", "gru_candidate_after", "lstm_projection", "layernorm_gru")
+IN_FLOAT64 = ("lstm", "gru_candidate_before", "lstm_projection", "layernorm_gru")
 """Cells that the executor runs in float64 too."""
+
+NOT_EXECUTED = ("elman_sigmoid", "elman_identity", "gru_carry_before", "minimal_gated_unit")
+"""Cells that the executor leaves to those that differ in a function alone, whose kernels it has."""
 
 settings.register_profile("rnncore", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("rnncore")
@@ -100,7 +106,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests that need a GPU are skipped without one, for the probe's reason; `--require-backend cuda` refuses that.
 
-    The executor runs most cells in float32 alone: the other dtype is the same code, and takes as long to compile.
+    The executor runs most cells in float32 alone, and not all: others are the same code, and take as long to compile.
     All tests that execute PTX are marked so, and slow.
     """
     items[:] = [item for item in items if not _is_costly(getattr(item, "callspec", None))]
@@ -118,9 +124,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _is_costly(callspec: Any) -> bool:
     params = {} if callspec is None else callspec.params
-    if params.get("backend") != "ptx" or params.get("dtype") != "float64":
+    name = params.get("name", "lstm")
+    if params.get("backend") != "ptx":
         return False
-    return params.get("name", "lstm") not in IN_FLOAT64
+    return name in NOT_EXECUTED or (params.get("dtype") == "float64" and name not in IN_FLOAT64)
 
 
 def _executes_ptx(item: pytest.Item) -> bool:
@@ -196,7 +203,7 @@ def ptx(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.fixture(autouse=True)
 def ptx_backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The backend "ptx"; each launch under every schedule and for every architecture where tests are few."""
+    """The backend "ptx"; each launch under every schedule, and for every architecture, where tests are few."""
     callspec = getattr(request.node, "callspec", None)
     if callspec is not None and callspec.params.get("backend") == "ptx":
         import ptxengine
@@ -204,8 +211,11 @@ def ptx_backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setitem(MODULES, "ptx", "ptxengine")
         # The kernels for few rows are tested in test_cuda_engine: each takes seconds to compile.
         monkeypatch.setattr("rnncore_kernels.cuda.launch.FEW_ROWS", 0)
-        every = request.config.getoption("--all-schedules") or request.node.originalname in PTX_EVERY
-        monkeypatch.setattr(ptxengine, "chosen", ptxengine.choose(request.node.name, every=every))
+        chosen = ptxengine.one_schedule(request.node.name)
+        if request.node.originalname in PTX_EVERY:
+            chosen = ptxengine.COMBINATIONS if callspec.params["name"] in PTX_BOTH else ptxengine.SCHEDULES
+        every = request.config.getoption("--all-schedules")
+        monkeypatch.setattr(ptxengine, "chosen", ptxengine.COMBINATIONS if every else chosen)
 
 
 @pytest.fixture

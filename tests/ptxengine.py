@@ -1,7 +1,8 @@
 """The CUDA engine on the processor: the PTX that ships, executed under several schedules and for several architectures.
 
 A launch runs for the chosen combinations of them, from the same memory, and all must leave the same values there but for
-the errors of approximate instructions; the last one's are kept.
+the errors of approximate instructions; the last one's are kept. To compile a kernel takes most of the time, so most
+kernels are compiled for one architecture, which their text decides.
 """
 
 from __future__ import annotations
@@ -23,17 +24,25 @@ from rnncore_kernels.cuda.device import Argument, GpuLimits
 from rnncore_kernels.cuda.engine import CudaEngine
 
 CAPABILITIES: tuple[Capability, ...] = ((8, 0), (10, 0))
-COMBINATIONS: list[tuple[Capability, int]] = [(capability, seed) for seed in (1, 2, 3) for capability in CAPABILITIES]
-chosen = COMBINATIONS[:1]
+SEEDS = (1, 2, 3)
+SCHEDULES: list[tuple[Capability | None, int]] = [(None, seed) for seed in SEEDS]
+"""Every schedule on the architecture of the kernel."""
+COMBINATIONS: list[tuple[Capability | None, int]] = [(each, seed) for seed in SEEDS for each in CAPABILITIES]
+chosen = SCHEDULES[:1]
 """Those for which launches run."""
 MULTIPROCESSORS = 5
 SHARED_BYTES = 24_000
 """So few that small networks have what large ones have: several blocks, slices of them, and weights that do not stay."""
 
 
-def choose(test: str, *, every: bool) -> list[tuple[Capability, int]]:
-    """All combinations for a test, or one that its name alone decides."""
-    return COMBINATIONS if every else [COMBINATIONS[zlib.crc32(test.encode()) % len(COMBINATIONS)]]
+def one_schedule(test: str) -> list[tuple[Capability | None, int]]:
+    """One that a test's name alone decides."""
+    return [SCHEDULES[zlib.crc32(test.encode()) % len(SCHEDULES)]]
+
+
+def architecture(source: Source) -> Capability:
+    """The one that a kernel is compiled for where few are."""
+    return CAPABILITIES[zlib.crc32(f"{source.name} {source.key}".encode()) % len(CAPABILITIES)]
 
 
 def _namespace() -> ModuleType:
@@ -61,7 +70,9 @@ class PtxDevice:
         for capability, seed in chosen:
             for array, content in zip(arrays, before, strict=True):
                 array[...] = content
-            program(source, capability).run(blocks, threads, as_words(arguments), shared_bytes, seed)
+            program(source, capability or architecture(source)).run(
+                blocks, threads, as_words(arguments), shared_bytes, seed
+            )
             results.append([a.copy() for a in arrays])
         for other in results[1:]:
             for one, two in zip(results[0], other, strict=True):

@@ -41,7 +41,7 @@ def plans(monkeypatch: pytest.MonkeyPatch) -> list[LaunchPlan]:
     monkeypatch.setattr("rnncore_kernels.cuda.launch.make_plan", remember)
     # Such small layers would be divided by rows alone.
     monkeypatch.setattr("rnncore_kernels.cuda.plan.BARRIER", 0)
-    monkeypatch.setattr(ptxengine, "chosen", ptxengine.COMBINATIONS)
+    monkeypatch.setattr(ptxengine, "chosen", ptxengine.SCHEDULES)
     return made
 
 

@@ -84,8 +84,7 @@ LIMITS = GpuLimits((8, 0), 6, 60_000)
 @pytest.fixture
 def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """A function that chooses one of `PLANS` for what is computed next."""
-    # All schedules of one architecture: each takes seconds to compile.
-    monkeypatch.setattr(ptxengine, "chosen", [c for c in ptxengine.COMBINATIONS if c[0] == (8, 0)])
+    monkeypatch.setattr(ptxengine, "chosen", ptxengine.SCHEDULES)
 
     def choose(name: str) -> None:
         def plan(limits: GpuLimits, work: StepWork) -> LaunchPlan:
