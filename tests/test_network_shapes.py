@@ -50,7 +50,7 @@ CALLS = drawn.calls(
 
 
 @pytest.mark.slow
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(options=CALLS, unbatched=st.booleans(), layout=st.sampled_from(["", "strided", "fortran", "read-only"]))
 def test_any_call(
     backend: str, options: dict[str, Any], unbatched: bool, layout: str, close: Close, nan_filled_empty: None

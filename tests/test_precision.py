@@ -35,10 +35,17 @@ BACKENDS = ("numba", "numpy")
 RAGGED = ["lstm_all", "gru_carry_after", "gru_candidate_before", "layernorm_gru"]
 
 
+EVERYDAY = ["lstm", "gru_carry_after"]
+
+
 @pytest.mark.parametrize(
-    "name", [n if n in ("lstm", "gru_carry_after") else pytest.param(n, marks=pytest.mark.slow) for n in VARIANTS]
+    ("engine", "name"),
+    [
+        pytest.param(engine, name, marks=[] if name in EVERYDAY else [pytest.mark.slow])
+        for engine, names in {"numba": [*VARIANTS], "numpy": [*EVERYDAY, *RAGGED, "lstm_projection", "lem"]}.items()
+        for name in names
+    ],
 )
-@pytest.mark.parametrize("engine", BACKENDS)
 def test_every_cell_against_the_oracle(engine: str, name: str, close: Close, nan_filled_empty: None) -> None:
     call = make_call(VARIANTS[name], 4, 3, input_size=5, hidden_size=17, backend=engine, compute="bfloat16")
     for one in [*results(call, expected := call.expected(), ragged=False), *streamed(call, expected)]:
@@ -73,8 +80,17 @@ def test_one_step_is_as_near_as_float32(engine: str, name: str, close: Close) ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("hidden", "heads"), [(24, 3), (40, 2), (21, 3), (66, 6)])
-@pytest.mark.parametrize("name", ["lstm", "gru_candidate_before", "slstm"])
+@pytest.mark.parametrize(
+    ("name", "hidden", "heads"),
+    [
+        ("lstm", 24, 3),
+        ("slstm", 24, 3),
+        ("gru_candidate_before", 40, 2),
+        ("lstm", 21, 3),
+        ("gru_candidate_before", 21, 3),
+        ("slstm", 66, 6),
+    ],
+)
 def test_heads(name: str, hidden: int, heads: int, close: Close, nan_filled_empty: None) -> None:
     """A head may begin within a pair, where it has an odd number of units."""
     options: dict[str, Any] = {

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from own_cells import irregular, partial_gates
 from test_against_oracle import check
-from test_cells_on_engines import skip_unless_executed
+from test_cells_on_engines import RICH, skip_unless_executed
 
 from rnncore import Recurrent
 from rnncore.cells import Cell, cell
@@ -27,7 +27,7 @@ from rnncore.verification.results import streamed
 T, B, WIDE, H = 7, 3, 4, 5
 EXECUTED = ("lstm_all", "gru_candidate_after")
 EVERYDAY = (*EXECUTED, "layernorm_gru", "slstm")
-"""Cells that are compiled for every day's tests; the others' are slow."""
+"""Cells that are compiled for every day's tests; those that have everything else are slow."""
 
 rng = np.random.default_rng(0)
 x = rng.standard_normal((T, B, WIDE)).astype(np.float32)
@@ -63,7 +63,7 @@ def test_zeros(backend: str, name: str, close: Close, nan_filled_empty: None) ->
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name in EVERYDAY else [pytest.mark.slow]) for name in VARIANTS]
+    "name", [*EVERYDAY, *(pytest.param(name, marks=pytest.mark.slow) for name in RICH if name not in EVERYDAY)]
 )
 def test_a_state_in_a_deep_ragged_network(backend: str, name: str, close: Close, nan_filled_empty: None) -> None:
     skip_unless_executed(backend, name, EXECUTED)
