@@ -25,7 +25,7 @@ from rnncore.bench.result import Result
 from rnncore.cli import bench, main
 from rnncore.cli.values import share, sizes
 
-QUICK = ["-T", "3", "-B", "2", "-H", "8", "--min-time", "0", "-r", "2"]
+QUICK = ["-T", "3", "-B", "2", "-H", "8", "--min-time", "0", "-r", "2", "--passes", "1"]
 ONE = ["--cell", "lstm", "--mode", "inference", "--backend", "numpy"]
 
 
@@ -75,7 +75,7 @@ def test_bench_prints_markdown_when_piped(capsys: pytest.CaptureFixture[str]) ->
 
 def test_bench_takes_lists(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--cell", "gru", "--backend", "numpy", "--dtype", "float32,float64", "--mode", "training", "-I", "4"]
-    arguments += ["--min-time", "0", "-r", "2"]
+    arguments += ["--min-time", "0", "-r", "2", "--passes", "1"]
     assert main(["bench", *arguments, "-T", "2,3", "-B", "2", "-H", "8", "--threads", "1"]) == 0
     printed = capsys.readouterr().out
     header, _, *lines = rows(printed)

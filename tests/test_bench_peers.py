@@ -26,7 +26,7 @@ from rnncore_kernels.program.record import record
 
 DTYPES = ("float32", "float64")
 SMALL = Workload("lstm", "inference", 3, 2, 4, 5, "float32")
-QUICK = ["-T", "3", "-B", "2", "-H", "8", "--min-time", "0", "-r", "2", "--backend", "numpy"]
+QUICK = ["-T", "3", "-B", "2", "-H", "8", "--min-time", "0", "-r", "2", "--passes", "1", "--backend", "numpy"]
 
 
 def rows_of(printed: str) -> list[dict[str, str]]:

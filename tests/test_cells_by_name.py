@@ -41,6 +41,8 @@ class Narrow(Cell):
 number = 3
 '''
 
+SMALL = ["-T", "3", "-B", "2", "-H", "8", "--min-time", "0", "-r", "2", "--passes", "1"]
+
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -118,10 +120,11 @@ def test_the_command_line_says_what_is_wrong(folder: Path, capsys: pytest.Captur
 
 def test_a_users_cell_is_verified_and_measured(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """In processes of their own, which find its module as the command does."""
-    cells = ["--cell", "my_cells:leaky,my_cells:Narrow:width=3,gru:reset=before"]
-    assert main(["verify", *cells, "--backend", "numpy", "--dtype", "float32"]) == 0
+    users = "my_cells:leaky,my_cells:Narrow:width=3"
+    cells = ["--cell", f"{users},gru:reset=before"]
+    assert main(["verify", "--cell", users, "--backend", "numpy", "--dtype", "float32"]) == 0
     assert "my_cells:leaky" in capsys.readouterr().out
-    sizes = ["-T", "3", "-B", "2", "-H", "8", "--min-time", "0", "-r", "2", "--mode", "inference,training,step"]
+    sizes = [*SMALL, "--mode", "inference,training,step"]
     assert main(["bench", *cells, *sizes, "--backend", "numpy", "-o", "json=run.json"]) == 0
     rows = json.loads(Path("run.json").read_text())["results"]
     assert [row["workload"]["cell"] for row in rows[::3]] == [
@@ -135,7 +138,7 @@ def test_a_users_cell_is_verified_and_measured(folder: Path, capsys: pytest.Capt
 
 def test_a_record_of_a_cell_that_is_not_here(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It is read, compared and drawn without the cell; one without counts of operations is refused, and imports nothing."""
-    sizes = ["-T", "3", "-B", "2", "-H", "8", "--min-time", "0", "-r", "2", "--mode", "inference"]
+    sizes = [*SMALL, "--mode", "inference"]
     assert main(["bench", "--cell", "my_cells:leaky", *sizes, "--backend", "numpy", "-o", "json=run.json"]) == 0
     record = Path("run.json")
     record.write_text(record.read_text().replace("my_cells:leaky", "your_cells:leaky"))

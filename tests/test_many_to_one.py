@@ -44,9 +44,16 @@ def check_all(grads: Gradients, expected: Gradients, close: Close) -> None:
         close(value, wanted, "gradient")
 
 
-@pytest.mark.parametrize("name", ["lstm", "gru_carry_after", "gru_candidate_before", "elman_relu"])
-@pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("lengths", [None, LENGTHS])
+@pytest.mark.parametrize(
+    ("name", "bidirectional", "lengths"),
+    [
+        ("lstm", False, None),
+        ("lstm", True, LENGTHS),
+        ("gru_carry_after", True, None),
+        ("gru_candidate_before", False, LENGTHS),
+        ("elman_relu", True, LENGTHS),
+    ],
+)
 def test_against_the_oracle(
     backend: str, name: str, bidirectional: bool, lengths: list[int] | None, close: Close, nan_filled_empty: None
 ) -> None:
@@ -119,19 +126,18 @@ def test_finite_differences(bidirectional: bool) -> None:
     h, c = some(2 * directions, 3, 3, dtype=float), some(2 * directions, 3, 3, dtype=float)
     _, _, tape = rnn.forward(x, (h, c), lengths, return_sequence=False)
     grads = rnn.backward(tape, grad_last=grad_last)
-    step = 1e-6
+    step, rng = 1e-6, np.random.default_rng(0)
     for values, grad in (
         (x, grads.x),
         (h, grads.state[0]),
         *((rnn.parameters[k], grads.parameters[k]) for k in grads.parameters),
     ):
-        for at in np.ndindex(*values.shape):
-            here, losses = values[at], []
-            for value in (here + step, here - step):
-                values[at] = value
-                losses.append(float((rnn(x, (h, c), lengths, return_sequence=False)[0] * grad_last).sum()))
-            values[at] = here
-            assert grad[at] == pytest.approx((losses[0] - losses[1]) / (2 * step), abs=1e-8)
+        here, losses, direction = values.copy(), [], rng.standard_normal(values.shape)
+        for side in (step, -step):
+            values[...] = here + side * direction
+            losses.append(float((rnn(x, (h, c), lengths, return_sequence=False)[0] * grad_last).sum()))
+        values[...] = here
+        assert (grad * direction).sum() == pytest.approx((losses[0] - losses[1]) / (2 * step), abs=1e-8)
 
 
 def test_no_steps_and_no_rows(backend: str) -> None:
@@ -157,7 +163,7 @@ def test_dropout(backend: str, close: Close) -> None:
 
 
 def test_there_is_no_array_of_all_outputs(backend: str) -> None:
-    steps = 100 if backend == "ptx" else 2000
+    steps = 100 if backend == "ptx" else 400
     rnn = Recurrent("rnn", 1, 64, backend=backend, seed=0)
     x, grad_last = some(steps, 8, 1), some(8, 64)
     bytes_of_output = steps * 8 * 64 * 4

@@ -85,7 +85,8 @@ CELLS = {
 def test_gradients_are_those_of_the_values(name: str, constant_inputs: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     shapes, rng = CELLS[name], np.random.default_rng(0)
     monkeypatch.setattr(equations, "spike", smooth_spike)
-    lengths, layers = [3, 2], 2
+    # A second layer is the same for all cells; that of one with a projection reads an input of another width.
+    lengths, layers = [3, 2], 2 if name in ("lstm all", "gru candidate before") else 1
     parameters: dict[str, Array] = {}
     for layer in range(layers):
         below = INPUT if layer == 0 else 2 * shapes.states[0]
