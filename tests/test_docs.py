@@ -18,6 +18,7 @@ from rnncore.cli.main import COMMANDS, main
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+LIBRARIES = ("torch", "jax", "onnx", "onnxruntime", "keras")
 BLOCKS = [
     (path.name, number, block)
     for path in PAGES
@@ -26,11 +27,19 @@ BLOCKS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "number", "block"), BLOCKS, ids=[f"{name}-{number}" for name, number, _ in BLOCKS])
+def imported(block: str) -> list[str]:
+    """The libraries that a block takes, where they are installed."""
+    return [library for library in LIBRARIES if f"import {library}\n" in block]
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "block"),
+    BLOCKS,
+    ids=["-".join([name, str(number), *imported(block)]) for name, number, block in BLOCKS],
+)
 def test_block_runs(name: str, number: int, block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for library in ("torch", "jax", "onnx", "onnxruntime", "keras"):
-        if f"import {library}\n" in block:
-            pytest.importorskip(library)
+    for library in imported(block):
+        pytest.importorskip(library)
     # Where a block may write files.
     monkeypatch.chdir(tmp_path)
     exec(compile(block, f"{name} block {number}", "exec"), {})
