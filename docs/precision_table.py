@@ -16,10 +16,10 @@ from rnncore.bench.table import rounded
 def table(results: Sequence[Result]) -> str:
     """Milliseconds of a call in Markdown, a line for each size and a column for each contender and precision."""
     rows = [row for row in results if row.samples]
-    heads = list(dict.fromkeys(sorted(map(_head, rows), key=lambda head: (head[0] != "numba", head[0]))))
+    heads = list(dict.fromkeys(map(_head, sorted(rows, key=lambda row: (row.is_peer, row.contender)))))
     sizes = list(dict.fromkeys(_size(row) for row in rows))
     times = {(_size(row), _head(row)): rounded(row.call_milliseconds) for row in rows}
-    lines = [["T", "B", "H", *(contender if named else precision for contender, precision, named in heads)]]
+    lines = [["T", "B", "H", *heads]]
     lines.append(["--:"] * len(lines[0]))
     lines += [[*map(str, size), *(times.get((size, head), "-") for head in heads)] for size in sizes]
     errors = [max(row.error or 0.0 for row in rows if _head(row) == head) for head in heads]
@@ -27,9 +27,9 @@ def table(results: Sequence[Result]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _head(row: Result) -> tuple[str, str, bool]:
-    """The contender, its precision, and whether it is a library other than ours, which is called by its name."""
-    return row.contender, row.workload.products, row.is_peer
+def _head(row: Result) -> str:
+    """A peer's name, which says its precision, or ours and the precision."""
+    return row.contender if row.is_peer else f"{row.contender} {row.workload.products}"
 
 
 def _size(row: Result) -> tuple[int, int, int]:
