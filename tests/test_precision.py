@@ -27,7 +27,7 @@ from rnncore_kernels.cpu.code import bfloat16, int8, multiply
 from rnncore_kernels.cpu.shape import Shape
 from rnncore_kernels.cpu.target import Target, host_target, target
 from rnncore_kernels.cpu.vector import Vector
-from rnncore_kernels.precision import scales, to_bfloat16, to_int8, to_whole
+from rnncore_kernels.precision import PRECISIONS, scales, to_bfloat16, to_int8, to_whole
 
 BACKENDS = ("numba", "numpy")
 
@@ -337,3 +337,33 @@ def test_own_inputs_and_states(close: Close) -> None:
     numba, numpy = (as_tuple(rnn(x, inputs=given)[1]) for rnn in rnns)
     for value, reference in zip(numba, numpy, strict=True):
         close(value, reference, "state", np.float32, "bfloat16")
+
+
+CALLS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "reverse": ({"direction": "reverse"}, {}),
+    "ready": ({"input_size": None}, {}),
+    "a head begins within a word": ({"heads": 3}, {}),
+    "batch_first, resets, all states": (
+        {"batch_first": True},
+        {"resets": np.arange(20).reshape(5, 4) % 3 == 0, "states": "all"},
+    ),
+    "ragged": ({"bidirectional": True, "num_layers": 2}, {"lengths": [4, 0, 2, 3, 1]}),
+}
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("name", CALLS)
+def test_other_ways_to_call(name: str, precision: str, nan_filled_empty: None, all_threads: None) -> None:
+    """A number that lies between two rounded ones may go either way."""
+    options, given = CALLS[name]
+    first = options.get("batch_first", False)
+    x = np.random.default_rng(0).standard_normal((5, 4, 72) if first else (4, 5, 72)).astype(np.float32)
+    sizes = {"input_size": 72, "hidden_size": 18, "seed": 0, **options}
+    numba, numpy = (Recurrent("lstm", backend=b, **sizes).freeze(precision)(x, **given) for b in BACKENDS)
+    for value, reference in zip(output_and_states(numba), output_and_states(numpy), strict=True):
+        np.testing.assert_allclose(value, reference, rtol=0, atol=0.02)
+        assert np.abs(value - reference).mean() < 1e-4
+
+
+def output_and_states(result: tuple[Any, Any]) -> list[Any]:
+    return [*as_tuple(result[0]), *as_tuple(result[1])]
