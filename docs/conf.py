@@ -42,6 +42,8 @@ napoleon_numpy_docstring = False
 nitpick_ignore_regex = [("py:.*", r"(?!rnncore).*")]
 
 html_theme = "furo"
+# The default underlines modules as if they were links.
+pygments_dark_style = "github-dark"
 html_title = f"rnncore {__version__}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
