@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from ast import literal_eval
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,58 +23,126 @@ from .recurrence import find_tape, make_token
 from .sequences import Sequences, packed_sequences, read_ends
 
 _library = torch.library.Library("rnncore", "DEF")
+
+
+class Call(NamedTuple):
+    """The arguments that both operators have.
+
+    Attributes:
+        lengths: of rows, or the batch sizes where x is packed.
+        network: its text, see `keyed.text_of`.
+        how: of `written`.
+    """
+
+    x: Tensor
+    lengths: Tensor | None
+    resets: Tensor | None
+    states: list[Tensor]
+    begun: list[Tensor]
+    inputs: list[Tensor]
+    weights: list[Tensor]
+    masks: list[Tensor]
+    network: str
+    how: str
+    batch_first: bool
+    packed: bool
+
+    def find(self) -> Network:
+        """The network. Engines read all memory as x's dtype says."""
+        for tensor in (*self.states, *self.begun, *self.inputs, *self.weights):
+            if tensor.dtype is not self.x.dtype or self.x.dtype not in DTYPES:
+                raise TypeError(
+                    f"x: expected tensors of torch.float32 or of torch.float64, got {self.x.dtype} and {tensor.dtype}"
+                )
+        return find_network(self.network, self.x.dtype, self.x.device)
+
+    def state_shapes(self, found: Network) -> list[tuple[int, int, int]]:
+        """Those of the states. What is packed comes with initial states, since its shape does not say B."""
+        batch = self.states[0].shape[1] if self.packed else self.x.shape[0 if self.batch_first else 1]
+        return found.architecture.state_shapes(batch)
+
+    def compute(self, found: Network) -> tuple[list[Tensor], Forward]:
+        """See `Network.forward`."""
+        with found.memory.entered():
+            again = None if self.resets is None else found.make_resets(self.resets, self.begun)
+            weights, sequences = found.layers(self.weights), self._sequences()
+            return found.forward(
+                self.x, self.states, self.inputs, weights, sequences, self.masks, again, _read(self.how)
+            )
+
+    def _sequences(self) -> Sequences:
+        """How the sequences lie."""
+        x, lengths = self.x, self.lengths
+        if lengths is None:
+            return Sequences(self.batch_first)
+        if self.packed:
+            if int(lengths[0]) != self.states[0].shape[1]:
+                raise ValueError(
+                    f"state: expected batch_sizes[0]={int(lengths[0])} rows, got {self.states[0].shape[1]}"
+                )
+            return packed_sequences(lengths)
+        steps, batch = (x.shape[1], x.shape[0]) if self.batch_first else (x.shape[0], x.shape[1])
+        return Sequences(self.batch_first, arrange(read_ends(lengths, steps), steps, batch))
+
+
 ARGUMENTS = (
     "Tensor x, Tensor? lengths, Tensor? resets, Tensor[] states, Tensor[] begun, Tensor[] inputs, Tensor[] weights, "
     "Tensor[] masks, str network, str how, bool batch_first, bool packed"
 )
-"""The arguments of both operators."""
+"""The fields of `Call`."""
 
 _library.define(f"forward({ARGUMENTS}, bool keep) -> Tensor[]")
 _library.define(f"backward(Tensor token, Tensor?[] grad_outputs, Tensor?[] grad_states, {ARGUMENTS}) -> Tensor[]")
 
 
-def _forward(
-    x: Tensor,
-    lengths: Tensor | None,
-    resets: Tensor | None,
-    states: Sequence[Tensor],
-    begun: Sequence[Tensor],
-    inputs: Sequence[Tensor],
-    weights: Sequence[Tensor],
-    masks: Sequence[Tensor],
-    network: str,
-    how: str,
-    batch_first: bool,
-    packed: bool,
-    keep: bool,
-) -> list[Tensor]:
+def _forward(*arguments: Any) -> list[Tensor]:
     """The output, the final states and the token of the tape, which is empty without `keep`."""
-    found = _network(network, x, *states, *begun, *inputs, *weights)
-    results, tape = _compute(found, x, lengths, resets, states, begun, inputs, weights, masks, how, batch_first, packed)
-    if _read(how).every:
+    *others, keep = arguments
+    call = Call(*others)
+    results, tape = call.compute(call.find())
+    if _read(call.how).every:
         results = [result.contiguous() for result in results]
     return [*results, make_token(tape) if keep else torch.empty(0, dtype=torch.uint8)]
 
 
-def _compute(
-    found: Network,
-    x: Tensor,
-    lengths: Tensor | None,
-    resets: Tensor | None,
-    states: Sequence[Tensor],
-    begun: Sequence[Tensor],
-    inputs: Sequence[Tensor],
-    weights: Sequence[Tensor],
-    masks: Sequence[Tensor],
-    how: str,
-    batch_first: bool,
-    packed: bool,
-) -> tuple[list[Tensor], Forward]:
-    """See `Network.forward`."""
-    sequences = _sequences(x, lengths, states, batch_first, packed)
+@torch.library.register_fake("rnncore::forward", lib=_library)
+def _fake_forward(*arguments: Any) -> list[Tensor]:
+    *others, keep = arguments
+    call = Call(*others)
+    found, x = call.find(), call.x
+    architecture, shapes = found.architecture, call.state_shapes(found)
+    widths = [shape[2] for shape in shapes] if _read(call.how).every else [architecture.output_width]
+    outputs = [x.new_empty((*x.shape[:-1], architecture.num_directions * width)) for width in widths]
+    return [*outputs, *(x.new_empty(shape) for shape in shapes), torch.empty(1 if keep else 0, dtype=torch.uint8)]
+
+
+def _backward(
+    token: Tensor, grad_outputs: Sequence[Tensor | None], grad_states: Sequence[Tensor | None], *arguments: Any
+) -> list[Tensor | None]:
+    """Gradients of x, of the initial states, of inputs and of parameters.
+
+    A copy of the token has no tape: then the forward pass is computed again.
+    """
+    call, tape = Call(*arguments), find_tape(token)
+    found = call.find()
+    if tape is None:
+        tape = call.compute(found)[1]
     with found.memory.entered():
-        again = None if resets is None else found.make_resets(resets, begun)
-        return found.forward(x, states, inputs, found.layers(weights), sequences, masks, again, _read(how))
+        return found.backward(tape, grad_outputs, grad_states)
+
+
+@torch.library.register_fake("rnncore::backward", lib=_library)
+def _fake_backward(_token: Tensor, _grad_outputs: Any, _grad_states: Any, *arguments: Any) -> list[Tensor]:
+    call = Call(*arguments)
+    x, shapes = call.x, call.state_shapes(call.find())
+    grad_x = (
+        x.new_empty((x.shape[1], x.shape[0], x.shape[2])).transpose(0, 1) if call.batch_first else x.new_empty(x.shape)
+    )
+    return [
+        grad_x,
+        *(x.new_empty(shape) for shape in shapes),
+        *(x.new_empty(array.shape) for array in (*call.begun, *call.inputs, *call.weights)),
+    ]
 
 
 def written(how: How) -> str:
@@ -85,115 +153,6 @@ def written(how: How) -> str:
 @functools.lru_cache(maxsize=64)
 def _read(how: str) -> How:
     return How(*map(literal_eval, how.split()))
-
-
-def _sequences(
-    x: Tensor, lengths: Tensor | None, states: Sequence[Tensor], batch_first: bool, packed: bool
-) -> Sequences:
-    """How the sequences of a call lie; `lengths` are of its rows, or the batch sizes where it is packed."""
-    if lengths is None:
-        return Sequences(batch_first)
-    if packed:
-        if int(lengths[0]) != states[0].shape[1]:
-            raise ValueError(f"state: expected batch_sizes[0]={int(lengths[0])} rows, got {states[0].shape[1]}")
-        return packed_sequences(lengths)
-    steps, batch = (x.shape[1], x.shape[0]) if batch_first else (x.shape[0], x.shape[1])
-    return Sequences(batch_first, arrange(read_ends(lengths, steps), steps, batch))
-
-
-def _batch(x: Tensor, states: Sequence[Tensor], batch_first: bool, packed: bool) -> int:
-    """B. What is packed comes with initial states, since its shape does not say."""
-    batch: int = states[0].shape[1] if packed else x.shape[0 if batch_first else 1]
-    return batch
-
-
-def _network(network: str, x: Tensor, *others: Tensor) -> Network:
-    """The network of a graph. Engines read all memory as x's dtype says."""
-    for tensor in others:
-        if tensor.dtype is not x.dtype or x.dtype not in DTYPES:
-            raise TypeError(
-                f"x: expected tensors of torch.float32 or of torch.float64, got {x.dtype} and {tensor.dtype}"
-            )
-    return find_network(network, x.dtype, x.device)
-
-
-@torch.library.register_fake("rnncore::forward", lib=_library)
-def _fake_forward(
-    x: Tensor,
-    lengths: Tensor | None,
-    resets: Tensor | None,
-    states: Sequence[Tensor],
-    begun: Sequence[Tensor],
-    inputs: Sequence[Tensor],
-    weights: Sequence[Tensor],
-    masks: Sequence[Tensor],
-    network: str,
-    how: str,
-    batch_first: bool,
-    packed: bool,
-    keep: bool,
-) -> list[Tensor]:
-    architecture = _network(network, x, *states, *begun, *inputs, *weights).architecture
-    shapes = architecture.state_shapes(_batch(x, states, batch_first, packed))
-    widths = [shape[2] for shape in shapes] if _read(how).every else [architecture.output_width]
-    outputs = [x.new_empty((*x.shape[:-1], architecture.num_directions * width)) for width in widths]
-    return [*outputs, *(x.new_empty(shape) for shape in shapes), torch.empty(1 if keep else 0, dtype=torch.uint8)]
-
-
-def _backward(
-    token: Tensor,
-    grad_outputs: Sequence[Tensor | None],
-    grad_states: Sequence[Tensor | None],
-    x: Tensor,
-    lengths: Tensor | None,
-    resets: Tensor | None,
-    states: Sequence[Tensor],
-    begun: Sequence[Tensor],
-    inputs: Sequence[Tensor],
-    weights: Sequence[Tensor],
-    masks: Sequence[Tensor],
-    network: str,
-    how: str,
-    batch_first: bool,
-    packed: bool,
-) -> list[Tensor | None]:
-    """Gradients of x, of the initial states, of inputs and of parameters.
-
-    A copy of the token has no tape: then the forward pass is computed again.
-    """
-    found, tape = find_network(network, x.dtype, x.device), find_tape(token)
-    if tape is None:
-        others = states, begun, inputs, weights, masks, how, batch_first, packed
-        tape = _compute(found, x, lengths, resets, *others)[1]
-    with found.memory.entered():
-        return found.backward(tape, grad_outputs, grad_states)
-
-
-@torch.library.register_fake("rnncore::backward", lib=_library)
-def _fake_backward(
-    token: Tensor,
-    grad_outputs: Sequence[Tensor | None],
-    grad_states: Sequence[Tensor | None],
-    x: Tensor,
-    lengths: Tensor | None,
-    resets: Tensor | None,
-    states: Sequence[Tensor],
-    begun: Sequence[Tensor],
-    inputs: Sequence[Tensor],
-    weights: Sequence[Tensor],
-    masks: Sequence[Tensor],
-    network: str,
-    how: str,
-    batch_first: bool,
-    packed: bool,
-) -> list[Tensor]:
-    shapes = find_network(network, x.dtype, x.device).architecture.state_shapes(_batch(x, states, batch_first, packed))
-    grad_x = x.new_empty((x.shape[1], x.shape[0], x.shape[2])).transpose(0, 1) if batch_first else x.new_empty(x.shape)
-    return [
-        grad_x,
-        *(x.new_empty(shape) for shape in shapes),
-        *(x.new_empty(array.shape) for array in (*begun, *inputs, *weights)),
-    ]
 
 
 for _device in ("CPU", "CUDA"):
