@@ -3,7 +3,7 @@
 The rest of this file is the baseline and the picture.
 
 Data: `sklearn.datasets.load_digits`, 1797 images of 8 x 8 from the UCI repository (CC BY 4.0); scikit-learn ships it.
-Result: 98.7 % of 450 held-out images, against 95.3 % for logistic regression on the pixels.
+Result: 98.4 % of 450 held-out images, against 95.3 % for logistic regression on the pixels.
 """
 
 import numpy as np
