@@ -358,6 +358,7 @@ def test_no_partial_file_is_left_on_a_full_disk(folder: Path, monkeypatch: pytes
 
 def test_two_that_need_the_same_code_make_it_once(folder: Path) -> None:
     """Here threads, each with the lock's file open for itself as processes have it."""
+    pytest.importorskip("fcntl")
     made, begun, end = list[int](), threading.Event(), threading.Event()
 
     def make() -> bytes:
@@ -377,6 +378,34 @@ def test_two_that_need_the_same_code_make_it_once(folder: Path) -> None:
         end.set()
         assert first.result() == second.result() == b"code"
     assert len(made) == len(os.listdir(folder)) == 1
+
+
+def test_those_that_waited_in_vain_make_it_together(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where code cannot be kept, the second does not wait for the first, and the third for both."""
+    pytest.importorskip("fcntl")
+    monkeypatch.setattr(cache, "write", lambda *_: None)
+    begun, end, both = threading.Event(), threading.Event(), threading.Barrier(2, timeout=processes.TIMEOUT)
+
+    def make_first() -> bytes:
+        begun.set()
+        assert end.wait(processes.TIMEOUT)
+        return b"code"
+
+    def make_with_the_other() -> bytes:
+        both.wait()
+        return b"code"
+
+    def compiled(make: Callable[[], bytes]) -> bytes:
+        return cache.compiled(".o", ("codegen",), ("in vain",), make)
+
+    with ThreadPoolExecutor(3) as executor:
+        first = executor.submit(compiled, make_first)
+        assert begun.wait(processes.TIMEOUT)
+        others = [executor.submit(compiled, make_with_the_other) for _ in range(2)]
+        time.sleep(0.1)
+        end.set()
+        assert [each.result() for each in (first, *others)] == [b"code"] * 3
+    assert os.listdir(folder) == []
 
 
 def test_nobody_waits_for_ever(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

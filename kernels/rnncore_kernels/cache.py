@@ -172,13 +172,16 @@ def _alone(name: str) -> Iterator[None]:
 
 
 def _lock(path: Path, held: contextlib.ExitStack) -> None:
-    """Lock a file until `held` ends, as soon as no other process has it, or go on without after PATIENCE."""
+    """Lock a file until `held` ends, or wait for the process that has it, which makes the code, at most PATIENCE.
+
+    Where that could not be kept, on a full disk say, all that have waited make it at once, not one after the other.
+    """
     import fcntl
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = os.open(path, os.O_CREAT | os.O_RDWR)
+    file = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
     held.callback(os.close, file)
-    end = time.monotonic() + PATIENCE
+    end, waited = time.monotonic() + PATIENCE, False
 
     def release() -> None:
         # Not only closed: a fork may have the file open, too.
@@ -190,9 +193,12 @@ def _lock(path: Path, held: contextlib.ExitStack) -> None:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            waited = True
             time.sleep(0.02)
         else:
             held.callback(release)
+            if waited:
+                held.close()
             return
 
 

@@ -51,7 +51,7 @@ def pack_kernels(shape: Shape, name: str) -> toolchain.Library:
 
 @functools.cache
 def pass_kernels(shape: Shape, name: str, products: str) -> toolchain.Library:
-    """The kernel of a pass, see `kernel_name`; where products take converted weights also `convert`, `convert_back`."""
+    """The kernel of a pass, see `kernel_name`; also `convert` or `convert_back` where weights are converted."""
 
     def define() -> Mapping[str, Definition]:
         from .amx import blocks
