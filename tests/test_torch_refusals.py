@@ -122,16 +122,25 @@ def test_a_packed_sequence_takes_a_state_alone(options: dict[str, Any]) -> None:
 
 def test_options_that_shapes_follow_from_stay() -> None:
     module = ours.Recurrent("gru", 3, 4, num_layers=2)
-    with pytest.raises(
-        ValueError, match=r"heads: expected 1, .* shapes of parameters follow, got 2: make another module"
-    ):
-        module.heads = 2
+    for option, had in {"heads": 1, "hidden_size": 4, "input_size": 3}.items():
+        message = f"{option}: expected {had}, .* shapes of parameters follow, got 2: make another module"
+        with pytest.raises(ValueError, match=message):
+            setattr(module, option, 2)
     with pytest.raises(ValueError, match=r"zoneout: expected a probability from 0 to 1, got 2"):
         module.zoneout = 2
-    assert (module.heads, module.zoneout, module.dropout) == (1, 0.0, 0.0)
+    assert (module.heads, module.hidden_size, module.zoneout, module.dropout) == (1, 4, 0.0, 0.0)
     module.batch_first = True
     again = copy.deepcopy(module)
     assert again(torch.zeros(3, 5, 3))[1].shape == (2, 3, 4)
+
+
+def test_the_precision_is_one_for_parameters_as_they_are_now() -> None:
+    module = ours.Recurrent("gru", 3, 4).double()
+    with pytest.raises(ValueError, match="compute: expected 'float64' with dtype='float64', got 'bfloat16'"):
+        module.compute = "bfloat16"
+    single = ours.Recurrent("gru", 3, 4, dtype=torch.float64).float()
+    single.compute = "bfloat16"
+    assert single(torch.zeros(2, 1, 3))[0].dtype is torch.float32
 
 
 def test_precisions_that_a_gpu_lacks() -> None:

@@ -45,6 +45,9 @@ SCRIPTED = (
 )
 
 
+SIZES = ("input_size", "hidden_size")
+
+
 class Recurrent(Marked):
     """A recurrent network of any cell as a module: one or more layers, in one or both directions.
 
@@ -62,6 +65,9 @@ class Recurrent(Marked):
     Raises:
         ValueError, TypeError: an argument is wrong; the message says which.
     """
+
+    input_size: int | None
+    hidden_size: int
 
     def __init__(
         self,
@@ -88,7 +94,7 @@ class Recurrent(Marked):
         options |= {"num_layers": num_layers, "bidirectional": bidirectional, "bias": bias, "batch_first": batch_first}
         options |= {"dropout": dropout, "input_size": input_size, "hidden_size": hidden_size}
         self._architecture = arch = make_architecture(cell, dtype=DTYPES[dtype], **{**OPTIONS, **options})
-        self.input_size, self.hidden_size, self.output_size = arch.input_size, arch.hidden_size, arch.output_size
+        self.output_size = arch.output_size
         # Asked for here, as a tracer of torch.compile cannot work it out.
         self.state_widths, _ = [width for _, _, width in arch.state_shapes(1)], (arch.layer_names, arch.initial_names)
         for name, parameter in arch.parameters().items():
@@ -100,7 +106,7 @@ class Recurrent(Marked):
     def _name_network(self) -> None:
         arch = self._architecture
         self.draws_by_key = arch.definition.draws or arch.input_dropout > 0 or arch.variational
-        sizes = {"input_size": arch.input_size, "hidden_size": arch.hidden_size}
+        sizes = {name: getattr(arch, name) for name in SIZES}
         # A graph has no layout, and no text of what may change: a number, or the dtype and that of products with it.
         apart = {"batch_first": False, "dropout": arch.dropout if self.draws_by_key else 0.0}
         options = {**sizes, **options_of(arch), **apart}
@@ -112,9 +118,12 @@ class Recurrent(Marked):
     def _change(self, option: str, value: Any) -> None:
         """Set an option; ValueError where parameters would have other shapes, or it cannot be so."""
         arch = self._architecture
-        sizes: dict[str, Any] = {"input_size": arch.input_size, "hidden_size": arch.hidden_size, "dtype": arch.dtype}
+        known: dict[str, Any] = {name: getattr(arch, name) for name in (*SIZES, "dtype")}
+        if option == "compute":
+            # Parameters may have been converted since.
+            known["dtype"] = next((DTYPES[p.dtype] for p in self.parameters() if p.dtype in DTYPES), arch.dtype)
         changed = make_architecture(
-            arch.cell, **sizes, **{**options_of(arch), "compute": arch.precision, option: value}
+            arch.cell, **{**known, **options_of(arch), "compute": arch.precision, option: value}
         )
         if changed.parameters() != arch.parameters():
             raise ValueError(
@@ -354,11 +363,11 @@ leave(Recurrent._check)
 
 
 def _option(name: str) -> property:
-    """An option of the network, which may be changed."""
+    """A size or an option of the network, which is changed or refused."""
     return property(lambda self: getattr(self._architecture, name), lambda self, value: self._change(name, value))
 
 
-for _name in OPTIONS:
+for _name in (*SIZES, *OPTIONS):
     setattr(Recurrent, _name, _option(_name))
 
 
