@@ -54,11 +54,8 @@ def make_tile_gemm(shape: Shape, parts: Parts) -> Gemm:
     """
     vector, lanes, item, most = shape.vector_bytes, shape.lanes, shape.itemsize, shape.columns
     bf16_rows, transpose = make_bf16_rows(shape, parts), make_bf16_transposed(shape, parts)
-    multiply_tiles, column_bytes, add_rows = (
-        _make_multiply(shape, parts),
-        make_column_bytes(parts),
-        make_add_rows(shape),
-    )
+    multiply_tiles, column_bytes = _make_multiply(shape, parts), make_column_bytes(parts)
+    add_rows = make_add_rows(shape)
 
     @compiled("prepare_rows")
     def prepare(rows: int, n: int, depth: int, target: int) -> int:

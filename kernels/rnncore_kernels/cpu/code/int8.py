@@ -3,8 +3,7 @@
 Words are neighbouring k: four bytes where the target multiplies these, which takes the bytes of rows as numbers from 0
 on, so 128 is added to them, and 128 times the sum of a column's weights taken away; on ARM it takes signs, and no such
 numbers are needed. Elsewhere words are pairs, of bytes of weights, which are widened when they are loaded, and of 16
-bits of rows.
-Behind a column's words are its scale and what is taken away; in front of a row's words is its scale.
+bits of rows. Behind a column's words are its scale and what is taken away; in front of a row's words is its scale.
 """
 
 from __future__ import annotations
