@@ -221,7 +221,9 @@ def _origin(values: Any, convention: str | None) -> dict[str, Any] | None:
 def read_options(who: str, cell: Definition, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
     """Sizes and options of a network of a cell, from the shapes of its parameters; an error begins with `who`."""
     gates = {"weight_ih": len(cell.program.x_gates), "weight_hh": len(cell.program.h_gates)}
-    numbered = [found.groups() for name in shapes if (found := NUMBERED.fullmatch(name))]
+    matrices = [f"weight_{name}" for name in ("ih", "hh", *cell.projections)]
+    known = {*matrices, "bias_ih", "bias_hh", *cell.units, *cell.scalars}
+    numbered = [match.groups() for match in map(NUMBERED.fullmatch, shapes) if match and match[1] in known]
     names = {name for name, *_ in numbered}
     hidden = next((shapes[f"{name}_l0"][0] for name in cell.units if len(shapes.get(f"{name}_l0", ())) == 1), 0)
     # Where x holds the gates' parts of it, the first layer has neither input weights nor their biases.

@@ -246,6 +246,11 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         KeyError,
         "state_dict: missing ['bias_hh_l1'], unknown []",
     ),
+    "make: another's layer": (
+        lambda: make(GRUS | {"linear_l9": X}, "torch"),
+        KeyError,
+        "state_dict: missing [], unknown ['linear_l9']",
+    ),
     "make: another format": (
         lambda: make({name: v.astype(np.float16) for name, v in GRUS.items()}, "torch"),
         ValueError,
