@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import compileall
+import errno
 import functools
 import importlib.machinery
 import os
@@ -406,6 +407,15 @@ def test_those_that_waited_in_vain_make_it_together(folder: Path, monkeypatch: p
         end.set()
         assert [each.result() for each in (first, *others)] == [b"code"] * 3
     assert os.listdir(folder) == []
+
+
+def test_a_file_system_without_locks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "function not implemented")
+
+    monkeypatch.setattr(pytest.importorskip("fcntl"), "flock", fail)
+    assert load(value=3) == 3
+    assert [Path(name).suffix for name in os.listdir(folder)] == [".o"]
 
 
 def test_nobody_waits_for_ever(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

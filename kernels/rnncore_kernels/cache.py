@@ -186,7 +186,7 @@ def _lock(path: Path, held: contextlib.ExitStack) -> None:
     def release() -> None:
         # Not only closed: a fork may have the file open, too.
         with contextlib.suppress(OSError):
-            path.unlink()
+            path.unlink(missing_ok=True)
             fcntl.flock(file, fcntl.LOCK_UN)
 
     while time.monotonic() < end:
@@ -195,6 +195,10 @@ def _lock(path: Path, held: contextlib.ExitStack) -> None:
         except BlockingIOError:
             waited = True
             time.sleep(0.02)
+        except OSError:
+            # The file system has no locks.
+            release()
+            return
         else:
             held.callback(release)
             if waited:
