@@ -63,6 +63,17 @@ def test_there_are_blocks() -> None:
     assert {name for name, _, _ in BLOCKS} >= {"README.md", "cells.md", "kernels.md", "quickstart.md"}
 
 
+def test_no_page_is_between_two_versions() -> None:
+    marked = [path.name for path in PAGES if re.search("^(<{7}|={7}$|>{7})", path.read_text(), re.MULTILINE)]
+    assert not marked
+
+
+def test_no_command_stands_twice_in_the_readme() -> None:
+    blocks = re.findall(r"```\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines() if line]
+    assert len({*lines}) == len(lines)
+
+
 @pytest.mark.parametrize("module", [rnncore, registry])
 def test_docstrings(module: ModuleType) -> None:
     outcome = doctest.testmod(module)
