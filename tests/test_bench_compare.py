@@ -120,6 +120,15 @@ def test_a_machine_that_was_slower_altogether_is_the_machines() -> None:
     assert judged(compare(before, run(*(row("numba", 1.74, workload=work) for work in works)))) == FAILED_CHECK
 
 
+def test_each_precision_is_judged_by_itself() -> None:
+    works = [replace(SMALL, hidden_size=size, precision=of) for size in range(1, 4) for of in (None, "int8")]
+    before = run(*(row("numba", workload=work) for work in works))
+    after = run(*(row("numba", 2.0 if work.precision else 1.0, workload=work) for work in works))
+    comparison = compare(before, after)
+    assert [(group.precision, group.rows) for group in comparison.groups] == [(None, 3), ("int8", 3)]
+    assert [comparison.verdict(group, 0.05) for group in comparison.groups] == ["fine", "regression"]
+
+
 # The statistics --------------------------------------------------------------------------------------------------
 
 

@@ -51,6 +51,10 @@ def test_precision_is_an_axis(capsys: pytest.CaptureFixture[str]) -> None:
         ("inference", "float32"),
         ("inference", "int8"),
     ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rnncore.cli.bench.missing", lambda _: [])
+        preset = planned("--mode", "inference", "--preset", "quick", "--precision", "int8")
+    assert preset == [("inference", "float32"), ("inference", "int8")]
     capsys.readouterr()
     assert main(["bench", *QUICK, "--precision", "bfloat16,int8", "--dry-run"]) == 0
     assert "3 workloads on numpy: about " in capsys.readouterr().out

@@ -1,6 +1,6 @@
 """Two records of the same work: which rows became slower, beyond the machine and beyond doubt?
 
-The rows of a backend and mode are a group. The change that they have in common, less the machine's, which the yardstick
+The rows of a backend, mode and precision of products are a group. The change that they have in common, less the machine's, which the yardstick
 tells, is the group's; the rest of a row's change is its own. Either may be a regression.
 """
 
@@ -57,10 +57,10 @@ class Change:
 
 @dataclass(frozen=True)
 class Group:
-    """The rows of a contender in a mode, together.
+    """The rows of a contender in a mode and a precision of products, together.
 
     Attributes:
-        contender, mode: of all of them.
+        contender, mode, precision: of all of them.
         rows: how many.
         common: their change, as it was measured.
         beyond: the same beyond the machine's.
@@ -68,6 +68,7 @@ class Group:
 
     contender: str
     mode: str
+    precision: str | None
     rows: int
     common: Shift
     beyond: Shift
@@ -157,9 +158,10 @@ def compare(before: Record, after: Record) -> Comparison:
     rows = {key: (ours[key], theirs[key]) for key, result in ours.items() if key in theirs and result.samples}
     timed = {key: pair for key, pair in rows.items() if pair[1].samples}
     machine = _machine([*timed.values()])
-    members: dict[tuple[str, str], list[Key]] = {}
+    members: dict[tuple[str, str, str | None], list[Key]] = {}
     for key, (result, _) in timed.items():
-        members.setdefault((result.contender, result.workload.mode), []).append(key)
+        work = result.workload
+        members.setdefault((result.contender, work.mode, work.precision), []).append(key)
     changes = {key: Change(*pair) for key, pair in rows.items()}
     groups = []
     spread = UNKNOWN_MACHINE if machine is None else MACHINE_DOUBT * abs(machine)

@@ -160,7 +160,7 @@ def run(arguments: argparse.Namespace) -> int:
     preset = PRESETS[arguments.preset]
     peers = arguments.peer or [name for name in preset.peers if not missing(name)]
     contenders = list(dict.fromkeys([*resolve_all(arguments.backend or preset.backends), *peers]))
-    workloads, settings = _workloads(arguments), _settings(arguments)
+    workloads, settings = _workloads(arguments, peers), _settings(arguments)
     if arguments.base:
         base.find(arguments.base)
     if arguments.dry_run:
@@ -218,7 +218,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
     )
 
 
-def _workloads(arguments: argparse.Namespace) -> list[Workload]:
+def _workloads(arguments: argparse.Namespace, peers: Sequence[str]) -> list[Workload]:
     if arguments.seed < 0:
         raise UsageError(f"--seed: expected 0 or more, got {arguments.seed}")
     preset, budget = PRESETS[arguments.preset], arguments.budget
@@ -261,13 +261,14 @@ def _workloads(arguments: argparse.Namespace) -> list[Workload]:
             "nothing to measure: a step has one direction and no lengths, no resets and one output, so --mode step and "
             "frozen-step take none of these"
         )
-    return at_precisions(workloads, _precisions(arguments, dict.fromkeys(workload.mode for workload in workloads)))
+    modes = dict.fromkeys(workload.mode for workload in workloads)
+    return at_precisions(workloads, _precisions(arguments, peers, modes))
 
 
-def _precisions(arguments: argparse.Namespace, modes: Collection[str]) -> list[str | None]:
-    """The precisions of products that are named, None for float32, and those of the peers that are."""
+def _precisions(arguments: argparse.Namespace, peers: Sequence[str], modes: Collection[str]) -> list[str | None]:
+    """The precisions of products that are named, None for float32, and those of the peers."""
     named = {None if name == UNROUNDED else name for name in arguments.precision or [UNROUNDED]}
-    named |= {PEERS[name].precision for name in arguments.peer}
+    named |= {PEERS[name].precision for name in peers}
     precisions = [precision for precision in ROUNDED if precision in named]
     rounded = ", ".join(name for name in precisions if name)
     if "float64" in arguments.dtype and (arguments.precision or rounded):

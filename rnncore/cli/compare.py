@@ -117,7 +117,7 @@ def _row(comparison: Comparison, change: Change, limit: float | None, several: S
 def _group_row(comparison: Comparison, group: Group, limit: float | None) -> dict[str, str]:
     return {
         "backend": group.contender,
-        "mode": group.mode,
+        "mode": " ".join([group.mode, *([group.precision] if group.precision else [])]),
         "rows": str(group.rows),
         "speed-up": _speedup(group.common.value),
         "machine": "unknown" if comparison.machine is None else _speedup(comparison.machine),
