@@ -147,6 +147,28 @@ def test_other_precisions_are_the_modules_own(dtype: Any, low: Any) -> None:
     assert torch.equal(output, module(x.to(dtype))[0])
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.int64])
+def test_what_pytorch_does_not_cast_is_refused_as_elsewhere(dtype: Any) -> None:
+    module, other, x = ours.Recurrent("gru", 5, 7), ours.GRU(5, 7), torch.ones(6, 3, 5)
+    with LOW:
+        with pytest.raises(TypeError, match=r"^x: expected torch.float32, which weight_ih_l0 has, got torch."):
+            module(x.to(dtype))
+        with pytest.raises(TypeError, match=r"^state: expected torch.float32"):
+            module(x, torch.zeros(1, 3, 7, dtype=dtype))
+        with torch.backends.mkldnn.flags(enabled=False, allow_tf32=None), pytest.raises(RuntimeError, match="dtype"):
+            other(x.to(dtype))
+
+
+def test_observation_casts_and_refuses_as_a_call_does() -> None:
+    module, x, state = ours.Recurrent("gru", 5, 7), torch.randn(6, 3, 5).bfloat16(), torch.zeros(1, 3, 7).bfloat16()
+    with LOW:
+        seen = module.observe(x, state)[0]["h"]
+        assert torch.equal(seen, module(x, state)[0])
+    for given, name in (((x,), "x"), ((x.float(), state), "state")):
+        with pytest.raises(TypeError, match=rf"^{name}: expected torch.float32, .*, got torch.bfloat16: convert it with"):
+            module.observe(*given)
+
+
 def test_graphs_are_of_the_precision_that_they_are_called_with() -> None:
     model = ours.accelerate(torch.nn.Sequential(torch.nn.LSTM(5, 7))).model
     compiled, x = torch.compile(model, fullgraph=True, backend="aot_eager"), torch.randn(6, 3, 5)

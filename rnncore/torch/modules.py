@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import PackedSequence
 from rnncore_kernels.cells import Cell
 
 from . import calls
-from .autocast import autocasts
+from .autocast import autocasts, is_cast, recast
 from .dynamo import allow
 from .fallback import fall_back, reason_against
 from .marks import Marked
@@ -39,7 +39,7 @@ class _Accelerated(Marked, torch.nn.modules.rnn.RNNBase):
             return super().forward(input, hx)
         if autocasts(x):
             dtype = weights[0].dtype
-            x, states = x.to(dtype), [s.to(dtype) for s in states]
+            x, states = recast(x, dtype), [recast(s, dtype) for s in states]
         reason = None if compiling else reason_against([*weights, x, *states])
         if compiling and (reason_against_device(x.device) or x.dtype not in DTYPES):
             reason = "a graph of what only eager calls take"
@@ -92,8 +92,8 @@ class _Accelerated(Marked, torch.nn.modules.rnn.RNNBase):
         # An empty sequence is an error of PyTorch's; an empty batch is left to it.
         if not isinstance(x, Tensor) or x.dim() not in ((2,) if packed else (2, 3)) or x.numel() == 0:
             return False
-        dtype = None if autocasts(x) else weights[0].dtype
-        if x.shape[-1] != self.input_size or (dtype is not None and x.dtype is not dtype):
+        dtype, casts = weights[0].dtype, autocasts(x)
+        if x.shape[-1] != self.input_size or (x.dtype is not dtype and not (casts and is_cast(x))):
             return False
         if len(states) == 0:
             return True
@@ -105,7 +105,9 @@ class _Accelerated(Marked, torch.nn.modules.rnn.RNNBase):
         for state, width in zip(states, widths, strict=True):
             if not isinstance(state, Tensor) or state.dim() != axes:
                 return False
-            if state.shape[0] != depth or state.shape[-1] != width or (dtype is not None and state.dtype is not dtype):
+            if state.shape[0] != depth or state.shape[-1] != width:
+                return False
+            if state.dtype is not dtype and not (casts and is_cast(state)):
                 return False
             if not packed and axes == 3 and state.shape[1] != x.shape[0 if self.batch_first else 1]:
                 return False

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+import torch.utils._pytree  # pyright: ignore[reportMissingImports]
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
@@ -26,7 +27,7 @@ from ..shapes import CallAxes, check_reset_state
 from ..state_dict import StateDict, read_state_dict
 from . import calls
 from .arguments import read_inputs, read_lengths, read_resets, read_states, read_x, refuse
-from .autocast import asked_precision, autocasts
+from .autocast import asked_precision, autocasts, recast
 from .dynamo import leave
 from .fallback import reason_against
 from .marks import Marked, mark
@@ -212,8 +213,8 @@ class Recurrent(Marked):
         if how is not PLAIN:
             check_segments(arch, axes.steps, burn_in, truncate, recompute)
         if autocasts(x):
-            x = x.to(dtype)
-            initial, begun, given = ([t.to(dtype) for t in each] for each in (initial, begun, given))
+            x = recast(x, dtype)
+            initial, begun, given = ([recast(t, dtype) for t in each] for each in (initial, begun, given))
         self._check(weights, x, initial, begun, given)
         ends, rows = read_lengths(axes, lengths), DENSE
         if ends is not None:
@@ -254,14 +255,17 @@ class Recurrent(Marked):
             ValueError, TypeError: an argument is wrong; the message gives the axes that were expected.
         """
         arch, weights = self._architecture, calls.read_parameters(self, self._names)
-        axes = read_x(arch, x)
+        axes, dtype = read_x(arch, x), weights[0].dtype
         state = self._own_state(axes) if state is None else state
         if resets is not None and reset_state is None:
             reset_state = self._own_state(axes)
-        given = {"x": x, "state": state, "lengths": lengths, "inputs": inputs}
-        precision = asked_precision(weights[0]) or arch.precision
-        arch = replace(arch, dtype=DTYPES[weights[0].dtype], precision=precision)
-        return calls.observe(self, arch, weights, given | {"resets": resets, "reset_state": reset_state})
+        given: dict[str, Any] = {"x": x, "state": state, "inputs": inputs, "reset_state": reset_state}
+        if autocasts(x):
+            given = torch.utils._pytree.tree_map_only(Tensor, lambda tensor: recast(tensor, dtype), given)
+        states = [read_states(axes, given[name], name) for name in ("state", "reset_state")]
+        self._check(weights, given["x"], *states, read_inputs(axes, given["inputs"], weights[0]))
+        arch = replace(arch, dtype=DTYPES[dtype], precision=asked_precision(weights[0]) or arch.precision)
+        return calls.observe(self, arch, weights, given | {"lengths": lengths, "resets": resets})
 
     def _packed(self, x: PackedSequence, state: Any, weights: Sequence[Tensor]) -> tuple[Any, Any]:
         compiling, given = torch.compiler.is_compiling(), state
@@ -272,7 +276,7 @@ class Recurrent(Marked):
         states = self._states(state, CallAxes(self._architecture, -1, batch, unbatched=False))
         data = x.data
         if autocasts(data):
-            data, states = data.to(weights[0].dtype), [s.to(weights[0].dtype) for s in states]
+            data, states = recast(data, weights[0].dtype), [recast(s, weights[0].dtype) for s in states]
         self._check(weights, data, states)
         packed, finals = calls.packed(self, x, data, states, weights)
         return packed, _as_given(finals)
