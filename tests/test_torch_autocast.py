@@ -165,7 +165,9 @@ def test_observation_casts_and_refuses_as_a_call_does() -> None:
         seen = module.observe(x, state)[0]["h"]
         assert torch.equal(seen, module(x, state)[0])
     for given, name in (((x,), "x"), ((x.float(), state), "state")):
-        with pytest.raises(TypeError, match=rf"^{name}: expected torch.float32, .*, got torch.bfloat16: convert it with"):
+        with pytest.raises(
+            TypeError, match=rf"^{name}: expected torch.float32, .*, got torch.bfloat16: convert it with"
+        ):
             module.observe(*given)
 
 

@@ -1,7 +1,7 @@
 """Two records of the same work: which rows became slower, beyond the machine and beyond doubt?
 
-The rows of a backend, mode and precision of products are a group. The change that they have in common, less the machine's, which the yardstick
-tells, is the group's; the rest of a row's change is its own. Either may be a regression.
+The rows of a backend, mode and precision of products are a group. The change that they have in common, less the
+machine's, which the yardstick tells, is the group's; the rest of a row's change is its own. Either may be a regression.
 """
 
 from __future__ import annotations
