@@ -26,10 +26,8 @@ Array = NDArray[Any]
 
 HIDDEN, BATCH, WINDOW = 256, 32, 25
 ITERATIONS, QUICK = 2400, 100
-RATE = 8e-3
-PROMPT = "The "
-HELD_OUT = 20_000
-"""Characters."""
+RATE, PROMPT = 8e-3, "The "
+HELD_OUT = 20_000  # characters
 
 
 def read_text() -> str:
@@ -117,8 +115,7 @@ class CharacterModel:
         for _ in range(length):
             output, (h, c) = self.rnn.step(self.one_hot(codes[:, -1]), (h, c))
             scores = totals[:, None] + log_softmax(self.head(output))  # (beams, V)
-            best = np.argsort(scores, axis=None)[-width:]
-            beams, following = np.unravel_index(best, scores.shape)
+            beams, following = np.unravel_index(np.argsort(scores, axis=None)[-width:], scores.shape)
             totals, h, c = scores[beams, following], h[:, beams], c[:, beams]
             codes = np.column_stack([codes[beams], following])
         return "".join(self.characters[code] for code in codes[totals.argmax()])
@@ -131,7 +128,6 @@ def main() -> None:
     text, characters, codes, held_out = read_codes()
     model = CharacterModel(characters, arguments.seed, arguments.backend)
     print(f"{len(text):,} characters, {len(characters)} different\n{model.rnn}")
-
     losses = model.learn(codes, iterations)
     loss, n_gram = model.evaluate(held_out), n_gram_loss(text[:-HELD_OUT], text[-HELD_OUT:])
     for temperature in (0.3, 0.6, 1.0):
