@@ -262,8 +262,8 @@ class Recurrent(Marked):
         given: dict[str, Any] = {"x": x, "state": state, "inputs": inputs, "reset_state": reset_state}
         if autocasts(x):
             given = torch.utils._pytree.tree_map_only(Tensor, lambda tensor: recast(tensor, dtype), given)
-        states = [read_states(axes, given[name], name) for name in ("state", "reset_state")]
-        self._check(weights, given["x"], *states, read_inputs(axes, given["inputs"], weights[0]))
+        states, begun = (read_states(axes, given[name], name) for name in ("state", "reset_state"))
+        self._check(weights, given["x"], states, begun, read_inputs(axes, given["inputs"], weights[0]))
         arch = replace(arch, dtype=DTYPES[dtype], precision=asked_precision(weights[0]) or arch.precision)
         return calls.observe(self, arch, weights, given | {"lengths": lengths, "resets": resets})
 
