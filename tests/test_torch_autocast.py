@@ -171,6 +171,16 @@ def test_observation_casts_and_refuses_as_a_call_does() -> None:
             module.observe(*given)
 
 
+def test_the_innermost_autocast_counts() -> None:
+    module, x = ours.LSTM(5, 7), torch.randn(6, 3, 5)
+    rounded, exact = rounding(module, "lstm")(x)[0], module(x)[0]
+    with LOW:
+        for inner in (torch.autocast("cpu", enabled=False), torch.autocast("cpu", torch.float16)):
+            with inner:
+                assert torch.equal(module(x)[0], exact)
+            assert torch.equal(module(x)[0], rounded)
+
+
 def test_graphs_are_of_the_precision_that_they_are_called_with() -> None:
     model = ours.accelerate(torch.nn.Sequential(torch.nn.LSTM(5, 7))).model
     compiled, x = torch.compile(model, fullgraph=True, backend="aot_eager"), torch.randn(6, 3, 5)
