@@ -129,13 +129,13 @@ def main() -> None:
     model = CharacterModel(characters, arguments.seed, arguments.backend)
     print(f"{len(text):,} characters, {len(characters)} different\n{model.rnn}")
     losses = model.learn(codes, iterations)
+    if arguments.quick:
+        print(f"{iterations} of {ITERATIONS:,} iterations; all of them, without --quick, reach 1.32 and write words")
     loss, n_gram = model.evaluate(held_out), n_gram_loss(text[:-HELD_OUT], text[-HELD_OUT:])
     for temperature in (0.3, 0.6, 1.0):
         print(f"\ntemperature {temperature}: {model.write(PROMPT, 200, temperature)}")
     print(f"\nbeam search: {model.beam(PROMPT, 100)}")
     print(f"\nheld-out text: {loss:.3f} nats per character, against {n_gram:.3f} by counts of up to 6 characters")
-    if arguments.quick:
-        print(f"{iterations} of {ITERATIONS:,} iterations; all of them, without --quick, reach 1.32 and write words")
     if arguments.plot:
         with insight.figure(arguments.plot, width=5, height=2.6) as axes:
             axes.plot(np.convolve(losses, np.ones(20) / 20, "valid"), label="training, mean of 20")

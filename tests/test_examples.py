@@ -56,8 +56,10 @@ def test_short_form(
         pytest.skip(f"no data, as pip cannot download it: {error}")
     printed = capsys.readouterr().out
     # The figure stands beside a baseline's, in the last line.
-    assert re.search(r"\d", printed.splitlines()[-1])
-    assert re.search("against|without|guess", printed.splitlines()[-1])
+    last = printed.splitlines()[-1]
+    assert re.search(r"\d", last)
+    assert re.search("against|without|guess", last)
+    assert "--quick" not in last
     pictures = [*tmp_path.glob("plot*.svg")]
     assert bool(plot) == bool(pictures)
     assert all(picture.read_text().lstrip().startswith("<?xml") for picture in pictures)
