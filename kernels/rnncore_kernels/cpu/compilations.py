@@ -25,14 +25,16 @@ def compilations(
     """See `contract.EngineModule.warm_up`."""
     yield "threads", partial(kernels.thread_kernels, host_target())
     passes = ("forward", "backward") if training else ("forward",)
-    for dtype in dict.fromkeys([*dtypes, *(["float32"] if precisions else [])]):
+    packed = [*dtypes, "float32"] if precisions else dtypes
+    for dtype in dict.fromkeys(packed):
         shape = kernels.host_shape(np.dtype(dtype))
         for name in passes:
             yield f"{dtype} {name} weights", partial(kernels.pack_kernels, shape, name)
         if dtype in dtypes:
             yield from _products(shape, dtype, "", passes)
-        for precision in dict.fromkeys(precisions) if dtype == "float32" else ():
-            yield from _products(shape, precision, precision, ("forward",) if precision == INT8 else passes)
+        if dtype == "float32":
+            for precision in dict.fromkeys(precisions):
+                yield from _products(shape, precision, precision, ("forward",) if precision == INT8 else passes)
         for name, program in programs.items():
             yield f"{dtype} {name}", partial(kernels.cell_functions, shape, program)
 
