@@ -21,7 +21,7 @@ TESTED = ("float32", "bfloat16", "int8")
 
 
 def perplexities(iterations: int) -> dict[tuple[str, str], float]:
-    """Of held-out characters, by the precisions of training and test."""
+    """Perplexity of held-out characters, by the precisions of training and test."""
     _, characters, codes, held_out = text.read_codes()
     found: dict[tuple[str, str], float] = {}
     for compute in TRAINED:

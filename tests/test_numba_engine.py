@@ -64,7 +64,7 @@ def test_every_height_and_width_of_tiles(cell: str, dtype: str, close: Close, na
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_many_steps_are_summed_in_chunks(cell: str, close: Close, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Of more rows than a panel of their products has; there are some 700.
+    # More rows than a panel of their products has: there are some 700.
     monkeypatch.setattr(plan, "CHUNK_MOST", PANEL_ROWS + 64)
     numba, numpy = (everything(backend, cell, (60, 24, 5, 20), dtype="float64") for backend in ("numba", "numpy"))
     for value, reference in zip(numba, numpy, strict=True):

@@ -156,12 +156,7 @@ def test_a_module_takes_what_recurrent_takes(cell: str, options: dict[str, Any])
     total.backward()
     ones = [np.ones_like(each) for each in _listed(expected)]
     grads = rnn.backward(tape, tuple(ones) if len(ones) > 1 else ones[0])
-    for values, references in ((every, expected), (state, final), (flow, grads.flow)):
-        for value, reference in zip(_listed(values), _listed(references), strict=True):
-            np.testing.assert_allclose(value.detach().numpy(), reference, rtol=1e-12)
-    np.testing.assert_allclose(x.grad.numpy(), grads.x, rtol=1e-12)
-    for name, parameter in module.named_parameters():
-        np.testing.assert_allclose(parameter.grad.numpy(), grads.parameters[name], rtol=1e-12)
+    _assert_same([(every, expected), (state, final), (flow, grads.flow)], x, module, grads)
     seen, observed = module.observe(x, resets=resets), rnn.observe(x.detach(), resets=resets.numpy())
     for values, references in zip(seen, observed, strict=True):
         for name, reference in references.items():
@@ -186,14 +181,19 @@ def test_long_sequences_of_a_module(how: dict[str, Any]) -> None:
     expected, final, tape = rnn.forward(x.detach(), lengths=lengths.numpy(), flow=True, **how)
     output.sum().backward()
     grads = rnn.backward(tape, np.ones_like(expected))
-    for values, references in ((output, expected), (state, final), (flow, grads.flow)):
+    _assert_same([(output, expected), (state, final), (flow, grads.flow)], x, module, grads)
+    with pytest.raises(ValueError, match="burn_in: expected 0 to T=9, got 10"):
+        module(x, burn_in=10)
+
+
+def _assert_same(results: list[tuple[Any, Any]], x: Any, module: Any, grads: Any) -> None:
+    """Results beside those of a network, and the gradients of x and of each parameter."""
+    for values, references in results:
         for value, reference in zip(_listed(values), _listed(references), strict=True):
             np.testing.assert_allclose(value.detach().numpy(), reference, rtol=1e-12)
     np.testing.assert_allclose(x.grad.numpy(), grads.x, rtol=1e-12)
     for name, parameter in module.named_parameters():
         np.testing.assert_allclose(parameter.grad.numpy(), grads.parameters[name], rtol=1e-12)
-    with pytest.raises(ValueError, match="burn_in: expected 0 to T=9, got 10"):
-        module(x, burn_in=10)
 
 
 def _listed(values: Any) -> list[Any]:
