@@ -105,7 +105,8 @@ def test_memory_is_taken_by_one_thread_alone() -> None:
     for thread in threads:
         thread.join()
     assert not mistakes
-    assert len(listed()) <= 8
+    # Not a thread's two each: memory that one thread looks at cannot be found by another, which then takes new.
+    assert len(listed()) < turns / 50
 
 
 def test_memory_is_used_again_for_a_little_less() -> None:
