@@ -1,4 +1,4 @@
-"""A cell that the library does not have, on the library's engines: the minimal gated unit.
+"""A cell defined and trained: the minimal gated unit, which also ships as `rnncore.cells.MGU`.
 
     f_t = sigmoid(W_f x_t + b_f + U_f h_{t-1} + b'_f)
     n_t = tanh(W_n x_t + b_n + U_n (f_t h_{t-1}) + b'_n)
