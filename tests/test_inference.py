@@ -86,7 +86,8 @@ def test_last_output_allocates_no_sequence(backend: str, monkeypatch: pytest.Mon
         tracemalloc.stop()
         return peak
 
-    peak(10)
+    # The executor of PTX keeps memory of its own as large as the largest call.
+    peak(3 * steps)
     assert peak(3 * steps) - peak(steps) < 0.2 * 2 * steps * batch * 8 * 4
 
 
