@@ -1,4 +1,4 @@
-"""`Network`: what a recurrent network is and keeps - how it is made, described, saved and loaded."""
+"""`Network`: what a recurrent network keeps - how it is made, saved and loaded."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from rnncore_kernels.cells import Cell
 from rnncore_kernels.contract import Array
 
 from .cells_by_name import describe_cell
+from .description import Described
 from .layout import Layout
 from .live import Kept, Live
 from .options import check_seed, check_threads, make_architecture
 from .parameters import Parameters, initial_values
 from .registry import check_products, make_engine, resolve
-from .stack import impl
 from .state_dict import StateDict, from_state_dict, names_hint, read_state_dict
 from .states import unwrap_state
 
@@ -50,7 +50,7 @@ def _answering(init: Callable[P, None]) -> Callable[P, None]:
     return answering
 
 
-class Network:
+class Network(Described):
     """An architecture, the engine that computes it, and its parameters; see `Recurrent`."""
 
     @_answering
@@ -123,8 +123,6 @@ class Network:
     def _draw_key(self) -> int:
         """The key of the random numbers of a call of training, 64 bits."""
         return int(self._rng.bit_generator.random_raw())
-
-    # Parameters -------------------------------------------------------------------------------------------------------
 
     @property
     def parameters(self) -> Parameters:
@@ -275,125 +273,6 @@ class Network:
         self._architecture, self._live = arch, Live(self._live.arrays | zeros)
         self._parameters = Parameters(arch, self._live)
         self._parameters.update(states)
-
-    # Description ------------------------------------------------------------------------------------------------------
-
-    @property
-    def cell(self) -> Cell:
-        """The cell, an instance of Cell also where its name was given."""
-        return self._architecture.cell
-
-    @property
-    def input_size(self) -> int | None:
-        """I, the width of x; None where x holds the gates' parts of it."""
-        return self._architecture.input_size
-
-    @property
-    def hidden_size(self) -> int:
-        """H."""
-        return self._architecture.hidden_size
-
-    @property
-    def num_layers(self) -> int:
-        """L."""
-        return self._architecture.num_layers
-
-    @property
-    def bidirectional(self) -> bool:
-        """Whether each layer runs in both directions."""
-        return self._architecture.bidirectional
-
-    @property
-    def bias(self) -> bool:
-        """Whether there are biases."""
-        return self._architecture.bias
-
-    @property
-    def batch_first(self) -> bool:
-        """Whether sequences are (B, T, ...)."""
-        return self._architecture.batch_first
-
-    @property
-    def dropout(self) -> float:
-        """Probability of zeroing an element between layers in training."""
-        return self._architecture.dropout
-
-    @property
-    def zoneout(self) -> float | dict[str, float]:
-        """Probability that a unit of a state keeps its value in a step of training, of all states or by their names."""
-        own = self._architecture.zoneout
-        return dict(own) if isinstance(own, dict) else own
-
-    @property
-    def recurrent_dropout(self) -> float:
-        """Probability of zeroing a unit of what recurrent weights multiply, for a sequence of training."""
-        return self._architecture.recurrent_dropout
-
-    @property
-    def input_dropout(self) -> float:
-        """Probability of zeroing an element of x in training."""
-        return self._architecture.input_dropout
-
-    @property
-    def variational(self) -> bool:
-        """Whether `dropout` and `input_dropout` zero the same elements of a row at all steps."""
-        return self._architecture.variational
-
-    @property
-    def direction(self) -> str:
-        """In which direction the layers run, "forward" or "reverse"; the first of both where `bidirectional`."""
-        return self._architecture.direction
-
-    @property
-    def heads(self) -> int:
-        """The number of blocks on the diagonal of W_hh that are not 0, of each gate."""
-        return self._architecture.heads
-
-    @property
-    def learn_initial_state(self) -> bool:
-        """Whether the state that calls without one begin with is among the parameters."""
-        return self._architecture.learn_initial_state
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """float32 or float64."""
-        return self._architecture.dtype
-
-    @property
-    def compute(self) -> str:
-        """The precision of products: that of `dtype`, or "bfloat16"."""
-        return self._architecture.compute
-
-    @property
-    def backend(self) -> str:
-        """The backend that computes: "cuda", "numba" or "numpy"."""
-        return self._backend
-
-    @property
-    def num_threads(self) -> int | None:
-        """Most threads that a call uses, as asked for; None if nothing was."""
-        return self._num_threads
-
-    def impl(self, steps: int, batch: int, *, training: bool = False) -> str:
-        """How the backend computes the first layer, one direction with all threads, in a few words for reports.
-
-        The Numba engine says how wide its vectors are, or "AMX" where it multiplies on tile registers, into how many
-        groups of rows x groups of hidden units its threads divide a step, and whether both products of a step are one
-        pass ("fused"); the CUDA engine whether weights stay in shared memory, and the same of its blocks. With
-        `training` both say how steps are divided in the backward pass, too ("back").
-
-        Args:
-            steps: T, at least 1.
-            batch: B, at least 1.
-            training: of `forward` and `backward`, instead of inference.
-
-        Raises:
-            ValueError, TypeError: `steps` or `batch` is not such an integer.
-        """
-        return impl(self._architecture, self._engine, steps, batch, training=training)
-
-    def __repr__(self) -> str:
-        return f"Recurrent({self._architecture.describe()}, backend={self._backend!r})"
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name not in ("_engine", "_kept", "_layout")}

@@ -284,6 +284,6 @@ def _summed(inputs: Sequence[Inputs]) -> Inputs:
 
 
 def impl(architecture: Architecture, engine: Engine[Any, Any], steps: int, batch: int, *, training: bool) -> str:
-    """See `Network.impl`."""
+    """See `Recurrent.impl`."""
     steps, batch = check_integer("steps", steps, 1), check_integer("batch", batch, 1)
     return engine.impl(architecture.programs()[0], architecture.sizes(0), steps, batch, training=training)
