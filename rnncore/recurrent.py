@@ -19,7 +19,8 @@ from .initial import own_gradients
 from .inputs import gradients_as_given, read_inputs
 from .options import check_flag
 from .resets import changes_for, read_resets
-from .segments import Call, Segments, make_plan
+from .segments import Call, Segments
+from .spans import make_plan
 from .stack import Stack
 from .states import unwrap_state
 from .tape import Tape

@@ -14,7 +14,7 @@ from test_jax import close, draw, float64
 
 import rnncore
 import rnncore.jax as ours
-from rnncore import segments
+from rnncore import spans
 
 T, B, I, H = 40, 4, 3, 5  # noqa: E741
 LENGTHS = np.array([40, 20, 0, 33])
@@ -24,7 +24,7 @@ RESETS = np.random.default_rng(0).random((T, B)) < 0.1
 @pytest.fixture(autouse=True)
 def _short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     """Segments have as few steps as are worth a call: 16."""
-    monkeypatch.setattr(segments, "PIECES", 0)
+    monkeypatch.setattr(spans, "PIECES", 0)
 
 
 WAYS: list[dict[str, Any]] = [

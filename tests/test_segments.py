@@ -11,7 +11,7 @@ import pytest
 from conftest import Array, Close
 from test_cells_on_engines import skip_unless_executed
 
-from rnncore import Recurrent, segments
+from rnncore import Recurrent, segments, spans
 from rnncore.states import as_tuple
 
 T, B, WIDE, H = 40, 4, 3, 5
@@ -24,7 +24,7 @@ resets = rng.random((T, B)) < 0.1
 @pytest.fixture(autouse=True)
 def _short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     """Segments have as few steps as are worth a call: 16."""
-    monkeypatch.setattr(segments, "PIECES", 0)
+    monkeypatch.setattr(spans, "PIECES", 0)
 
 
 def network(backend: str, cell: str = "lstm", **options: Any) -> Recurrent:

@@ -20,7 +20,7 @@ from ..definition import cell_key, define
 from ..errors import describe
 from ..keyed import How, text_of
 from ..options import check_options
-from ..segments import make_plan
+from ..spans import make_plan
 from ..states import unwrap_state
 from .flax import from_flax
 from .network import Signature, host_engine

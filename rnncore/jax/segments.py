@@ -1,4 +1,4 @@
-"""Long sequences: the segments of a plan, see `rnncore.segments`, are calls of `recurrence` in a scan."""
+"""Long sequences: the segments of a plan, see `rnncore.spans`, are calls of `recurrence` in a scan."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ..segments import Plan
+from ..spans import Plan
 from .network import Parts, Signature, find_network
 from .primitives import recurrence
 

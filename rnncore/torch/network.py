@@ -24,7 +24,8 @@ from ..needs import needed
 from ..resets import Resets, changes_for, make_resets
 from ..rows import lengths_of
 from ..segments import Call as SegmentedCall
-from ..segments import Plan, Segments, make_plan
+from ..segments import Segments
+from ..spans import Plan, make_plan
 from ..stack import Drop, Stack
 from .memory import Memory
 from .sequences import Sequences

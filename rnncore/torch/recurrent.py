@@ -22,8 +22,8 @@ from ..definition import cell_key
 from ..keyed import PLAIN, How, text_of
 from ..options import check_flag, check_options, make_architecture
 from ..rows import DENSE, arrange
-from ..segments import check_segments
 from ..shapes import CallAxes, check_reset_state
+from ..spans import check_segments
 from ..state_dict import StateDict, read_state_dict
 from . import calls
 from .arguments import read_inputs, read_lengths, read_resets, read_states, read_x, refuse
