@@ -111,3 +111,16 @@ def _number(text: str, given: str, wanted: str) -> float:
     if not 0 <= value < float("inf"):
         raise ArgumentTypeError(f"expected {wanted}, got {given!r}")
     return value
+
+
+def without(argv: Sequence[str], *options: str) -> list[str]:
+    """The arguments but these options, which take a value."""
+    kept, skip = [], False
+    for argument in argv:
+        if skip:
+            skip = False
+        elif argument in options:
+            skip = True
+        elif not argument.startswith(tuple(option + "=" * option.startswith("--") for option in options)):
+            kept.append(argument)
+    return kept
