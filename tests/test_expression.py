@@ -17,7 +17,7 @@ from networks import CELLS
 
 from rnncore_kernels.codegen.expression import emit
 from rnncore_kernels.cpu.vector import Vector
-from rnncore_kernels.numpy.engine import compute
+from rnncore_kernels.numpy.operations import compute
 from rnncore_kernels.program.derive import make_program
 from rnncore_kernels.program.program import Code, Output
 

@@ -6,51 +6,25 @@ times a matrix. All products run on one thread of BLAS, which splits sums otherw
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ..contract import Array, BackwardRun, Engine, Inputs, LayerGradients, LayerWeights, Run, Sizes
-from ..precision import ROUNDINGS
-from ..program.program import KINDS, Code, Place, Program, rows_of, units_of
+from ..program.program import Program, rows_of, units_of
 from ..quiet import quiet
 from .blas import single_threaded
-from .operations import OPERATIONS
+from .gradients import gradients
+from .operations import Values, compute
+from .packed import NumpyPacked, by_head, pack, side_by_side
 
 PROJECTION_BYTES = 1 << 21
 """Bytes of W_ih x + b_ih up to which several steps are one product: few for the cache, enough for BLAS."""
 
 KEPT = frozenset({"state", "new", "operand", "saved", "total", "row", "unit_input"})
 """Kinds of values that the backward pass may read."""
-
-Values = dict[Place, Any]
-"""Values of a step by kind and number, see `program.program`."""
-
-
-@dataclass(frozen=True)
-class NumpyPacked:
-    """A layer's weights, as the steps use them.
-
-    Attributes:
-        weights: as they came, matrices rounded.
-        rounded: rounds what they are multiplied with, see `precision`.
-        x_bias: (Gx*H,) added to W_ih x; it includes b_hh where a block of a product begins with W_ih x.
-        blocks: (heads, width, width of the operand) matrices of each block of a product, of a head's share of units.
-        biases: (H,) added to a block; None where x_bias includes it, or there is none.
-        constants: parameters that code reads.
-    """
-
-    program: Program
-    sizes: Sizes
-    weights: LayerWeights
-    rounded: Callable[[Array], Array]
-    x_bias: Array | None
-    blocks: tuple[Array, ...]
-    biases: tuple[Array | None, ...]
-    constants: Values
 
 
 class Residuals(NamedTuple):
@@ -69,27 +43,7 @@ class NumpyEngine(Engine[NumpyPacked, Residuals]):
 
     @quiet
     def pack(self, program: Program, sizes: Sizes, weights: LayerWeights, *, copy: bool, backward: bool) -> NumpyPacked:
-        if copy:
-            weights = _mapped(weights, np.copy)
-        rounded = _same if sizes.precision is None else ROUNDINGS[sizes.precision]
-        weights = weights.with_matrices(rounded)
-        hidden, x_bias, blocks, biases = sizes.hidden, None, [], []
-        if weights.bias_ih is not None:
-            x_bias = weights.bias_ih.copy()
-        for block in program.blocks:
-            bias = None
-            if block.gate is not None and weights.bias_hh is not None:
-                bias = weights.bias_hh[rows_of(block.gate, hidden)]
-                if block.x is not None and x_bias is not None:
-                    x_bias[rows_of(block.x, hidden)] += bias
-                    bias = None
-            matrix, heads = weights.of_block(block, hidden), block.heads_of(sizes.heads)
-            blocks.append(matrix.reshape(heads, len(matrix) // heads, matrix.shape[1]))
-            biases.append(bias)
-        constants: Values = {("inverse_size", 0): 1 / hidden}
-        constants |= {("unit", k): unit for k, unit in enumerate(weights.units)}
-        constants |= {("scalar", k): scalar for k, scalar in enumerate(weights.scalars)}
-        return NumpyPacked(program, sizes, weights, rounded, x_bias, tuple(blocks), tuple(biases), constants)
+        return pack(program, sizes, weights, copy=copy)
 
     def impl(self, program: Program, sizes: Sizes, steps: int, batch: int, *, training: bool) -> str:
         return "1 thread"
@@ -158,7 +112,7 @@ def _multiply(packed: NumpyPacked, number: int, values: Values) -> None:
     operand = packed.rounded(values[product.operand])
     for k in product.blocks:
         weights = packed.blocks[k]
-        result = _side_by_side(_by_head(operand, len(weights)) @ weights.swapaxes(1, 2))
+        result = side_by_side(by_head(operand, len(weights)) @ weights.swapaxes(1, 2))
         x, bias = packed.program.blocks[k].x, packed.biases[k]
         if bias is not None:
             result += bias
@@ -200,111 +154,21 @@ def _backward(run: BackwardRun[NumpyPacked, Residuals]) -> LayerGradients:
             column.append(values["column", k])
     for target, g in zip(run.grad_state, grad, strict=True):
         target[everyone] = g
-    return _gradients(forward, tape, times, columns, run.grad_units)
+    places = [(t, _pick(forward, 0, n), n) for t, n in reversed(times)]
+    return gradients(forward, tape, places, columns, run.grad_units)
 
 
 def _multiply_back(packed: NumpyPacked, number: int, values: Values) -> Array:
     """The cotangent of the operand of a product, from those of its blocks."""
     program = packed.program
     parts = (
-        _by_head(packed.rounded(values["column", program.column_of_block[k]]), len(packed.blocks[k])) @ packed.blocks[k]
+        by_head(packed.rounded(values["column", program.column_of_block[k]]), len(packed.blocks[k])) @ packed.blocks[k]
         for k in program.products[number].blocks
     )
     back: Array = next(parts)
     for part in parts:
         back += part
-    return _side_by_side(back)
-
-
-def _by_head(values: Array, heads: int) -> Array:
-    """(heads, rows, units / heads), a view of (rows, units)."""
-    rows, units = values.shape
-    return values.reshape(rows, heads, units // heads).swapaxes(0, 1)
-
-
-def _side_by_side(values: Array) -> Array:
-    """The inverse of `_by_head`."""
-    heads, rows, units = values.shape
-    return values.swapaxes(0, 1).reshape(rows, heads * units)
-
-
-def _gradients(
-    run: Run[NumpyPacked],
-    tape: list[Values],
-    times: list[tuple[int, int]],
-    columns: list[list[Array]],
-    grad_units: tuple[Array, ...],
-) -> LayerGradients:
-    """Sums and products over all steps of the columns, (rows of all steps, width) each, from the last step on.
-
-    Rows past their end are left out: 0 times an infinite state would be NaN.
-    """
-    program, sizes, rounded = run.packed.program, run.packed.sizes, run.packed.rounded
-    weights = _mapped(run.packed.weights, np.zeros_like)
-    for array in grad_units:
-        array[...] = 0
-    others = map(np.zeros_like, run.inputs.units[len(grad_units) :])
-    inputs = Inputs(tuple(map(np.zeros_like, run.inputs.rows)), (*grad_units, *others))
-    places = [(t, _pick(run, 0, n), n) for t, n in reversed(times)]
-    x = rounded(_joined([run.x[t, rows] for t, rows, _ in places], sizes.inputs, sizes.dtype))
-    grad_x = np.zeros((len(x), sizes.inputs), sizes.dtype)
-
-    def scattered(target: Array, flat: Array) -> None:
-        first = 0
-        for t, rows, n in places:
-            target[t, rows] = flat[first : first + n]
-            first += n
-
-    row_parts: dict[int, Array] = {}
-    for column, parts in zip(program.columns, columns, strict=True):
-        d = _joined(parts, units_of(column.width, sizes.hidden), sizes.dtype)
-        if column.x is not None:
-            rows = rows_of(column.x, sizes.hidden)
-            weight_ih, bias_ih = weights.weight_ih, weights.bias_ih
-            assert weight_ih is not None
-            assert run.packed.weights.weight_ih is not None
-            weight_ih[rows] = rounded(d).T @ x
-            grad_x += rounded(d) @ run.packed.weights.weight_ih[rows]
-            if bias_ih is not None:
-                bias_ih[rows] = d.sum(axis=0)
-        if column.block is not None:
-            block = program.blocks[column.block]
-            product = next(p for p in program.products if column.block in p.blocks)
-            width = units_of(product.operand_width, sizes.hidden)
-            operand = _joined([values[product.operand] for values in reversed(tape)], width, sizes.dtype)
-            # Added, as a gate may multiply several operands.
-            gradient, heads = weights.of_block(block, sizes.hidden), len(run.packed.blocks[column.block])
-            factors = _by_head(rounded(d), heads).swapaxes(1, 2), _by_head(rounded(operand), heads)
-            gradient += (factors[0] @ factors[1]).reshape(gradient.shape)
-            if block.gate is not None and weights.bias_hh is not None:
-                weights.bias_hh[rows_of(block.gate, sizes.hidden)] += d.sum(axis=0)
-        elif column.kind == "unit":
-            weights.units[column.number][...] = d.sum(axis=0)
-        elif column.kind == "scalar":
-            weights.scalars[column.number][...] += d.sum()
-        elif column.kind == "row":
-            row_parts[column.number] = row_parts.get(column.number, 0) + d.sum(axis=1)
-        elif column.kind == "unit_input":
-            scattered(inputs.units[column.number], d)
-    for index, flat in row_parts.items():
-        scattered(inputs.rows[index], flat)
-    result = np.zeros(run.x.shape, sizes.dtype)
-    scattered(result, grad_x)
-    return LayerGradients(result, weights, inputs)
-
-
-def compute(code: Code, values: Values, shape: tuple[int, int], dtype: np.dtype[Any]) -> None:
-    """Add the results of code to the values of a step, as arrays of a shape."""
-    done: list[Any] = []
-    values["index", 0] = np.arange(shape[1], dtype=f"u{dtype.itemsize}").view(dtype)
-    for operation, arguments in code.nodes:
-        if operation in KINDS:
-            done.append(values[operation, int(arguments[0])])
-        else:
-            done.append(OPERATIONS[operation](*(done[a] if isinstance(a, int) else a for a in arguments)))
-    for kind, index, node in code.outputs:
-        value = done[node]
-        values[kind, index] = value if np.shape(value) == shape else np.broadcast_to(np.asarray(value, dtype), shape)
+    return side_by_side(back)
 
 
 def _x_parts(run: Run[NumpyPacked]) -> Iterator[tuple[int, int, Array]]:
@@ -355,21 +219,3 @@ def _inputs(run: Run[NumpyPacked], inputs: Inputs, t: int, n: int) -> Values:
 def _sum(value: Array) -> Array:
     total: Array = value.sum(axis=1, keepdims=True)
     return total
-
-
-def _joined(parts: list[Array], width: int, dtype: np.dtype[Any]) -> Array:
-    return np.concatenate(parts) if parts else np.empty((0, width), dtype)
-
-
-def _same(values: Array) -> Array:
-    return values
-
-
-def _mapped(weights: LayerWeights, function: Callable[[Array], Array]) -> LayerWeights:
-    """The weights with a function of each array in its place."""
-
-    def all_of(arrays: tuple[Array, ...]) -> tuple[Array, ...]:
-        return tuple(function(a) for a in arrays)
-
-    ih, hh, b_ih, b_hh = (None if w is None else function(w) for w in weights[:4])
-    return LayerWeights(ih, hh, b_ih, b_hh, *map(all_of, weights[4:]))

@@ -1,4 +1,4 @@
-"""The operations of a cell's code on arrays."""
+"""The operations of a cell's code on arrays, and the code as a whole."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 
 from ..codegen.philox import BITS, philox
-from ..program.program import ARITHMETIC
+from ..program.program import ARITHMETIC, KINDS, Code, Place
+
+Values = dict[Place, Any]
+"""Values of a step by kind and number, see `program.program`."""
 
 
 def sigmoid(x: Any) -> Any:
@@ -56,3 +59,17 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "uniform": uniform,
 }
 """By name; arguments are arrays and Python numbers, which take the arrays' dtype."""
+
+
+def compute(code: Code, values: Values, shape: tuple[int, int], dtype: np.dtype[Any]) -> None:
+    """Add the results of code to the values of a step, as arrays of a shape."""
+    done: list[Any] = []
+    values["index", 0] = np.arange(shape[1], dtype=f"u{dtype.itemsize}").view(dtype)
+    for operation, arguments in code.nodes:
+        if operation in KINDS:
+            done.append(values[operation, int(arguments[0])])
+        else:
+            done.append(OPERATIONS[operation](*(done[a] if isinstance(a, int) else a for a in arguments)))
+    for kind, index, node in code.outputs:
+        value = done[node]
+        values[kind, index] = value if np.shape(value) == shape else np.broadcast_to(np.asarray(value, dtype), shape)
