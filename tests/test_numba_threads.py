@@ -21,7 +21,7 @@ import numpy as np
 import processes
 import pytest
 from interruption import interrupted
-from test_compiled_code import load
+from kept_code import load
 
 from rnncore import Elman, Frozen, Recurrent
 from rnncore.states import as_tuple
