@@ -1,53 +1,33 @@
-"""The Numba engine's threads, beside other threads, forks, interruptions and Numba's own threading layers."""
+"""The Numba engine's threads: how many there are, calls at once, interruptions, and other threads beside them."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib
-import itertools
-import multiprocessing
 import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import denormals
 import numpy as np
-import processes
 import pytest
 from interruption import interrupted
-from kept_code import load
+from threaded import X, infer, make_network, train, workers
 
-from rnncore import Elman, Frozen, Recurrent
-from rnncore.states import as_tuple
+from rnncore import Elman, Recurrent
 from rnncore_kernels import cores
 from rnncore_kernels.cpu import division, engine, openmp, plan, threads
 from rnncore_kernels.cpu.division import Division
-from rnncore_kernels.cpu.target import host_target
-
-X = np.random.default_rng(0).standard_normal((12, 6, 8)).astype(np.float32)
-
-needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 
 
 @pytest.fixture(autouse=True)
-def divided(monkeypatch: pytest.MonkeyPatch, all_threads: None) -> Iterator[None]:
+def divided(monkeypatch: pytest.MonkeyPatch, all_threads: None, fresh_plans: None) -> None:
     """All threads take part in a call, however small it is, and they are the engine's own."""
     monkeypatch.setattr(openmp, "team", lambda: None)
     monkeypatch.setattr(division, "divide", lambda threads, *_, **__: Division(1, threads))
-    forget_plans()
-    yield
-    forget_plans()
-
-
-def forget_plans() -> None:
-    for cached in (plan.forward_plan, plan.backward_plan):
-        cached.cache_clear()
 
 
 @pytest.fixture
@@ -57,29 +37,6 @@ def pool(monkeypatch: pytest.MonkeyPatch) -> threads.Pool:
     for module in (engine, threads):
         monkeypatch.setattr(module, "POOL", fresh)
     return fresh
-
-
-def make_network(seed: int = 0, num_threads: int | None = 2) -> Recurrent:
-    return Recurrent("lstm", 8, 70, num_layers=2, backend="numba", seed=seed, num_threads=num_threads)
-
-
-def infer(frozen: Frozen | Recurrent) -> bytes:
-    """The bits of a sequence and of a step."""
-    output, state = frozen(X)
-    following, _ = frozen.step(X[0], state)
-    return b"".join(array.tobytes() for array in (output, *as_tuple(state), following))
-
-
-def train(rnn: Recurrent, inputs: int = 8) -> bytes:
-    """The bits of a step of training."""
-    output, _, tape = rnn.forward(np.ascontiguousarray(X[..., :inputs]))
-    grads = rnn.backward(tape, output)
-    return b"".join(array.tobytes() for array in (output, grads.x, *grads.parameters.values()))
-
-
-def workers() -> int:
-    """How many workers the pool has."""
-    return len(vars(engine)["POOL"]._mailboxes)
 
 
 def test_calls_from_several_threads() -> None:
@@ -98,99 +55,6 @@ def test_calls_from_several_threads() -> None:
 
     with ThreadPoolExecutor(len(own)) as executor:
         assert list(executor.map(work, range(len(own)))) == list(range(len(own)))
-
-
-def run_in_child(function: Callable[[], bool]) -> bool:
-    """Whether the function returns True in a fork of this process, and in time."""
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            # Ends the process also where it is stuck in machine code.
-            signal.alarm(processes.TIMEOUT)
-            status = 0 if function() else 1
-        finally:
-            os._exit(status)
-    return os.waitpid(child, 0)[1] == 0
-
-
-@needs_fork
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_forks_of_forks_compute_the_same() -> None:
-    rnn = make_network()
-    expected = infer(rnn), train(rnn)
-
-    def same() -> bool:
-        return (infer(rnn), train(rnn)) == expected
-
-    assert run_in_child(same)
-    assert run_in_child(lambda: run_in_child(same))
-    assert run_in_child(lambda: same() and run_in_child(same) and same())
-    assert same()
-
-
-@needs_fork
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_forks_while_another_thread_is_in_a_call() -> None:
-    rnn, frozen = make_network(), make_network().freeze()
-    expected = infer(frozen), train(rnn)
-    stop = threading.Event()
-
-    def work() -> None:
-        while not stop.is_set():
-            infer(frozen)
-            train(rnn)
-
-    with ThreadPoolExecutor(1) as executor:
-        done = executor.submit(work)
-        try:
-            for _ in range(15):
-                assert run_in_child(lambda: (infer(frozen), train(rnn)) == expected)
-        finally:
-            stop.set()
-        done.result()
-
-
-@needs_fork
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_forks_while_another_thread_compiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RNNCORE_CACHE_DIR", str(tmp_path))
-    stop, chosen = threading.Event(), host_target()
-
-    def work() -> None:
-        for number in itertools.count():
-            load(f"thread {number}", 7, chosen)
-            if stop.is_set():
-                return
-
-    def compile_in_child(key: str) -> bool:
-        return load(key, 5, chosen) == 5
-
-    with ThreadPoolExecutor(1) as executor:
-        done = executor.submit(work)
-        try:
-            for number in range(15):
-                assert run_in_child(partial(compile_in_child, f"child {number}"))
-        finally:
-            stop.set()
-        done.result()
-
-
-def infer_in_worker(seed: int) -> bytes:
-    """What a worker of a data loader does."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(division, "divide", lambda threads, *_, **__: Division(1, threads))
-        return infer(make_network(seed))
-
-
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-@pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_pools_of_processes(method: str) -> None:
-    if method not in multiprocessing.get_all_start_methods():
-        pytest.skip(f"the system has no {method}")
-    expected = [infer(make_network(seed)) for seed in range(4)]
-    with multiprocessing.get_context(method).Pool(2) as workers:
-        assert workers.map_async(infer_in_worker, range(4), chunksize=1).get(processes.TIMEOUT) == expected
 
 
 @pytest.fixture
@@ -262,7 +126,8 @@ def test_more_threads_than_cores(grid: tuple[int, int], monkeypatch: pytest.Monk
     monkeypatch.setattr(
         division, "divide", lambda threads, *_, **__: Division(*grid) if threads > 1 else Division(1, 1)
     )
-    forget_plans()
+    for cached in (plan.forward_plan, plan.backward_plan):
+        cached.cache_clear()
     crowded = make_network(num_threads=16)
     assert (infer(crowded), train(crowded)) == expected
     assert workers() >= 7
@@ -280,63 +145,6 @@ def test_more_threads_than_cores(grid: tuple[int, int], monkeypatch: pytest.Monk
                 assert (infer(crowded), train(crowded)) == expected
         finally:
             stop.set()
-
-
-BESIDE_NUMBA = """
-import hashlib, os, signal, sys
-from concurrent.futures import ThreadPoolExecutor
-import numba
-import numpy as np
-from test_numba_threads import Division, division, make_network, run_in_child, train
-
-division.divide = lambda threads, *_, **__: Division(1, threads)
-values = np.arange(1000.0)
-rnn = make_network()
-
-@numba.njit(parallel=True)
-def add_up(values):
-    total = 0.0
-    for i in numba.prange(values.size):
-        total += values[i]
-    return total
-
-def numbas():
-    return add_up(values) == 499500
-
-assert numbas()
-first = train(rnn)
-assert numbas()
-assert train(rnn) == first
-assert numbas()
-layer = numba.threading_layer()
-assert layer == sys.argv[1], layer
-
-def repeat(*functions):
-    return all(function() for _ in range(30) for function in functions)
-
-def ours():
-    return train(rnn) == first
-
-# Only one thread may call into the workqueue.
-both = [(numbas, ours), (ours, numbas)] if layer == "omp" else [(numbas,), (ours,)]
-with ThreadPoolExecutor(2) as executor:
-    assert all(executor.map(lambda functions: repeat(*functions), both))
-if hasattr(os, "fork"):
-    # In a fork, OpenMP ends the process.
-    assert run_in_child(lambda: ours() if layer == "omp" else ours() and numbas() and ours())
-assert ours() and numbas()
-print(hashlib.sha256(first).hexdigest())
-"""
-
-
-@pytest.mark.parametrize(("layer", "module"), [("workqueue", "workqueue"), ("omp", "omppool")])
-def test_beside_a_threading_layer_of_numba(layer: str, module: str) -> None:
-    try:
-        importlib.import_module(f"numba.np.ufunc.{module}")
-    except ImportError:
-        pytest.skip(f"Numba has no {layer} here")
-    printed = processes.run(BESIDE_NUMBA, layer, NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS="2")
-    assert printed.strip() == hashlib.sha256(train(make_network())).hexdigest()
 
 
 def test_as_many_threads_as_asked_for(pool: threads.Pool, monkeypatch: pytest.MonkeyPatch) -> None:
