@@ -255,3 +255,36 @@ def test_a_number_for_an_input() -> None:
     for value in (0.5, np.float32(0.5), torch.tensor(0.5)):
         assert torch.equal(module(x, inputs={"dt": value})[0], expected)
     torch.testing.assert_close(module(x[0], inputs={"dt": 0.5})[0], expected[0])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"zoneout": 0.3},
+        {"zoneout": {"c": 0.5}, "recurrent_dropout": 0.4, "input_dropout": 0.3, "dropout": 0.5, "num_layers": 2},
+        {"dropout": 0.5, "variational": True, "num_layers": 2, "bidirectional": True},
+    ],
+)
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_numbers_that_training_draws(options: dict[str, Any], batch_first: bool) -> None:
+    """PyTorch's generator gives the key, by which `rnncore.Recurrent` draws the same."""
+    module = ours.Recurrent("lstm", 3, 5, batch_first=batch_first, **options)
+    plain = rnncore.Recurrent("lstm", 3, 5, batch_first=batch_first, **options)
+    plain.load_state_dict({name: p.detach().numpy() for name, p in module.named_parameters()}, convention="rnncore")
+    x = torch.randn(4, 6, 3, requires_grad=True)
+    torch.manual_seed(7)
+    key = int(torch.randint(1 << 62, (), dtype=torch.int64))
+    plain._draw_key = lambda: key  # type: ignore[method-assign]
+    torch.manual_seed(7)
+    output, _ = module(x)
+    output.sum().backward()
+    expected, _, tape = plain.forward(x.detach().numpy())
+    grads = plain.backward(tape, np.ones_like(expected))
+    np.testing.assert_allclose(output.detach(), expected, atol=1e-6)
+    assert x.grad is not None
+    np.testing.assert_allclose(x.grad, grads.x, atol=1e-5)
+    for name, parameter in module.named_parameters():
+        np.testing.assert_allclose(parameter.grad, grads.parameters[name], atol=1e-5)
+    assert not torch.equal(module(x)[0], output)
+    module.eval()
+    np.testing.assert_allclose(module(x)[0].detach(), plain(x.detach().numpy())[0], atol=1e-6)
