@@ -1,4 +1,4 @@
-"""Networks from nodes of ONNX models, and models of networks, against ONNX Runtime."""
+"""Networks from nodes of ONNX models, against ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -10,68 +10,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Array, Close, require_peer
+from conftest import Close, require_peer
+from onnx_models import WIDTH, B, H, T, node_model, run, some, weights
 
 from rnncore import GRU, LSTM, Elman, Recurrent
-from rnncore.cells import MGU
-from rnncore.interchange.cells import ActivatedElman, ActivatedGRU, ActivatedLSTM
+from rnncore.interchange.cells import ActivatedLSTM
 from rnncore.states import as_tuple, unwrap_state
-
-GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
-T, B, WIDTH, H = 6, 3, 2, 4
 
 
 @pytest.fixture(scope="module")
 def onnx(request: pytest.FixtureRequest) -> Any:
     return require_peer(request, "onnx")
-
-
-def run(model: Any, feeds: dict[str, Array], request: pytest.FixtureRequest) -> list[Array]:
-    runtime = require_peer(request, "onnxruntime")
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    outputs: list[Array] = session.run(None, feeds)
-    return outputs
-
-
-def some(*shape: int, seed: int = 0) -> Array:
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
-
-
-def weights(operator: str, directions: int = 1, width: int = WIDTH, hidden: int = H) -> dict[str, Array]:
-    rows = GATES[operator] * hidden
-    shapes = {"W": (rows, width), "R": (rows, hidden), "B": (2 * rows,)}
-    return {name: some(directions, *shape, seed=len(name + operator)) for name, shape in shapes.items()}
-
-
-def node_model(
-    operator: str,
-    constants: dict[str, Array],
-    *,
-    given: tuple[str, ...] = (),
-    name: str = "",
-    as_nodes: bool = False,
-    **attributes: Any,
-) -> Any:
-    """A model of one node, whose inputs are X, the constants, and what is given in a call."""
-    from onnx import TensorProto, helper, numpy_helper
-
-    order = ("X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P")
-    reads = [each if each in ("X", *constants, *given) else "" for each in order[: 8 if operator == "LSTM" else 6]]
-    outputs = ["Y", "Y_h", *(["Y_c"] if operator == "LSTM" else [])]
-    node = helper.make_node(operator, reads, outputs, name=name, hidden_size=H, **attributes)
-    kinds = {each: TensorProto.INT32 if each == "sequence_lens" else TensorProto.FLOAT for each in order}
-    tensors = [numpy_helper.from_array(values, each) for each, values in constants.items()]
-    nodes = [helper.make_node("Constant", [], [t.name], value=t) for t in tensors] if as_nodes else []
-    graph = helper.make_graph(
-        [*nodes, node],
-        "graph",
-        [helper.make_tensor_value_info(each, kinds[each], None) for each in ("X", *given)],
-        [helper.make_tensor_value_info(each, TensorProto.FLOAT, None) for each in outputs],
-        [] if as_nodes else tensors,
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=7)
 
 
 IMPORTED: dict[str, tuple[str, dict[str, Any], Any]] = {
@@ -194,7 +143,7 @@ def _bidirectional(**attributes: Any) -> Any:
 REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "no path": (lambda: 3, TypeError, "model: expected a path or an onnx.ModelProto, got int 3"),
     "no file": (lambda: "nowhere.onnx", FileNotFoundError, "nowhere.onnx: expected an ONNX model, found no file"),
-    "another file": (lambda: __file__, ValueError, "test_onnx_models.py: expected an ONNX model, got: "),
+    "another file": (lambda: __file__, ValueError, "test_onnx_import.py: expected an ONNX model, got: "),
     "no node": (
         lambda: _without_nodes(),
         ValueError,
@@ -310,91 +259,3 @@ def test_constants_of_a_call(onnx: Any, request: pytest.FixtureRequest, close: C
     wrong = {"initial_h": np.ones((1, H), np.float32)}
     with pytest.raises(ValueError, match=re.escape("node 0, GRU 'Y': initial_h: expected (1, B, 4), got (1, 4)")):
         Recurrent.from_onnx(node_model("GRU", {**weights("GRU"), **wrong}), backend="numpy")
-
-
-EXPORTED: list[tuple[Any, dict[str, Any]]] = [
-    ("lstm", {"num_layers": 2, "bidirectional": True}),
-    ("gru", {"num_layers": 2, "batch_first": True, "direction": "reverse"}),
-    (GRU("carry", "before"), {"bias": False, "bidirectional": True}),
-    (Elman("relu"), {"bidirectional": True}),
-    (Elman("identity"), {"direction": "reverse"}),
-    (LSTM(coupled=True, peephole=True), {"num_layers": 2}),
-    (ActivatedElman(activation="elu(0.5)", clip=0.5), {"bidirectional": True}),
-    (ActivatedGRU(reset="before", gate="hard_sigmoid(0.25, 0.5)", candidate="softsign", clip=0.5), {}),
-    (ActivatedLSTM(gate="hard_sigmoid(0.25, 0.5)", candidate="affine(0.5, 0.25)", output="softplus"), {}),
-]
-
-
-@pytest.mark.parametrize(("cell", "options"), EXPORTED, ids=[repr(cell) for cell, _ in EXPORTED])
-def test_a_model_computes_as_the_network_does(
-    cell: Any, options: dict[str, Any], onnx: Any, request: pytest.FixtureRequest, close: Close, tmp_path: Path
-) -> None:
-    rnn = Recurrent(cell, WIDTH, H, backend="numpy", seed=0, **options)
-    x = some(B, T, WIDTH) if rnn.batch_first else some(T, B, WIDTH)
-    output, final = rnn(x)
-    rnn.to_onnx(tmp_path / "model.onnx")
-    whole = onnx.load(tmp_path / "model.onnx")
-    for actual, expected in zip(run(whole, {"x": x}, request), (output, *as_tuple(final)), strict=True):
-        close(actual, expected, "output")
-    # The same graph for other lengths, states and batches.
-    depth = rnn.num_layers * (2 if rnn.bidirectional else 1)
-    model = rnn.to_onnx(state=True, lengths=True)
-    lengths, state = [3, 6], tuple(some(depth, 2, H, seed=i) for i in range(len(rnn.cell.states)))
-    x = x[:2] if rnn.batch_first else x[:, :2]
-    feeds = {"x": x, "lengths": np.array(lengths, np.int32)}
-    feeds |= {f"{name}_0": values for name, values in zip(rnn.cell.states, state, strict=True)}
-    output, final = rnn(x, unwrap_state(state), lengths)
-    for actual, expected in zip(run(model, feeds, request), (output, *as_tuple(final)), strict=True):
-        close(actual, expected, "output")
-    back = Recurrent.from_onnx(model, [*range(rnn.num_layers)], batch_first=rnn.batch_first, backend="numpy")
-    assert (back.bidirectional, back.bias, back.direction) == (rnn.bidirectional, rnn.bias, rnn.direction)
-    if rnn.cell != GRU():
-        assert back.cell == rnn.cell
-    close(back(x, unwrap_state(state), lengths)[0], output, "output")
-
-
-def test_float64_is_checked(onnx: Any) -> None:
-    model = Recurrent("gru", WIDTH, H, dtype="float64", backend="numpy").to_onnx()
-    assert {tensor.data_type for tensor in model.graph.initializer} == {
-        onnx.TensorProto.DOUBLE,
-        onnx.TensorProto.INT64,
-    }
-
-
-class MyLSTM(LSTM):
-    """Its step may be another."""
-
-
-@pytest.mark.parametrize(
-    ("cell", "message"),
-    [
-        (MGU(), "to_onnx: MGU() has no counterpart in ONNX, which has RNN, GRU, and LSTM without a projection"),
-        (LSTM(projection=2), "to_onnx: LSTM(projection=2) has no counterpart in ONNX"),
-        (MyLSTM(), "to_onnx: MyLSTM() has no counterpart in ONNX"),
-        (ActivatedElman(activation="silu"), "has no counterpart in ONNX, which has no activation silu"),
-    ],
-)
-def test_cells_that_onnx_lacks(cell: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(message)):
-        Recurrent(cell, WIDTH, H, backend="numpy").to_onnx()
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: ActivatedGRU(gate="sigmid"), "ActivatedGRU: gate: expected one of tanh, sigmoid, relu, identity, aff"),
-        (lambda: ActivatedLSTM(output="elu"), "ActivatedLSTM: output: expected one of tanh, sigmoid"),
-        (lambda: ActivatedElman(activation="elu(x)"), "got 'elu(x)'"),
-        (lambda: ActivatedElman(clip=0.0), "ActivatedElman: clip: expected a finite number greater than 0, got 0.0"),
-    ],
-)
-def test_options_of_cells(make: Callable[[], Any], message: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(message)):
-        make()
-
-
-def test_a_network_of_other_activations_is_saved_with_its_cell(tmp_path: Path) -> None:
-    rnn = Recurrent(ActivatedGRU(candidate="selu"), WIDTH, H, backend="numpy", seed=0)
-    rnn.save(tmp_path / "rnn")
-    loaded = Recurrent.load(tmp_path / "rnn", backend="numpy")
-    np.testing.assert_array_equal(loaded(some(T, B, WIDTH))[0], rnn(some(T, B, WIDTH))[0])
