@@ -40,7 +40,7 @@ PTX_BOTH = ("lstm", "gru_candidate_before")
 
 PTX_MODULES = (
     *("test_against_oracle", "test_cells_on_engines", "test_inference", "test_many_to_one", "test_recorded"),
-    *("test_all_states", "test_network_shapes", "test_regularisation", "test_resets", "test_training"),
+    *("test_all_states", "test_network_shapes", "test_regularisation", "test_resets", "test_streams", "test_training"),
 )
 """Tests of what engines compute."""
 
