@@ -12,9 +12,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
+from rnncore.bench.plots.panel import _figure
+from rnncore.bench.plots.style import settings
+from rnncore.bench.plots.theme import LIGHT
 from rnncore.choose import Batch, Task, search, tasks
 from rnncore.choose.outcome import Outcome, outcomes, table
+from rnncore.choose.plot import panels
 from rnncore.choose.trial import Choice, Point, Trial
 from rnncore.cli import main
 
@@ -155,6 +160,24 @@ def test_front_and_order() -> None:
     assert [row["compute"] for row in table(outcomes([best, rounded]))] == ["float32", "bfloat16"]
     nan = Outcome(Choice("rnn", 4, 0.01), (made_up("rnn", [float("nan")]),))
     assert nan.loss == float("inf")
+
+
+@pytest.mark.parametrize("compute", ["float32", "bfloat16"])
+def test_names_in_a_picture_do_not_overlap(compute: str) -> None:
+    """Points that lie close, or in the same place, are told apart."""
+    twin = Choice("mingru", 128, 0.003, compute), Choice("mingru", 128, 0.01)
+    found = [Outcome(choice, (made_up(choice.cell, [0.2]),), is_front=True) for choice in twin]
+    with settings(LIGHT):
+        figure = _figure(panels("adding", 0.3, found), LIGHT)
+        figure.draw_without_rendering()
+        shown = [text for text in figure.findobj(Text) if "128" in text.get_text()]
+        boxes = [text.get_window_extent() for text in shown]
+    names = ["mingru H=128, 0.003", "mingru H=128, 0.01"]
+    assert [text.get_text() for text in shown] == (
+        names if compute == "float32" else [f"{names[0]}, bfloat16", f"{names[1]}, float32"]
+    )
+    assert not boxes[0].overlaps(boxes[1])
+    assert all(figure.bbox.containsx(box.x0) and figure.bbox.containsx(box.x1) for box in boxes)
 
 
 def test_fewer_digits_are_a_choice(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import statistics
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
 from ..bench.plots import scales
-from ..bench.plots.panel import Panel
+from ..bench.plots.panel import HEIGHT, LEGEND_LINE, Panel
 from ..bench.plots.theme import Theme
 from .outcome import Outcome
+
+MARKERS = "os^DvPX*<>dph8H"
+"""Each choice that no other beats has its own, as points often lie where names of them would overlap."""
+LONGEST_NAME = 20
+"""Characters of a name in the legend below a picture that leave room for a second beside it."""
 
 
 def panels(task: str, guess: float, found: Sequence[Outcome]) -> list[Panel]:
     """Both pictures."""
+    front = _names(found)
+    lines = math.ceil(len(front) / _columns(front))
     return [
         Panel(
             "Loss over time to train",
@@ -25,6 +34,7 @@ def panels(task: str, guess: float, found: Sequence[Outcome]) -> list[Panel]:
             "Loss over time to predict",
             f"{task}: one sequence; filled: no other is better in all",
             lambda axes, theme: _prediction(axes, theme, found, guess),
+            height=HEIGHT + LEGEND_LINE * lines,
         ),
     ]
 
@@ -58,16 +68,31 @@ def _learning(axes: Axes, theme: Theme, found: Sequence[Outcome], guess: float) 
 
 
 def _prediction(axes: Axes, theme: Theme, found: Sequence[Outcome], guess: float) -> None:
-    colours = _colours(theme, found)
+    colours, names = _colours(theme, found), _names(found)
     for one in found:
         colour, x = colours[one.choice.cell], 1e3 * one.predict_seconds
-        axes.plot(x, one.loss, "o", color=colour, markerfacecolor=colour if one.is_front else "none")
-        if one.is_front:
-            text = f"H={one.choice.hidden_size}, {one.choice.rate:g}"
-            axes.annotate(text, (x, one.loss), (4, 3), textcoords="offset points", color=theme.ink, size=8)
+        if not one.is_front:
+            axes.plot(x, one.loss, "o", color=colour, markerfacecolor="none")
+    front, markers = (one for one in found if one.is_front), itertools.cycle(MARKERS)
+    for one, name, marker in zip(front, names, markers, strict=False):
+        x = 1e3 * one.predict_seconds
+        axes.plot(x, one.loss, marker, color=colours[one.choice.cell], label=name)
+    axes.figure.legend(loc="outside lower center", ncols=_columns(names), columnspacing=1.2, handletextpad=0.4)
     axes.axhline(guess, color=theme.faint, linestyle="--", linewidth=1)
     axes.set_xscale("log")
     axes.set_xlim(*scales.limits([1e3 * one.predict_seconds for one in found]))
     axes.set(xlabel="milliseconds a sequence", ylabel="held-out loss (dashed: a guess)")
     scales.logarithmic(axes.xaxis)
     scales.grid(axes)
+
+
+def _names(found: Sequence[Outcome]) -> list[str]:
+    """The choices that no other beats in all; with the precision of products where choices differ in it."""
+    differ = len({one.choice.compute for one in found}) > 1
+    front = [one.choice for one in found if one.is_front]
+    return [f"{one.cell} H={one.hidden_size}, {one.rate:g}" + f", {one.compute}" * differ for one in front]
+
+
+def _columns(names: Sequence[str]) -> int:
+    """Names on a line of the legend."""
+    return 2 if len(max(names, key=len, default="")) <= LONGEST_NAME else 1
