@@ -57,13 +57,14 @@ def test_what_fits_is_a_matter_of_the_slow_calls() -> None:
 
 def test_rows_are_told_apart_in_words() -> None:
     (plain,) = workloads(cells=["lstm"], modes=["inference"], steps=[100], batches=[1], hiddens=[64])
-    rows = [result(work, "numba") for work in (plain, replace(plain, heads=4), replace(plain, num_layers=2))]
+    deep = replace(plain, num_layers=2, bidirectional=True, ragged=True)
+    rows = [result(work, "numba") for work in (plain, replace(plain, heads=4), deep)]
     assert verdict.verdict(rows, 1e3) == [
-        f"lstm with up to H=64 fits in 1000 s at B=1, T=100, inference, {options}, on numba."
-        for options in ("layers 1", "layers 1, 4 heads", "layers 2")
+        f"lstm with up to H=64 fits in 1000 s at B=1, T=100, inference{options}, on numba."
+        for options in ("", ", 4 heads", ", layers 2, directions 2, ragged yes")
     ]
     fast = replace(rows[1], samples=tuple(one / 2 for one in rows[1].samples))
-    assert "best at lstm inference, T=100 B=1 H=64, layers 1, 4 heads (" in verdict.verdict([rows[0], fast, rows[2]])[0]
+    assert "best at lstm inference, T=100 B=1 H=64, 4 heads (" in verdict.verdict([rows[0], fast, rows[2]])[0]
     (single,) = verdict.verdict(rows[:1])
     assert single.endswith("at most, at lstm inference, T=100 B=1 H=64.")
     assert verdict.verdict(rows[:1], 1e3) == ["lstm with up to H=64 fits in 1000 s at B=1, T=100, inference, on numba."]

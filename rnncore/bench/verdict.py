@@ -15,6 +15,9 @@ from .workload import Workload
 ABOUT_EVEN = 1.05
 """Ratios between this and its inverse are called about as fast."""
 
+USUAL = {"layers": "1", "directions": "1", "ragged": "no"}
+"""Options that go without saying, also where other rows have others."""
+
 
 def verdict(results: Sequence[Result], budget: float | None = None) -> list[str]:
     """The sentences; none where nothing was timed."""
@@ -126,5 +129,6 @@ def _named(result: Result, timed: Sequence[Result]) -> str:
 def _options(result: Result, timed: Sequence[Result]) -> str:
     """What else tells the row from others: `, layers 2, every state`."""
     cells = work_cells(result.workload, [other.workload for other in timed])
-    named = [f", {column} {cells[column]}" for column in OPTION_COLUMNS if column in cells]
+    unusual = [column for column in OPTION_COLUMNS if cells.get(column) not in (None, USUAL.get(column))]
+    named = [f", {column} {cells[column]}" for column in unusual]
     return "".join(named) + (f", {cells['more']}" if cells.get("more", "-") != "-" else "")
