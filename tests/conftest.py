@@ -155,16 +155,17 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """All tests that were left out or skipped, by reason, in a line each; pytest's own `-rs` has one for each place."""
-    if LEFT_OUT:
-        spoken = ", ".join(f"{count} {reason}" for reason, count in LEFT_OUT.most_common())
-        terminalreporter.write_line(f"{LEFT_OUT.total()} left to `make test-all`: {spoken}")
-    reasons = Counter(
+    """One line of all tests that were left out or skipped, by reason; pytest's own `-rs` has one for each place."""
+    skipped = Counter(
         report.longrepr[2].removeprefix("Skipped: ") for report in terminalreporter.stats.get("skipped", [])
     )
-    if reasons:
-        spoken = "; ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-        terminalreporter.write_line(f"{reasons.total()} skipped: {spoken}")
+    spoken = [
+        f"{reasons.total()} {what} ({', '.join(f'{count} {reason}' for reason, count in reasons.most_common())})"
+        for what, reasons in (("left to `make test-all`", LEFT_OUT), ("skipped", skipped))
+        if reasons
+    ]
+    if spoken:
+        terminalreporter.write_line("; ".join(spoken))
 
 
 @pytest.fixture(autouse=True)

@@ -33,11 +33,13 @@ def test_what_is_left_out_or_skipped_is_one_line(monkeypatch: pytest.MonkeyPatch
     lines: list[str] = []
     for stats in ({"skipped": skipped}, {}):
         conftest.pytest_terminal_summary(SimpleNamespace(stats=stats, write_line=lines.append))
-    assert lines == ["3 skipped: 2 no GPU; 1 no torch"]
+    assert lines == ["3 skipped (2 no GPU, 1 no torch)"]
     config = SimpleNamespace(getoption={"-m": "not slow"}.get)
     items: list[Any] = [
         SimpleNamespace(config=config, get_closest_marker={name}.__contains__) for name in ("ptx", "slow")
     ]
     conftest.pytest_deselected([*items, items[0]])
-    conftest.pytest_terminal_summary(SimpleNamespace(stats={}, write_line=lines.append))
-    assert lines[1:] == ["3 left to `make test-all`: 2 execute PTX, 1 take long"]
+    for stats in ({}, {"skipped": skipped}):
+        conftest.pytest_terminal_summary(SimpleNamespace(stats=stats, write_line=lines.append))
+    left = "3 left to `make test-all` (2 execute PTX, 1 take long)"
+    assert lines[1:] == [left, f"{left}; {lines[0]}"]
