@@ -123,7 +123,7 @@ def network(
     """The network of a file."""
     where, given = os.fspath(path), None if cell is None else define(cell).cell
     try:
-        # Of a file from before a network had all its options, those are as they were.
+        # A file that is older than an option lacks it: the network then had its default.
         architecture = {**OPTIONS, **json.loads(metadata["architecture"])}
         found = find_cell(where, architecture.pop("cell"), given)
         options = {name: architecture[name] for name in (*_ARGUMENTS, "dtype")}

@@ -22,7 +22,7 @@ def imported():
         try:
             importlib.import_module(name)
         except ModuleNotFoundError as error:
-            # Of a peer that is not installed.
+            # Another module that is missing is a peer's, which is not installed.
             if error.name in LACKING:
                 raise
         else:

@@ -138,7 +138,7 @@ def test_units_are_divided_where_rows_would_leave_a_thread_with_more() -> None:
     # Seven vectors in two groups leave one thread with four of them: no less than of seven rows.
     assert divide(2, 7, 7, 2, 100, step, small) == Division(2, 1)
     assert divide(2, 7, 8, 8, 100, step, small) == Division(1, 2)
-    # Of five rows the fourth group of seven is not divided; of seven it is.
+    # The fourth group of seven is not divided for five rows; for seven it is.
     assert divide(2, 5, 7, 7, 100, step, small) == Division(2, 1)
     assert divide(2, 7, 7, 7, 100, step, small) == Division(1, 2)
     assert divide(2, 7, 7, 7, 100, step, small, whole_groups=True) == Division(2, 1)

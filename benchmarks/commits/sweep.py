@@ -154,7 +154,7 @@ def measure(backend: str, cell: str, mode: str, steps: int, hidden: int) -> Figu
     about = timeit.timeit(call, number=1)
     # The fastest: a commit is measured once, and what else runs on the machine only adds.
     seconds = min(timeit.repeat(call, number=1, repeat=max(5, int(SECONDS / about))))
-    # Of the matrix products; their gradients, to either factor, are as many each.
+    # Matrix products alone count; their gradients, to either factor, are as many each.
     flops = 2 * steps * BATCH * GATES[cell] * hidden * (hidden + hidden) * (3 if mode == "training" else 1)
     return {
         "seconds_per_step": seconds / steps,

@@ -104,7 +104,7 @@ CASES = (
         lengths=(4, 2, 3),
     ),
     Case("back, every state", 4, 3, {"hidden_size": 5, "direction": "reverse"}, lengths=(4, 0, 3), states=True),
-    # Of two segments, whose tapes are computed again.
+    # These steps are two segments, whose tapes are computed again.
     Case("long", 18, 2, {"input_size": 2, "hidden_size": 3, "num_layers": 2}, how={"recompute": True}),
     Case(
         "burn-in, truncated",

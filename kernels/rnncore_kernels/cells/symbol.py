@@ -219,7 +219,7 @@ class Graph:
         found = self._nodes.get(key)
         if found is None:
             kind = Gate if operation == "gate" else Symbol
-            # Of two threads that change a network's equations at once, both get the node of the first.
+            # Two threads that change a network's equations at once both get the node of the first.
             found = self._nodes.setdefault(key, kind(self, operation, arguments, width, extra))
         return found
 

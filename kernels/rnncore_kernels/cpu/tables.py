@@ -150,7 +150,7 @@ def backward_table(layer: LayerSizes, products: Products) -> Table:
             product = {
                 "place": sizes.place + sizes.split * sizes.units * shape.vector_bytes,
                 "depth": depth,
-                # Of heads, each column is multiplied apart: a group needs a part of it.
+                # With heads, each column is multiplied apart: a group needs a part of it.
                 "parts": len(sizes.blocks) if sizes.heads > 1 else 1,
                 "span": sizes.back_span if sizes.heads > 1 else depth,
                 "whole": sizes.width if sizes.heads > 1 else depth,

@@ -67,7 +67,7 @@ def step_work(steps: Steps, sizes: Sizes, batch: int) -> StepWork:
             of = steps.program.products[visit.product]
             result, inner = (of.operand_width, of.width) if steps.backward else (of.width, of.operand_width)
             heads = steps.program.blocks[of.blocks[0]].heads_of(sizes.heads)
-            # Of heads, each block of columns of a transposed product is multiplied apart: a slice needs a part of it.
+            # With heads, a transposed product multiplies each block of columns apart: a slice needs a part of it.
             blocks = len(of.blocks) if steps.backward else 1
             parts = blocks if heads > 1 else 1
             k, units = (extent(widths, itemsize).of(padded) for widths in ([inner] * (blocks // parts), [visit.width]))

@@ -1,7 +1,7 @@
 """What is remembered of each cell of memory, and the checks of plain accesses against it.
 
-A cell is 4 bytes, or as few as the kernel's smallest access. Its last write is one stamp. Of its reads since then there is
-one stamp for each block: of one thread, or of several of a warp or of the block at a clock that covers theirs. A read
+A cell is 4 bytes, or as few as the kernel's smallest access. Its last write is one stamp. Each block has one stamp of
+its reads since then: of one thread, or of several of a warp or of the block at a clock that covers theirs. A read
 that happened after those remembered takes their place, since who is ordered after it is ordered after them.
 
 Two unordered accesses are a race where one writes, also where they write the same value. Each conflict is found when the

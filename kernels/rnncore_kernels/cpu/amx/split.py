@@ -110,7 +110,7 @@ def make_bf16_rows(shape: Shape, parts: Parts) -> Any:
                 value = _load(b, shape, at, 0, rest.count)
                 for number, words in enumerate(_pairs(b, parts, value, of_row=True)):
                     place = b.mul(rest.width, I64(number))
-                    # Of a tile the row has 16 words; the next tile begins 1 KiB further on.
+                    # The row has 16 words in a tile; the next tile begins 1 KiB further on.
                     tile, word = b.udiv(place, I64(TILE_ROWS)), b.urem(place, I64(TILE_ROWS))
                     offset = b.add(b.mul(tile, I64(TILE_BYTES)), b.mul(word, I64(4)))
                     words.store(pointer(b, last, offset), rest.width)

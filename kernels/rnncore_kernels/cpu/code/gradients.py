@@ -102,7 +102,7 @@ def make_weights_back(shape: Shape, gemm: Gemm) -> Any:
         while True:
             n = min(PANEL_ROWS, count - r)
             panel = panel_bytes(n)
-            # Of a vector of units or columns, all rows.
+            # A panel has all rows of a vector of units or columns.
             left = step.panels
             panels = left + left_units * panel
             base = run.pre + r * pre_row + phase.place

@@ -78,7 +78,7 @@ def make_product(tile: Tile, weights: int, k: Extent, units: Extent) -> BlockPro
     def product(
         run: Any, arrays: Any, row_slice: int, unit_slice: int, operand: int, operand_row: int, first: bool
     ) -> None:  # fmt: skip
-        # Of each part of a row, the elements of the slice's heads, as many for all slices.
+        # A slice takes the elements of its own heads from each part of a row, as many as every other slice.
         piece, span = arrays[of_part], arrays[of_span]
         pieces = divide(k_elements(run), piece)
         first_unit = unit_slice << (unit_bits + run.log_units)
