@@ -1,6 +1,7 @@
-"""The README's table of factors and picture of bars, from the run in `docs/performance/full.json`.
+"""The table of factors in the README and on the site's first page, and the README's picture of bars.
 
-`python docs/front_page.py` writes both anew, and `tests/test_docs.py` checks the table. The run is made anew by
+`python docs/front_page.py` writes them anew from the run in `docs/performance/full.json`, and `tests/test_docs.py`
+checks the table. The run is made anew by
 `rnncore bench --preset full --peer torch,onnxruntime -o json=docs/performance/full.json`.
 """
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from rnncore.bench.plots.panel import Panel
 
 ROOT = Path(__file__).parent.parent
-RUN, README = ROOT / "docs/performance/full.json", ROOT / "README.md"
+RUN, PAGES = ROOT / "docs/performance/full.json", (ROOT / "README.md", ROOT / "docs/index.md")
 OURS = "numba"
 NAMES = {"torch": "PyTorch", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
 MODES = ("inference", "training")
@@ -58,21 +59,23 @@ def bars(record: Record) -> list[Panel]:
 
 
 def write(record: Record) -> None:
-    """Write the pictures, light and dark, and the table between its two marks in the README."""
+    """Write the pictures, light and dark, and the table between its two marks on each page."""
     # Here, as it loads matplotlib.
     from rnncore.bench.plots.panel import to_svg
 
     panels = bars(record)
     RUN.with_name("bars-light.svg").write_text(to_svg(panels, "light"), encoding="utf-8")
     RUN.with_name("bars-dark.svg").write_text(to_svg(panels, "dark"), encoding="utf-8")
-    README.write_text(filled(README.read_text(encoding="utf-8"), record), encoding="utf-8")
+    for page in PAGES:
+        page.write_text(filled(page, record), encoding="utf-8")
 
 
-def filled(readme: str, record: Record) -> str:
-    """The README with the table of the record."""
-    text, count = REGION.subn(lambda found: f"{found[1]}\n{factors(record)}\n{found[2]}", readme)
+def filled(page: Path, record: Record) -> str:
+    """The page with the table of the record."""
+    content = page.read_text(encoding="utf-8")
+    text, count = REGION.subn(lambda found: f"{found[1]}\n{factors(record)}\n{found[2]}", content)
     if count != 1:
-        raise ValueError(f"README.md: expected one place for the table, {REGION.pattern}, got {count}")
+        raise ValueError(f"{page.name}: expected one place for the table, {REGION.pattern}, got {count}")
     return text
 
 

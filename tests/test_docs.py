@@ -54,9 +54,9 @@ def test_errors_are_as_their_page_says() -> None:
     assert outcome.failed == 0
 
 
-def test_factors_in_the_readme_are_those_of_the_run() -> None:
-    readme = front_page.README.read_text()
-    assert front_page.filled(readme, load(str(front_page.RUN))) == readme
+@pytest.mark.parametrize("path", front_page.PAGES, ids=[path.name for path in front_page.PAGES])
+def test_factors_are_those_of_the_run(path: Path) -> None:
+    assert front_page.filled(path, load(str(front_page.RUN))) == path.read_text(encoding="utf-8")
 
 
 def test_there_are_blocks() -> None:
