@@ -134,10 +134,25 @@ def test_options_that_shapes_follow_from_stay() -> None:
     assert again(torch.zeros(3, 5, 3))[1].shape == (2, 3, 4)
 
 
-def test_the_precision_is_one_for_parameters_as_they_are_now() -> None:
-    module = ours.Recurrent("gru", 3, 4).double()
-    with pytest.raises(ValueError, match="compute: expected 'float64' with dtype='float64', got 'bfloat16'"):
+@pytest.mark.parametrize("compiled", [False, True])
+def test_rounded_products_of_parameters_that_became_float64(compiled: bool) -> None:
+    module, x = ours.Recurrent("gru", 3, 4, compute="bfloat16").double(), torch.randn(5, 2, 3)
+    packed = torch.nn.utils.rnn.pack_sequence([x[:, 0].double()])
+    call = torch.compile(module, backend="eager") if compiled else module
+    message = r"compute: expected parameters of torch\.float32 with 'bfloat16', got torch\.float64: call \.float\(\)"
+    for given in (x.double(), x, packed):
+        with pytest.raises(ValueError, match=message):
+            call(given)
+    with pytest.raises(ValueError, match=message):
+        module.observe(x.double())
+    module.compute = None
+    assert module(x.double())[0].dtype is torch.float64
+    with pytest.raises(ValueError, match=message):
         module.compute = "bfloat16"
+    assert module.compute == "float64"
+
+
+def test_the_precision_is_one_for_parameters_as_they_are_now() -> None:
     single = ours.Recurrent("gru", 3, 4, dtype=torch.float64).float()
     single.compute = "bfloat16"
     assert single(torch.zeros(2, 1, 3))[0].dtype is torch.float32

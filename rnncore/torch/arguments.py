@@ -8,6 +8,8 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
+from rnncore_kernels.precision import BFLOAT16
+
 from .. import shapes
 from ..architecture import Architecture
 from ..errors import describe
@@ -70,6 +72,15 @@ def read_lengths(axes: shapes.CallAxes, lengths: Any) -> Tensor | None:
         raise ValueError(f"lengths: expected (B={axes.batch},) integers, got {values.dtype} {(*values.shape,)}")
     shapes.check_lengths(axes, values.shape)
     return values.reshape(axes.batch)
+
+
+def check_compute(precision: str | None, dtype: torch.dtype) -> None:
+    """Raise ValueError for products that are rounded to fewer digits than float64's, of parameters that have those."""
+    if precision == BFLOAT16 and dtype is torch.float64:
+        raise ValueError(
+            f"compute: expected parameters of torch.float32 with {precision!r}, got {dtype}: call .float(), or set "
+            f"compute=None"
+        )
 
 
 def refuse(reason: str, named: Sequence[tuple[str, Tensor]]) -> NoReturn:

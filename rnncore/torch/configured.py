@@ -18,6 +18,7 @@ from ..keyed import text_of
 from ..options import check_options, make_architecture
 from ..state_dict import StateDict, read_state_dict
 from . import calls
+from .arguments import check_compute
 from .marks import Marked, mark
 from .memory import reason_against_device
 from .network import DTYPES
@@ -88,7 +89,10 @@ class Configured(Marked):
         known: dict[str, Any] = {name: getattr(arch, name) for name in (*SIZES, "dtype")}
         if option == "compute":
             # Parameters may have been converted since.
-            known["dtype"] = next((DTYPES[p.dtype] for p in self.parameters() if p.dtype in DTYPES), arch.dtype)
+            dtype = next((p.dtype for p in self.parameters() if p.dtype in DTYPES), None)
+            if dtype is not None:
+                check_compute(value, dtype)
+                known["dtype"] = DTYPES[dtype]
         changed = make_architecture(
             arch.cell, **{**known, **options_of(arch), "compute": arch.precision, option: value}
         )

@@ -19,7 +19,7 @@ from ..rows import DENSE, arrange
 from ..shapes import CallAxes, check_reset_state
 from ..spans import check_segments
 from . import calls
-from .arguments import read_inputs, read_lengths, read_resets, read_states, read_x, refuse
+from .arguments import check_compute, read_inputs, read_lengths, read_resets, read_states, read_x, refuse
 from .autocast import asked_precision, autocasts, recast
 from .configured import Configured
 from .dynamo import leave
@@ -209,6 +209,7 @@ class Recurrent(Configured):
         inputs: Sequence[Tensor] = (),
     ) -> None:
         tensors, dtype = [*weights, x, *states, *begun, *inputs], weights[0].dtype
+        check_compute(self._architecture.precision, dtype)
         if torch.compiler.is_compiling():
             fits = dtype in DTYPES and all([tensor.dtype == dtype for tensor in tensors])  # noqa: C419
             reason = None if fits else "others"
