@@ -181,7 +181,8 @@ class Network(Described):
     ) -> Self:
         """A network with a copy of some parameters: sizes, layers, directions, biases and dtype are theirs.
 
-        It learns its initial state if that is among them, and has the zoneout of a `state_dict`.
+        It learns its initial state if that is among them, and has the zoneout of a `state_dict`. `bias` is True where
+        no layer has a place for biases, an IndRNN of one layer with input_size=None say: nothing depends on it there.
 
         Args:
             values: arrays or PyTorch's tensors, by name, or the path of a safetensors file.

@@ -238,6 +238,7 @@ def read_options(who: str, cell: Definition, shapes: Mapping[str, tuple[int, ...
             f"them, whose shapes give the sizes, got {', '.join(f'{n} {s}' for n, s in shapes.items()) or 'none'}"
         )
     num_layers = len({"0"}.union(layer for _, layer, _ in numbered))
+    # Without a place for biases, parameters do not tell whether there are any: the default then.
     may_have_biases = gates["weight_hh"] or (gates["weight_ih"] and (num_layers > 1 or not ready))
     return {
         "input_size": None if ready else shapes["weight_ih_l0"][1] if gates["weight_ih"] else 0,

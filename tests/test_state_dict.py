@@ -17,7 +17,7 @@ import stand_in_gpu as gpu
 from minimal_gated_unit import MinimalGatedUnit
 
 from rnncore import GRU, LSTM, Elman, Recurrent, registry
-from rnncore.cells import MinGRU
+from rnncore.cells import IndRNN, MinGRU
 
 X = np.linspace(-1, 1, 30, dtype=np.float32).reshape(5, 2, 3)
 OPTIONS: dict[str, Any] = {"num_layers": 2, "bidirectional": True, "backend": "numpy"}
@@ -172,6 +172,17 @@ def test_a_network_of_parameters_of_any_cell(cell: Any) -> None:
             assert_same_parameters(made, rnn)
             for name in ("input_size", "hidden_size", "num_layers", "bidirectional", "bias", "dtype"):
                 assert getattr(made, name) == getattr(rnn, name)
+
+
+@pytest.mark.parametrize("num_layers", [1, 2])
+def test_biases_of_a_first_layer_that_has_no_place_for_them(num_layers: int) -> None:
+    rnn = Recurrent(IndRNN(), None, 4, num_layers, bias=False, backend="numpy", seed=0)
+    assert rnn.bias is False
+    assert not [name for name in rnn.state_dict() if name.startswith("bias")]
+    made = Recurrent.from_state_dict(rnn.state_dict(), backend="numpy")
+    assert made.bias is (num_layers == 1)
+    x = np.random.default_rng(0).standard_normal((3, 2, 4), np.float32)
+    np.testing.assert_array_equal(made(x)[0], rnn(x)[0])
 
 
 GRUS = dict(network("gru").state_dict())
