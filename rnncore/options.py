@@ -43,7 +43,7 @@ def make_architecture(
     definition = projected(define(cell), proj_size)
     kept = _zoneout(definition, zoneout)
     rates = tuple([kept.get(name, 0.0) if isinstance(kept, dict) else kept for name in definition.states])
-    recurrent_dropout = _probability("recurrent_dropout", recurrent_dropout)
+    recurrent_dropout = check_probability("recurrent_dropout", recurrent_dropout)
     if recurrent_dropout and not definition.program.h_gates:
         raise ValueError(
             f"recurrent_dropout: expected 0 with {definition.cell!r}, no gate of which multiplies a state by recurrent "
@@ -57,7 +57,7 @@ def make_architecture(
         bidirectional=check_flag("bidirectional", bidirectional),
         bias=check_flag("bias", bias),
         batch_first=check_flag("batch_first", batch_first),
-        dropout=_probability("dropout", dropout),
+        dropout=check_probability("dropout", dropout),
         dtype=_float_dtype(dtype),
         direction=direction,
         heads=check_integer("heads", heads, 1),
@@ -65,7 +65,7 @@ def make_architecture(
         precision=check_precision("compute", compute, dtype, [BFLOAT16]),
         zoneout=kept,
         recurrent_dropout=recurrent_dropout,
-        input_dropout=_probability("input_dropout", input_dropout),
+        input_dropout=check_probability("input_dropout", input_dropout),
         variational=check_flag("variational", variational),
     )
     if architecture.input_dropout and input_size is None:
@@ -144,7 +144,8 @@ def check_flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
-def _probability(name: str, value: Any) -> float:
+def check_probability(name: str, value: Any) -> float:
+    """`value` as a float from 0 to 1; ValueError names the argument."""
     is_number = isinstance(value, (int, float, np.floating, np.integer)) and not isinstance(value, bool)
     if not is_number or not 0 <= value <= 1:
         raise ValueError(f"{name}: expected a probability from 0 to 1, got {value!r}")
@@ -154,14 +155,14 @@ def _probability(name: str, value: Any) -> float:
 def _zoneout(definition: Definition, value: Any) -> float | dict[str, float]:
     """One probability, or some by the names of states."""
     if not isinstance(value, Mapping):
-        return _probability("zoneout", value)
+        return check_probability("zoneout", value)
     unknown = [name for name in value if name not in definition.states]
     if unknown:
         raise ValueError(
             f"zoneout: expected states of {definition.cell!r}, {', '.join(map(repr, definition.states))}, got the "
             f"unknown {', '.join(map(repr, unknown))}"
         )
-    return {name: _probability(f"zoneout[{name!r}]", value[name]) for name in definition.states if name in value}
+    return {name: check_probability(f"zoneout[{name!r}]", value[name]) for name in definition.states if name in value}
 
 
 def _float_dtype(dtype: DTypeLike) -> np.dtype[Any]:

@@ -255,6 +255,10 @@ def test_dropout_is_that_of_the_layers() -> None:
     ):
         with pytest.raises(ValueError, match=re.escape(message)):
             Recurrent.from_keras([first, *above, other], backend="numpy")
+    for option in ("dropout", "recurrent_dropout"):
+        message = rf"layer 'first': {option}: expected a probability from 0 to 1, got 2$"
+        with pytest.raises(ValueError, match=f"^{message}"):
+            Recurrent.from_keras(first, config={option: 2}, backend="numpy")
     unlike = {"class_name": "GRU", "config": {"dropout": 0.2}}
     with pytest.raises(ValueError, match=re.escape("got GRU and GRU with dropout=None and 0.2")):
         Recurrent.from_keras(bidirectional("GRU", weights_of("GRU") * 2, backward_layer=unlike), backend="numpy")

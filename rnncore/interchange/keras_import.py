@@ -11,6 +11,7 @@ import numpy as np
 from rnncore_kernels.cells import GRU, LSTM, Cell, Elman
 from rnncore_kernels.contract import Array
 
+from ..options import check_probability
 from .activations import spell
 from .cells import ActivatedElman, ActivatedGRU, ActivatedLSTM
 from .keras_files import KINDS, KerasLayer, find_layers, recurrent_layers
@@ -130,7 +131,8 @@ def read_layer(layer: KerasLayer, config: Mapping[str, Any]) -> Layer:
     parts = np.array_split(np.arange(len(layer.weights)), 2 if direction == "bidirectional" else 1)
     of_directions = [[as_float(layer.weights[place]) for place in part] for part in parts]
     parameters = [_parameters(layer, kind, cell, each) for each in of_directions]
-    return Layer(layer.where, cell, direction, parameters, *[config.get(name, 0.0) for name in DROPOUT])
+    rates = [check_probability(f"{layer.where}: {name}", config.get(name, 0.0)) for name in DROPOUT]
+    return Layer(layer.where, cell, direction, parameters, *rates)
 
 
 def _inner(layer: KerasLayer) -> tuple[str, Mapping[str, Any]]:
