@@ -17,6 +17,7 @@ from rnncore.bench import measure, memory, render, verdict
 from rnncore.bench.table import narrowed, table
 from rnncore.bench.workload import ALL_MODES, BACKWARD, Workload, arrays_of
 from rnncore.cli import base, main, terminal
+from rnncore.cli.status import UsageError
 
 WIDTHS = workloads(cells=["lstm"], modes=["inference"], steps=[100], batches=[1], hiddens=[64, 128, 256])
 
@@ -168,6 +169,22 @@ def test_budget_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert "expected a time above 0, got '0ms'" in capsys.readouterr().err
 
 
+REVISION = """
+import argparse, shutil, sys
+parser = argparse.ArgumentParser(prog="rnncore bench")
+parser.add_argument("command")
+parser.add_argument("--cell", choices=["lstm"])
+for option in ("--backend", "--mode", "-o"):
+    parser.add_argument(option)
+parser.add_argument("--dry-run", action="store_true")
+arguments = parser.parse_args()
+if not getattr(arguments, "dry_run", False):
+    print(sys.argv[1:-2], file=sys.stderr)
+    shutil.copy({made!r}, arguments.o[5:])
+"""
+"""A command line whose bench copies a record."""
+
+
 @pytest.fixture
 def revisions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A checkout with a library whose bench copies a made-up record, and a cache of its own."""
@@ -178,12 +195,15 @@ def revisions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     made = tmp_path / "made.json"
     made.write_text(render.to_json_text(made_up_record(timed(64, 2e-3))))
     (root / "rnncore" / "__init__.py").write_text("")
-    (root / "rnncore" / "__main__.py").write_text(
-        f"import shutil, sys; print(sys.argv[1:-2], file=sys.stderr)\nshutil.copy({str(made)!r}, sys.argv[-1][5:])"
-    )
     identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
-    for command in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "one"]):
-        subprocess.run(["git", *command], cwd=root, check=True)
+    git = [["add", "."], [*identity, "commit", "-qm", "one"]]
+    subprocess.run(["git", "init", "-q"], cwd=root, check=True)
+    # The first revision has no plans.
+    for without in ("--dry-run", "nothing"):
+        lines = [line for line in REVISION.format(made=str(made)).splitlines() if f'"{without}"' not in line]
+        (root / "rnncore" / "__main__.py").write_text("\n".join(lines))
+        for command in git:
+            subprocess.run(["git", *command], cwd=root, check=True)
     monkeypatch.setattr(base, "ROOT", root)
     monkeypatch.setenv("RNNCORE_CACHE_DIR", str(tmp_path / "cache"))
     return root
@@ -196,6 +216,32 @@ def test_another_revision_is_measured_once(revisions: Path, capfd: pytest.Captur
         error = capfd.readouterr().err
         assert message in error
         assert ("['bench', '--cell', 'lstm']" in error) == bool(message)
+    trees = subprocess.run(["git", "worktree", "list"], cwd=revisions, check=True, capture_output=True, text=True)
+    assert trees.stdout.count("\n") == 1
+
+
+def test_a_revision_that_lacks_an_option(revisions: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    lacking = "has no option --precision: leave it out, or name a later revision"
+    for revision, arguments, message in (
+        ("HEAD", ["--precision", "bfloat16"], lacking),
+        ("HEAD~1", ["--precision=bfloat16"], lacking),
+        (
+            "HEAD",
+            ["--precision", "bfloat16", "--cell=lstm", "--tails"],
+            lacking.replace("--precision", "--precision, --tails"),
+        ),
+        (
+            "HEAD",
+            ["--cell", "gru"],
+            "refuses these arguments: rnncore bench: error: argument --cell: invalid choice: 'gru'",
+        ),
+    ):
+        with pytest.raises(UsageError) as caught:
+            base.measured(revision, arguments)
+        assert str(caught.value).startswith(f"--base: {revision} {message}")
+        assert "\n" not in str(caught.value)
+    assert "error" not in capfd.readouterr().err
+    assert base.measured("HEAD~1", ["--cell", "lstm"]).results
     trees = subprocess.run(["git", "worktree", "list"], cwd=revisions, check=True, capture_output=True, text=True)
     assert trees.stdout.count("\n") == 1
 
