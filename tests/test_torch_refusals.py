@@ -120,12 +120,16 @@ def test_a_packed_sequence_takes_a_state_alone(options: dict[str, Any]) -> None:
         ours.Recurrent("gru", 3, 4)(packed, **options)
 
 
-def test_options_that_shapes_follow_from_stay() -> None:
+def test_sizes_and_options_that_shapes_follow_from_stay() -> None:
     module = ours.Recurrent("gru", 3, 4, num_layers=2)
     for option, had in {"heads": 1, "hidden_size": 4, "input_size": 3}.items():
         message = f"{option}: expected {had}, .* shapes of parameters follow, got 2: make another module"
         with pytest.raises(ValueError, match=message):
             setattr(module, option, 2)
+    for size in ("output_size", "state_widths"):
+        with pytest.raises(AttributeError, match=size):
+            setattr(module, size, 2)
+    assert (module.output_size, module.state_widths) == (4, [4])
     with pytest.raises(ValueError, match=r"zoneout: expected a probability from 0 to 1, got 2"):
         module.zoneout = 2
     assert (module.heads, module.hidden_size, module.zoneout, module.dropout) == (1, 4, 0.0, 0.0)

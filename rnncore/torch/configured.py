@@ -62,9 +62,9 @@ class Configured(Marked):
         options |= {"num_layers": num_layers, "bidirectional": bidirectional, "bias": bias, "batch_first": batch_first}
         options |= {"dropout": dropout, "input_size": input_size, "hidden_size": hidden_size}
         self._architecture = arch = make_architecture(cell, dtype=DTYPES[dtype], **{**OPTIONS, **options})
-        self.output_size = arch.output_size
-        # Asked for here, as a tracer of torch.compile cannot work it out.
-        self.state_widths, _ = [width for _, _, width in arch.state_shapes(1)], (arch.layer_names, arch.initial_names)
+        # Asked for here, as a tracer of torch.compile cannot work them out.
+        self._output_size, self._state_widths = arch.output_size, [width for _, _, width in arch.state_shapes(1)]
+        _ = arch.layer_names, arch.initial_names
         for name, parameter in arch.parameters().items():
             values = torch.empty(parameter.shape, dtype=dtype, device=device)
             self.register_parameter(name, torch.nn.Parameter(values))
@@ -108,6 +108,16 @@ class Configured(Marked):
     def cell(self) -> Cell:
         """The cell."""
         return self._architecture.cell
+
+    @property
+    def output_size(self) -> int:
+        """Width of the output, D*P."""
+        return self._output_size
+
+    @property
+    def state_widths(self) -> list[int]:
+        """The width of each state."""
+        return self._state_widths
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
