@@ -2,7 +2,7 @@
 
 `python docs/front_page.py` writes them anew from the run in `docs/performance/full.json`, and `tests/test_docs.py`
 checks the table. The run is made anew by
-`rnncore bench --preset full --peer torch,onnxruntime -o json=docs/performance/full.json`.
+`rnncore bench --preset full --peer torch,onnxruntime,openvino -o json=docs/performance/full.json`.
 """
 
 from __future__ import annotations

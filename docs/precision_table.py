@@ -1,6 +1,6 @@
-"""The table of `precision.md`, from runs of `rnncore bench -o json`: `python docs/precision_table.py RUN.json ...`.
+"""The tables of `precision.md`, from runs of `rnncore bench -o json`: `python docs/precision_table.py RUN.json ...`.
 
-Each size is compared within one run; the errors are the largest of all.
+Each mode has a table. Each size is compared within one run; the errors are the largest of all.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ def table(results: Sequence[Result]) -> str:
     heads = list(dict.fromkeys(map(_head, sorted(rows, key=lambda row: (row.is_peer, row.contender)))))
     sizes = list(dict.fromkeys(_size(row) for row in rows))
     times = {(_size(row), _head(row)): rounded(row.call_milliseconds) for row in rows}
-    lines = [["T", "B", "H", *heads]]
+    lines = [["T", "B", "I", "H", *heads]]
     lines.append(["--:"] * len(lines[0]))
     lines += [[*map(str, size), *(times.get((size, head), "-") for head in heads)] for size in sizes]
     errors = [max(row.error or 0.0 for row in rows if _head(row) == head) for head in heads]
-    lines.append(["error", "", "", *(f"{error:.0e}" for error in errors)])
+    lines.append(["error", "", "", "", *(f"{error:.0e}" for error in errors)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -32,9 +32,17 @@ def _head(row: Result) -> str:
     return row.contender if row.is_peer else f"{row.contender} {row.workload.products}"
 
 
-def _size(row: Result) -> tuple[int, int, int]:
-    return row.workload.steps, row.workload.batch, row.workload.hidden_size
+def _size(row: Result) -> tuple[int, int, int, int]:
+    w = row.workload
+    return w.steps, w.batch, w.input_size, w.hidden_size
+
+
+def _is_plain(row: Result) -> bool:
+    w = row.workload
+    return (w.num_layers, w.bidirectional, w.ragged) == (1, False, False)
 
 
 if __name__ == "__main__":
-    print(table([row for path in sys.argv[1:] for row in load(path).results]))
+    found = [row for path in sys.argv[1:] for row in load(path).results if _is_plain(row)]
+    for mode in dict.fromkeys(row.workload.mode for row in found):
+        print(f"{mode}\n\n{table([row for row in found if row.workload.mode == mode])}\n")
