@@ -26,6 +26,9 @@ BLOCKS = [
     if "...)" not in block  # a fragment; an index of NumPy's has dots, too
 ]
 
+SLOW = ("precision.md",)
+"""Pages whose blocks compile a network in every precision."""
+
 
 def imported(block: str) -> list[str]:
     """The libraries that a block takes, where they are installed."""
@@ -34,8 +37,14 @@ def imported(block: str) -> list[str]:
 
 @pytest.mark.parametrize(
     ("name", "number", "block"),
-    BLOCKS,
-    ids=["-".join([name, str(number), *imported(block)]) for name, number, block in BLOCKS],
+    [
+        pytest.param(
+            *(name, number, block),
+            id="-".join([name, str(number), *imported(block)]),
+            marks=[pytest.mark.slow] if name in SLOW else [],
+        )
+        for name, number, block in BLOCKS
+    ],
 )
 def test_block_runs(name: str, number: int, block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for library in imported(block):

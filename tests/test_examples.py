@@ -87,6 +87,7 @@ def test_minimal_gated_unit_learns(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert errors[-1] < 0.25 * errors[0]
 
 
+@pytest.mark.slow
 def test_character_model_learns(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """On a text that repeats itself, so that few iterations suffice."""
     text = "networks read. " * 3000

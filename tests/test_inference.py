@@ -84,7 +84,7 @@ def test_last_output_allocates_no_sequence(backend: str, monkeypatch: pytest.Mon
         return peak
 
     # The executor of PTX keeps memory of its own as large as the largest call.
-    peak(3 * steps)
+    peak(3 * steps if backend == "ptx" else 10)
     assert peak(3 * steps) - peak(steps) < 0.2 * 2 * steps * batch * 8 * 4
 
 

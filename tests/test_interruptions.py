@@ -219,7 +219,7 @@ def check_the_pool(subject: Subject) -> None:
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="the system does not say how large a process is")
 @pytest.mark.parametrize(
     ("name", "threads"),
-    [("numpy", 2), ("numba", 1), ("numba", 2)],
+    [("numpy", 2), pytest.param("numba", 1, marks=pytest.mark.slow), ("numba", 2)],
 )
 def test_interruptions_at_random(name: str, threads: int) -> None:
     if not backends()[name].available:

@@ -63,7 +63,9 @@ def test_each(backend: str, name: str, one: str, close: Close, nan_filled_empty:
     check(make_call(VARIANTS[name], 3, 3, hidden_size=19, backend=backend, **{one: ALL[one]}), close)
 
 
-@pytest.mark.parametrize(("dtype", "states"), [("float32", True), ("float64", False)])
+@pytest.mark.parametrize(
+    ("dtype", "states"), [("float32", True), pytest.param("float64", False, marks=pytest.mark.slow)]
+)
 def test_all_in_a_deep_ragged_network(backend: str, dtype: str, states: bool, close: Close) -> None:
     skip_unless_executed(backend, "lstm", EXECUTED[:1] if dtype == "float32" else ())
     options: dict[str, Any] = {"num_layers": 2, "bidirectional": True, "backend": backend, "dtype": dtype, **ALL}

@@ -39,7 +39,7 @@ pytestmark = [
 ]
 PARTS = {"float32": EXACT, "bfloat16": ROUNDED}
 COMPUTED = [
-    pytest.param(compute, cell, marks=[] if compute == "float32" or cell in ("lstm", "tangled") else [pytest.mark.slow])
+    pytest.param(compute, cell, marks=[] if compute == "float32" or cell == "tangled" else [pytest.mark.slow])
     for compute in PARTS
     for cell in CELLS
 ]
