@@ -28,8 +28,8 @@ myst_heading_anchors = 3
 default_role = "code"
 smartquotes_action = "De"
 highlight_language = "text"
-# PyTorch is not installed where the site is made.
-autodoc_mock_imports = ["torch"]
+# PyTorch and JAX are not installed where the site is made; the module registers functions with a JAX that is.
+autodoc_mock_imports = ["torch", "jax", "rnncore.jax.primitives"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 # The name instead of what it stands for, numpy.ndarray with two parameters.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
 import re
 from pathlib import Path
@@ -66,6 +67,17 @@ def test_errors_are_as_their_page_says() -> None:
 @pytest.mark.parametrize("path", front_page.PAGES, ids=[path.name for path in front_page.PAGES])
 def test_factors_are_those_of_the_run(path: Path) -> None:
     assert front_page.filled(path, load(str(front_page.RUN))) == path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("package", ["", ".choose", ".insight", ".jax", ".torch", ".training"])
+def test_public_names_are_in_the_api_reference(package: str) -> None:
+    # Not imported: PyTorch and JAX may not be installed.
+    source = (ROOT / f"rnncore{package.replace('.', '/')}" / "__init__.py").read_text()
+    exported = re.search(r"^__all__ = (\[.*?\])", source, re.DOTALL | re.MULTILINE)
+    assert exported
+    page = (ROOT / "docs" / "api.rst").read_text()
+    names = [name for name in ast.literal_eval(exported[1]) if not name.startswith("_")]
+    assert [name for name in names if f"rnncore{package}.{name}" not in page and f"``{name}``" not in page] == []
 
 
 def test_there_are_blocks() -> None:
