@@ -47,8 +47,8 @@ def add(commands: Any) -> None:
     parser.set_defaults(run=run)
     add_axes(parser)
     how = parser.add_argument_group("how")
-    how.add_argument("-r", "--repeats", type=size, help="turns of each contender, so many samples (the preset's)")
-    how.add_argument("--passes", type=size, help="how often to go through all, with a part of the turns (the preset's)")
+    how.add_argument("-r", "--repeats", type=size, help="turns of each contender, one sample each (the preset's)")
+    how.add_argument("--passes", type=size, help="passes through all rows, with a part of the turns (the preset's)")
     how.add_argument("--min-time", type=seconds, metavar="SECONDS", help="time to spend on a row (the preset's)")
     how.add_argument("--warmup", type=int, default=0, metavar="CALLS", help="calls before the first turn (0)")
     how.add_argument(
@@ -57,7 +57,7 @@ def add(commands: Any) -> None:
     how.add_argument(
         "--base",
         metavar="REV",
-        help="a revision of this checkout to compare with, main say: measured in a worktree of it, once, as the result "
+        help="a revision of this checkout to compare with, such as main; it is measured in a worktree, and the result "
         "is kept",
     )
     how.add_argument("--list", action="store_true", help="say what there is to choose from, and measure nothing")
@@ -69,7 +69,7 @@ def add(commands: Any) -> None:
         action="append",
         default=[],
         metavar="FORMAT[=FILE]",
-        help="table, md, csv, json, jsonl or html, or a file with such a suffix; can be given several times",
+        help="table, md, csv, json, jsonl or html, or a file that ends in .md, .csv, ...; can be given several times",
     )
     how.add_argument(
         "--wide", action="store_true", help="all columns in the table on the terminal; files and pipes have them anyway"

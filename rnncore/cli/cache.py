@@ -19,14 +19,12 @@ def add(commands: Any) -> None:
     """Add the command's parser."""
     parser = commands.add_parser(
         "cache",
-        help="show or clear the compiled code and the roofs on disk",
+        help="show or clear what is kept on disk",
         description="Say where compiled code is kept and how much there is: in RNNCORE_CACHE_DIR, or the user's cache "
-        "folder. Code of another processor, an earlier version or an edited cell stays there until it is cleared. So "
-        "do the roofs of this machine: the best that `rnncore bench` has seen it do.",
+        "folder. Code of another processor, an earlier version or an edited cell stays there until it is cleared. "
+        "Beside it are the best rates that `rnncore bench` has seen of this machine, and the runs of its --base.",
     )
-    parser.add_argument(
-        "--clear", action="store_true", help="remove the files of compiled code and of roofs, and no others"
-    )
+    parser.add_argument("--clear", action="store_true", help="remove all of these files, and no others")
     parser.add_argument("--json", action="store_true", help="as JSON")
     parser.set_defaults(run=run)
 

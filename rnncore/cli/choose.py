@@ -45,9 +45,8 @@ def add(commands: Any) -> None:
         "choose",
         help="compare cells, sizes and learning rates on a task",
         description="Train cells, sizes and learning rates on a task within a budget of seconds, and compare their "
-        "loss on held-out data with the time to train and to predict. All begin; after each round the better "
-        "half goes on. "
-        "Ctrl-C keeps what there is.",
+        "loss on held-out data with the time to train and to predict. All choices begin; after each round the better "
+        "half goes on. Ctrl-C keeps all results until then.",
     )
     parser.set_defaults(run=run)
     named = "; ".join(f"{name}: {text[0].lower()}{text[1:].rstrip('.')}" for name, text in summaries().items())
@@ -63,7 +62,7 @@ def add(commands: Any) -> None:
         type=sizes,
         default=[32, 128],
         metavar="HIDDEN",
-        help="hidden sizes, a list or range, as 32,128 or 32-256*2 (32,128)",
+        help="hidden sizes, a list or range such as 32-256*2 (32,128)",
     )
     parser.add_argument(
         "--rate", type=rates, default=[3e-3, 1e-2], metavar="RATE,...", help="learning rates of Adam (0.003,0.01)"
@@ -75,14 +74,14 @@ def add(commands: Any) -> None:
         metavar="NAME,...",
         help=f"precision of products: {','.join(COMPUTES)} ({COMPUTES[0]})",
     )
-    parser.add_argument("--seeds", type=size, default=2, metavar="N", help="trials of each choice (2)")
-    parser.add_argument("--seed", type=int, default=0, help="the first of them (0)")
+    parser.add_argument("--seeds", type=size, default=2, metavar="N", help="seeds of each choice, a trial each (2)")
+    parser.add_argument("--seed", type=int, default=0, help="the first seed (0)")
     limit = parser.add_mutually_exclusive_group()
-    limit.add_argument("--budget", type=above_zero, default=60.0, metavar="TIME", help="for all together (60s)")
+    limit.add_argument("--budget", type=above_zero, default=60.0, metavar="TIME", help="time for all trials (60s)")
     limit.add_argument(
-        "--iterations", type=size, help="so many updates of each instead of a budget: the same figures again"
+        "--iterations", type=size, help="updates of each trial, instead of a budget: the same losses on any day"
     )
-    parser.add_argument("--backend", choices=("auto", *MODULES), default="auto", help="that trains (auto)")
+    parser.add_argument("--backend", choices=("auto", *MODULES), default="auto", help="the engine that trains (auto)")
     parser.add_argument(
         "-o",
         "--output",

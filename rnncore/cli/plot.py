@@ -28,7 +28,7 @@ def add(commands: Any) -> None:
         "plot",
         help="draw a run",
         description="Draw what `rnncore bench -o json=FILE` measured: roofline, scaling with T, B and H, heat map, and "
-        "bars against peers, all that the run has the rows for. Takes matplotlib.",
+        "bars against peers, as far as the run has the rows for them. Needs matplotlib.",
     )
     parser.add_argument("run_file", metavar="RUN.json", help="the run")
     parser.add_argument("--kind", type=choices(("all", *plots.KINDS)), default=["all"], help=",".join(plots.KINDS))

@@ -59,7 +59,7 @@ def add(commands: Any) -> None:
         help="also rounded products, of bfloat16 (compute='bfloat16' of Recurrent), of int8 (freeze(weights='int8'), "
         "inference alone), or both (no value); the oracle rounds as they do",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of all random values (0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of all random values (0)")
     parser.add_argument("--json", action="store_true", help="as JSON")
     parser.set_defaults(run=run)
 

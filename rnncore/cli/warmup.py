@@ -19,9 +19,9 @@ def add(commands: Any) -> None:
     parser = commands.add_parser(
         "warmup",
         help="compile ahead of the first use",
-        description="Compile what an engine needs of some cells, of gru and rnn alone all variants, and keep it in "
-        "RNNCORE_CACHE_DIR or the user's cache folder. NUMBA_CPU_NAME names another processor to compile for; what is "
-        "compiled under it is used under it.",
+        description="Compile what an engine needs for some cells (for a bare gru or rnn, all variants), and keep it in "
+        "RNNCORE_CACHE_DIR or the user's cache folder. NUMBA_CPU_NAME names another processor to compile for; the code "
+        "is used where the variable has that name again.",
     )
     add_cell_option(parser, "lstm,gru,rnn")
     parser.add_argument("--backend", choices=("numba", "cuda"), default="numba", help="the engine (numba)")

@@ -47,10 +47,14 @@ def add_axes(parser: argparse.ArgumentParser) -> None:
         action="extend",
         default=[],
         help=f"libraries to measure beside ours on the same work: {','.join(PEERS)}; torch-loop is a loop over the "
-        f"steps in PyTorch, and stands for torch where that lacks the cell; cudnn is PyTorch on the GPU; those in bf16 "
-        f"and int8 stand beside ours in that --precision, which they bring along",
+        f"steps in PyTorch, and stands for torch where that lacks the cell; cudnn is PyTorch on the GPU; with those in "
+        f"bf16 and int8, ours are measured in that --precision, too",
     )
-    axes.add_argument("--mode", type=choices(ALL_MODES), help=",".join(ALL_MODES))
+    axes.add_argument(
+        "--mode",
+        type=choices(ALL_MODES),
+        help=f"{','.join(ALL_MODES)}: backward is that pass alone, the last two one step of a stream (the preset's)",
+    )
     axes.add_argument("-T", type=sizes, metavar="STEPS", help="time steps (100, where another size is given)")
     axes.add_argument("-B", type=sizes, metavar="BATCH", help="sequences computed together (32, likewise)")
     axes.add_argument("-H", type=sizes, metavar="HIDDEN", help="hidden size (256, likewise)")
@@ -59,7 +63,7 @@ def add_axes(parser: argparse.ArgumentParser) -> None:
     for name, text in (("--bidirectional", "each layer in both directions"), ("--ragged", "rows of 1 to T steps")):
         axes.add_argument(name, type=yes_no, nargs="?", const=[True], default=[False], metavar="yes,no", help=text)
     axes.add_argument(
-        "--resets", type=shares, default=[0.0], metavar="SHARE", help="of the steps, at which rows begin anew (0)"
+        "--resets", type=shares, default=[0.0], metavar="SHARE", help="share of the steps at which rows begin anew (0)"
     )
     axes.add_argument(
         "--states", type=choices(("output", "all")), default=["output"], help="all: every state at each step (output)"
@@ -76,24 +80,24 @@ def add_axes(parser: argparse.ArgumentParser) -> None:
         "--shapes",
         type=choices(("all", *SHAPES)),
         metavar="NAME,...",
-        help=f"networks as other projects compute them, instead of cells and sizes: all, or {', '.join(SHAPES)}",
+        help=f"networks of other projects, instead of cells and sizes: all, or {', '.join(SHAPES)}",
     )
     axes.add_argument("--dtype", type=choices(DTYPES), default=["float32"], help=",".join(DTYPES))
     axes.add_argument(
         "--precision",
         type=choices((UNROUNDED, *PRECISIONS)),
         metavar="NAME,...",
-        help=f"of products: {UNROUNDED},{','.join(PRECISIONS)}; int8 with frozen weights, in the modes "
+        help=f"precision of products: {UNROUNDED},{','.join(PRECISIONS)}; int8 with frozen weights, in the modes "
         f"{' and '.join(FROZEN)} ({UNROUNDED})",
     )
     axes.add_argument("--threads", type=sizes, help="most threads of a call; all cores if not given")
-    axes.add_argument("--seed", type=int, default=0, help="of all random values (0)")
+    axes.add_argument("--seed", type=int, default=0, help="seed of all random values (0)")
 
     axes.add_argument(
         "--budget",
         type=above_zero,
         metavar="TIME",
-        help="time that a call may take, 5ms say: which cells and hidden sizes fit, sorted; B is 1 and mode inference "
+        help="time that a call may take, such as 5ms: says which cells and hidden sizes fit; B is 1 and mode inference "
         "unless named",
     )
 
