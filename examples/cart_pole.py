@@ -1,7 +1,8 @@
 """An agent that needs memory: CartPole with its velocities hidden, by recurrent proximal policy optimisation.
 
 A cart is pushed to the left or right so that the pole on it stays up, for 500 steps at most. The agent sees positions
-alone: speeds it must find by memory. Where episodes end within a sequence, `resets` begin rows anew, forward and back.
+alone, and needs memory to find speeds. Where episodes end within a sequence, `resets` begin rows anew, in the forward
+and in the backward pass.
 
 Method: J. Schulman et al., Proximal Policy Optimization, arXiv:1707.06347, and generalised advantages, 1506.02438.
 Data: played in gymnasium's CartPole-v1, after A. Barto, R. Sutton and C. Anderson, 1983.

@@ -1,8 +1,9 @@
 """Forecasts with intervals: the next twelve months of many monthly series (many-to-one).
 
-One GRU reads the last three years of any series and says three quantiles, 10, 50 and 90 %, of each of the next twelve
-months; the pinball loss makes them quantiles, so four of five truths should lie between the outer ones. A window is in
-units of its own: each value is the difference from a year before, over the typical size of such differences in it.
+One GRU reads the last three years of any series and predicts three quantiles, 10, 50 and 90 %, of each of the next
+twelve months. The pinball loss makes them quantiles, so four fifths of the true values should lie between the outer
+ones. A window is in units of its own: each value is the difference from a year before, over the typical size of such
+differences in it.
 
 Data: US employment in 15 sectors, 2006 to 2015 (vega_datasets, BSD licence; US Bureau of Labor Statistics, public
 domain), and from statsmodels (BSD licence) carbon dioxide at Mauna Loa, sea temperatures of El Nino and the production

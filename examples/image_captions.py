@@ -5,8 +5,8 @@ a word at a time, each fed back as the next input. The captions for training are
 of the images: ink, width and slant, each said only where it is among the lowest or highest third.
 
 Data: `sklearn.datasets.load_digits`, 1797 images of 8 x 8 from the UCI repository (CC BY 4.0); scikit-learn ships it.
-Result: 77.1 % of 450 held-out captions right to the last word, against 75.6 % for a
-support vector machine for each of the four parts of a caption.
+Result: 77.1 % of 450 held-out captions right to the last word, against 75.6 % for four support vector machines, one for
+each part of a caption.
 
     python examples/image_captions.py             about 20 seconds on two cores
 """

@@ -2,11 +2,12 @@
 
 Adding: of T random numbers two are marked; their sum is asked for at the end. Copy: two of eight symbols are shown,
 then nothing for T steps, then they are asked for. An Elman network loses its gradient on the way (Y. Bengio, P. Simard
-and P. Frasconi, 1994). The gates of GRU and LSTM keep it, and much better so if their biases begin where a unit
+and P. Frasconi, 1994). The gates of GRU and LSTM keep it, and keep it better if their biases begin where a unit
 remembers for 1 to T steps ("chrono": C. Tallec and Y. Ollivier, Can Recurrent Neural Networks Warp Time?, ICLR 2018).
 
 Data: made here, after S. Hochreiter and J. Schmidhuber, Long Short-Term Memory, 1997. Every sequence is new.
-Result: the table below, in parts of the loss of the best guess without memory: 1.00 has learnt nothing, 0.00 all.
+Result: the table that is printed, of losses in parts of that of the best guess without memory: with 1.00 nothing is
+learnt, with 0.00 all.
 
     python examples/long_memory.py             about a minute on two cores
 """

@@ -1,7 +1,7 @@
-"""Named entities, in Python source: every letter is labelled as part of a class's name, a function's, or neither.
+"""Names in Python source: every character is labelled as part of a class's name, a function's, or neither.
 
 A bidirectional GRU reads the characters in both directions (many-to-many, one label at each step), so what comes after
-a name counts, too. A name is a class's or a function's if its module defines it so with `class` or `def`, wherever it
+a name counts, too. A name is a class's or a function's if its module defines it with `class` or `def`, wherever it
 occurs in code; `ast` and `tokenize` say where that is. The network sees some lines at a time, so it has to judge by
 the form of a name and by what stands around it.
 

@@ -1,11 +1,11 @@
 """A character language model in PyTorch, on rnncore's engine by one line, on one process or several.
 
-    python examples/pytorch_language_model.py                                  # one process
-    torchrun --nproc-per-node 2 examples/pytorch_language_model.py      # two, which share each batch: the same losses
+    python examples/pytorch_language_model.py                              # one process
+    torchrun --nproc-per-node 2 examples/pytorch_language_model.py         # two, which share each batch
 
 With several processes each computes its part of every batch, and DistributedDataParallel averages the gradients over
-gloo, as on several machines. Without `accelerate` the script is what one would write anyway, and `--pytorch` runs it
-so: the losses are the same, too.
+gloo, as on several machines; the losses are those of one process. `--pytorch` leaves out `accelerate`, the one line:
+the losses are the same then, too.
 
 Data: the documentation topics of Python (`pydoc_data.topics`, in the standard library; PSF licence).
 """

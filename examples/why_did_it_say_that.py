@@ -1,4 +1,4 @@
-"""Why did it say that? Gates, saliency and the way of the state, of a network whose rule is known (many-to-one).
+"""Why did it say that? Gates, saliency and the path of the state, of a network whose rule is known (many-to-one).
 
 An LSTM reads reviews and says whether they praise or criticise. The rule: the last opinion decides, "not" turns its
 adjective around, and where the film was made is no opinion. It learns the rule from labels alone; `rnncore.insight`

@@ -1,9 +1,9 @@
 """Why does it not learn? Gradients that vanish and explode, and what clipping and gates do about it (many-to-one).
 
 The first of T inputs is a sign, noise follows, and the sign is asked for at the end. `rnncore.insight` shows before any
-training who can learn it: with small recurrent weights the gradient vanishes on its way back to the first step, with
-large ones it explodes. Clipping mends the second; gates that begin open, the first. Back-propagation truncated to a
-window that is too short undoes all of it: no gradient reaches the first step at all.
+training which networks can learn it: with small recurrent weights the gradient vanishes on its way back to the first
+step, with large ones it explodes. Gates that begin open help against the first, clipping against the second. Where
+back-propagation is truncated to a window that is too short, nothing helps: no gradient reaches the first step at all.
 
 Data: made here, after Y. Bengio, P. Simard and P. Frasconi, Learning long-term dependencies with gradient descent is
 difficult, 1994. Every sequence is new.
