@@ -7,13 +7,13 @@ so a thread reads its own results without waiting.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from numba import int64
 from numba.core import types
 
 from ..layout import Extent
-from ..steps import Steps
 from ..tile import LANES, Tile
 from .functions import I32, I64, device, from_ir, gpu
 from .memory import barrier_wait, load_index
@@ -66,6 +66,7 @@ def log2(power: int) -> int:
     return power.bit_length() - 1
 
 
+@functools.cache
 def make_extent(extent: Extent) -> Any:
     """`elements(run)`: the number of elements."""
     hidden, constant = extent
@@ -77,9 +78,9 @@ def make_extent(extent: Extent) -> Any:
     return elements
 
 
-def time_of(steps: Steps) -> Any:
+@functools.cache
+def make_time(backward: bool) -> Any:
     """`time(run, n)`: when step n is, from the start of this launch; the backward pass runs the other way."""
-    backward = steps.backward
 
     @device
     def time(run: Any, n: int) -> Any:

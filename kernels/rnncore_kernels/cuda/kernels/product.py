@@ -9,6 +9,7 @@ import functools
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import int64
 
 from ..arguments import HEAD, HEAD_DEPTH, PART, SPAN, STAYS_AT, WEIGHTS
 from ..layout import Extent
@@ -67,7 +68,7 @@ def make_product(tile: Tile, weights: int, k: Extent, units: Extent) -> BlockPro
         first = unit_slice * units
         rows = min(units, all_units(run) - first) * columns
         row_bytes = k_elements(run) * itemsize
-        bring(at, at_row, units * columns, arrays[address], row_bytes, 0, first * columns, rows, k, count, valid)
+        bring(at, at_row, units * columns, arrays[address], row_bytes, int64(0), first * columns, rows, k, count, valid)
 
     @device
     def stayed_at(run: Any, arrays: Any, unit_slice: int, row_bytes: int) -> Any:

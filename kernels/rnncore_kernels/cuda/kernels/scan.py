@@ -5,8 +5,11 @@ The backward pass runs the other way, its states are cotangents, and its product
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
+
+from numba import int64
 
 from ...cells.symbol import HIDDEN, Width
 from ..arguments import PRODUCT_FIELDS, Arrays
@@ -15,7 +18,7 @@ from ..steps import Steps, Visit
 from ..tile import Tile
 from .cell import make_blank, make_evaluate, make_move, make_pad, make_settle, make_stay
 from .functions import device
-from .grid import barrier, length_at, make_extent, make_visit, no_work, row_at, time_of
+from .grid import barrier, length_at, make_extent, make_time, make_visit, no_work, row_at
 from .multiply import make_zeros
 from .product import make_product
 from .totals import make_gather_totals, make_sum_slice
@@ -33,9 +36,10 @@ def make_kernel(steps: Steps, tiles: tuple[Tile, ...]) -> Callable[..., None]:
     turns_more = steps.turns_more
 
     def scan(run: Any, arrays: Any) -> None:
-        enter(run, arrays, 0)
+        # Not Python's 0: Numba would compile all that a step is for that constant, and then again for numbers.
+        n = int64(0)
+        enter(run, arrays, n)
         arrivals = run.unit_groups
-        n = 0
         while n < run.steps + turns_more:
             arrivals = step(run, arrays, n, arrivals)
             n += 1
@@ -129,7 +133,7 @@ def _make_operand(steps: Steps, visit: Visit, itemsize: int) -> tuple[Any, Seque
     program = steps.program
     assert visit.product is not None
     product = program.products[visit.product]
-    time, places = time_of(steps), Arrays.of(steps)
+    time, places = make_time(steps.backward), Arrays.of(steps)
     if steps.backward:
         first = places.columns + next(c.first_block for c in columns_of(program) if c.blocks == product.blocks)
         row = make_extent(extent([column.width for column in program.columns], itemsize))
@@ -157,7 +161,7 @@ def _make_operand(steps: Steps, visit: Visit, itemsize: int) -> tuple[Any, Seque
 
 def _make_finish(steps: Steps, visit: Visit, tile: Tile, sums: Any) -> Any:
     """`finish` of a visit, see `grid.make_visit`."""
-    dtype, time, units = tile.dtype, time_of(steps), _make_units(visit.width)
+    dtype, time, units = tile.dtype, make_time(steps.backward), _make_units(visit.width)
     evaluate, stay, pad = (make(steps, visit, dtype) for make in (make_evaluate, make_stay, make_pad))
 
     @device
@@ -175,7 +179,7 @@ def _make_finish(steps: Steps, visit: Visit, tile: Tile, sums: Any) -> Any:
 
 def _make_late_finish(steps: Steps, visit: Visit, tile: Tile, sums: Any) -> Any:
     """`finish` of a visit that adds the product of the step before; in the turn behind the last it does only that."""
-    dtype, time, units, settles = tile.dtype, time_of(steps), _make_units(visit.width), visit.settles
+    dtype, time, units, settles = tile.dtype, make_time(steps.backward), _make_units(visit.width), visit.settles
     evaluate, stay, pad = (make(steps, visit, dtype) for make in (make_evaluate, make_stay, make_pad))
     settle, zeros = make_settle(steps, visit, dtype), make_zeros(dtype, 1)
 
@@ -210,7 +214,7 @@ def _make_ends(steps: Steps, tile: Tile, *, enter: bool) -> Any:
 
 def _make_end(steps: Steps, tile: Tile, width: Width, *, enter: bool) -> Any:
     move, blank = make_move(steps, width, tile.dtype, enter=enter), make_blank(steps, width, tile.dtype)
-    time, units = time_of(steps), _make_units(width)
+    time, units = make_time(steps.backward), _make_units(width)
 
     @device
     def finish(run: Any, arrays: Any, n: int, position: int, unit: int, row_here: int, unit_here: int) -> None:
@@ -232,6 +236,7 @@ def _one_after_another(one: Any, other: Any) -> Any:
     return both
 
 
+@functools.cache
 def _make_units(width: Width) -> Any:
     """`units(run)`: the units of a width."""
     if width == HIDDEN:

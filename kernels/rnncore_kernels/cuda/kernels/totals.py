@@ -14,7 +14,7 @@ from numba.core import types
 from ..steps import Steps, Visit
 from ..tile import LANES, Tile
 from .functions import I32, I64, Int, device, from_ir, gpu, repeat, run_type
-from .grid import length_at, log2, row_at, time_of, unit_group
+from .grid import length_at, log2, make_time, row_at, unit_group
 from .multiply import exchanged
 from .point import Point, arrays_type
 from .scalar import Scalar
@@ -85,7 +85,7 @@ def _power(log: Int) -> Int:
 
 def _make_rows(steps: Steps, tile: Tile, body: Body) -> Any:
     """`rows(run, arrays, n, row_slice, number)`: `body(point, lane, number)` for each row of a slice, by a warp."""
-    time, row_bits = time_of(steps), log2(tile.rows)
+    time, row_bits = make_time(steps.backward), log2(tile.rows)
 
     def write(
         b: Any, run: Any, arrays: list[Any], n: Any, t: Any, row: Any, row_here: Any, lane: Any, number: Any
