@@ -6,7 +6,7 @@ where the thread has to wait or has used up its turn.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ..errors import UnsupportedInstruction
@@ -170,13 +170,23 @@ def _cell_shift(body: list[Instruction | Label]) -> int:
     return shift
 
 
+def _bits(number: int) -> Iterator[int]:
+    """Numbers of the bits that are set, of thousands few."""
+    digits = f"{number:b}"[::-1]
+    place = digits.find("1")
+    while place >= 0:
+        yield place
+        place = digits.find("1", place + 1)
+
+
 def _write_block(e: Emitter, flow: Flow, block: Block) -> None:
     e.begin_block()
     e.emit(f"block{block.number}:")
     for instruction in block.instructions[:-1]:
         _write(e, instruction)
     last = block.instructions[-1]
-    live = {name for i, name in enumerate(e.registers) if block.live >> i & 1}
+    registers = list(e.registers)
+    live = {registers[i] for i in _bits(block.live)}
     opcode = last.parts[0]
     if opcode in ("bra", "exit"):
         e.begin(last)
