@@ -90,8 +90,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Keep what the tests compile out of the user's own cache."""
-    if "RNNCORE_CACHE_DIR" not in os.environ and config.cache is not None:
-        os.environ["RNNCORE_CACHE_DIR"] = str(config.cache.mkdir("compiled"))
+    if "RNNCORE_CACHE_DIR" not in os.environ and (cache := getattr(config, "cache", None)) is not None:
+        os.environ["RNNCORE_CACHE_DIR"] = str(cache.mkdir("compiled"))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

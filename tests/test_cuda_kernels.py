@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import processes
@@ -59,6 +61,23 @@ assert machine_code(TRIAL, (8, 0)).startswith(b"\\x7fELF")
 print([name for name in REMOVED if hasattr(np, name)])
 """
     assert processes.run(script, RNNCORE_CACHE_DIR=str(tmp_path)) == "[]\n"
+
+
+def test_nothing_is_compiled_for_a_constant(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A 0 that is Python's has a type of its own: with one for the first step, all of a step was compiled twice."""
+    dispatcher: Any = importlib.import_module("numba.cuda.dispatcher").CUDADispatcher
+    compile_device, given = dispatcher.compile_device, list[Any]()
+
+    def compiled(self: Any, arguments: Any, *others: Any) -> Any:
+        given.append((self.py_func.__qualname__, arguments))
+        return compile_device(self, arguments, *others)
+
+    monkeypatch.setattr(dispatcher, "compile_device", compiled)
+    steps = forward_steps(make_program(Elman()))
+    compiler._compile(make_source(steps, np.dtype("f"), few=False), (8, 0))
+    assert len(given) > 20
+    # Those of a step take `run`; the others are a line each.
+    assert [one for one in given if "run(" in str(one[1]) and "Literal" in str(one[1])] == []
 
 
 def test_kernels_are_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
