@@ -16,18 +16,23 @@ from rnncore_kernels.cpu.jobs import Job
 ATTEMPTS = 50
 
 
-def interrupted(call: Callable[[], object], number: int, exception: type[BaseException]) -> Sequence[Job]:
-    """The jobs that were being computed when a signal came, which must raise the exception in the call.
+def check_interruption(call: Callable[[], object], number: int, exception: type[BaseException]) -> None:
+    """Assert that a signal, whose handler raises the exception, ends a long call and cancels its jobs.
 
-    The call is long. Where the machine is so busy that it is done before the signal comes, it is made again.
+    Where the machine is so busy that the signal comes before they have begun, or when they are done, it is called
+    again.
     """
+    # What is compiled for the first call, and threads that are started, would take the time until the signal.
+    call()
     for _ in range(ATTEMPTS):
-        if jobs := _attempt(call, number, exception):
-            return jobs
+        jobs = _interrupted(call, number, exception)
+        if jobs and all(job.call.cancel for job in jobs):
+            return
     raise AssertionError("no call was ended before its time")
 
 
-def _attempt(call: Callable[[], object], number: int, exception: type[BaseException]) -> Sequence[Job]:
+def _interrupted(call: Callable[[], object], number: int, exception: type[BaseException]) -> Sequence[Job]:
+    """The jobs that were to be computed when a signal came; none if it came when they were done."""
     timer = threading.Timer(0.05, lambda: os.kill(os.getpid(), number))
     real = threads.Pool.try_run
     computing: list[Job] = []

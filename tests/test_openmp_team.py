@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import require_peer
-from interruption import interrupted
+from interruption import check_interruption
 
 from rnncore import Recurrent
 from rnncore.states import as_tuple
@@ -123,7 +123,7 @@ def test_a_signal_ends_a_long_call(what: str, monkeypatch: pytest.MonkeyPatch) -
         grad = np.ones((1, 16, 96), np.float32)
         tape = rnn.forward(x)[2]
         call = {"forward": lambda: rnn.forward(x), "backward": lambda: rnn.backward(tape, grad_state=grad)}[what]
-        assert all(job.call.cancel for job in interrupted(call, signal.SIGUSR1, StopCallError))
+        check_interruption(call, signal.SIGUSR1, StopCallError)
         assert everything("lstm") == alone(monkeypatch, "lstm")
     finally:
         signal.signal(signal.SIGUSR1, before)
