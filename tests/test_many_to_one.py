@@ -164,7 +164,8 @@ def test_dropout(backend: str, close: Close) -> None:
 
 def test_there_is_no_array_of_all_outputs(backend: str) -> None:
     steps = 100 if backend == "ptx" else 400
-    rnn = Recurrent("rnn", 1, 64, backend=backend, seed=0)
+    # One thread, as several take memory of their own, and how many there are changes with the load of the machine.
+    rnn = Recurrent("rnn", 1, 64, backend=backend, seed=0, num_threads=1)
     x, grad_last = some(steps, 8, 1), some(8, 64)
     bytes_of_output = steps * 8 * 64 * 4
 
