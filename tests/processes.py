@@ -1,11 +1,12 @@
-"""Python processes of their own, for tests of what a process does first, last or only once."""
+"""Python processes of their own, for tests of what a process does first, last or only once; and waiting for others."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 
 TIMEOUT = 600
 """Seconds after which a process counts as stuck, however busy the machine is."""
@@ -36,3 +37,13 @@ def finish(process: subprocess.Popen[str]) -> str:
 def run(script: str, *arguments: str, **environment: str | None) -> str:
     """What a script prints."""
     return finish(start(["-c", script, *arguments], environment))
+
+
+def wait_until(condition: Callable[[], bool]) -> bool:
+    """Whether a condition becomes true in time."""
+    end = time.monotonic() + TIMEOUT
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True

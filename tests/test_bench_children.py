@@ -10,14 +10,13 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from processes import TIMEOUT
+from processes import TIMEOUT, wait_until
 
 from rnncore.bench import children, clock, measure, worker
 from rnncore.bench.children import Child, MeasurementError
@@ -113,21 +112,12 @@ def test_interrupted_from_the_terminal() -> None:
         _, errors = process.communicate(timeout=TIMEOUT)
         assert process.returncode == 130
         assert errors.endswith("rnncore: interrupted\n")
-        assert not group_of(process.pid)
+        assert wait_until(lambda: not group_of(process.pid))
 
 
 def environment() -> dict[str, str]:
     """As `children` does it: what this process can import, a process that it starts can."""
     return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-
-
-def wait_until(condition: Callable[[], bool]) -> bool:
-    end = time.monotonic() + TIMEOUT
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def is_running(pid: int) -> bool:

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import processes
 import pytest
 from conftest import Close, require_peer
 from networks import CELLS, make_call
@@ -117,10 +118,10 @@ def test_work_is_queued_on_the_current_stream(cupy: Any) -> None:
             expected = everything(rnn, x, None, lengths, grad)
         stream.synchronize()
     gate = threading.Event()
-    rescue = threading.Timer(20, gate.set)
+    rescue = threading.Timer(processes.TIMEOUT, gate.set)
     rescue.start()
-    held.launch_host_func(lambda _: gate.wait(), None)
     try:
+        held.launch_host_func(lambda _: gate.wait(), None)
         with held:
             late = everything(rnn, x, None, lengths, grad)
         assert not held.done

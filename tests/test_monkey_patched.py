@@ -10,9 +10,6 @@ import pytest
 
 from rnncore import backends
 
-TIMEOUT = 20
-"""Seconds after which a call counts as stuck."""
-
 SCRIPT = """
 import hashlib, sys
 
@@ -65,11 +62,10 @@ def unpatched(backend: str) -> str:
     ["numpy", "numba"],
 )
 @pytest.mark.parametrize("library", ["gevent", "eventlet"])
-def test_the_same_bits(library: str, name: str, when: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_bits(library: str, name: str, when: str) -> None:
     if importlib.util.find_spec(library) is None:
         pytest.skip(f"{library} is not installed")
     if not backends()[name].available:
         pytest.skip(backends()[name].reason)
     expected = unpatched(name)
-    monkeypatch.setattr(processes, "TIMEOUT", TIMEOUT)
     assert processes.run(SCRIPT, library, name, when, PYTHONWARNINGS="ignore") == expected
