@@ -8,7 +8,6 @@ import importlib.machinery
 import os
 import platform
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -148,9 +147,26 @@ def test_no_partial_file_is_left_on_a_full_disk(folder: Path, monkeypatch: pytes
     assert os.listdir(folder) == []
 
 
-def test_two_that_need_the_same_code_make_it_once(folder: Path) -> None:
+@pytest.fixture
+def others_wait(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], bool]:
+    """A function that returns True when so many threads wait for the lock of a file."""
+    fcntl = pytest.importorskip("fcntl")
+    lock, refused = fcntl.flock, set[int]()
+
+    def flock(file: int, operation: int) -> None:
+        try:
+            lock(file, operation)
+        except BlockingIOError:
+            refused.add(threading.get_ident())
+            raise
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    monkeypatch.setattr(cache, "PATIENCE", processes.TIMEOUT)
+    return lambda count: processes.wait_until(lambda: len(refused) == count)
+
+
+def test_two_that_need_the_same_code_make_it_once(folder: Path, others_wait: Callable[[int], bool]) -> None:
     """Here threads, each with the lock's file open for itself as processes have it."""
-    pytest.importorskip("fcntl")
     made, begun, end = list[int](), threading.Event(), threading.Event()
 
     def make() -> bytes:
@@ -166,15 +182,16 @@ def test_two_that_need_the_same_code_make_it_once(folder: Path) -> None:
         first = executor.submit(compiled)
         assert begun.wait(processes.TIMEOUT)
         second = executor.submit(compiled)
-        time.sleep(0.1)
+        assert others_wait(1)
         end.set()
         assert first.result() == second.result() == b"code"
     assert len(made) == len(os.listdir(folder)) == 1
 
 
-def test_those_that_waited_in_vain_make_it_together(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_those_that_waited_in_vain_make_it_together(
+    folder: Path, others_wait: Callable[[int], bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where code cannot be kept, the second does not wait for the first, and the third for both."""
-    pytest.importorskip("fcntl")
     monkeypatch.setattr(cache, "write", lambda *_: None)
     begun, end, both = threading.Event(), threading.Event(), threading.Barrier(2, timeout=processes.TIMEOUT)
 
@@ -194,7 +211,7 @@ def test_those_that_waited_in_vain_make_it_together(folder: Path, monkeypatch: p
         first = executor.submit(compiled, make_first)
         assert begun.wait(processes.TIMEOUT)
         others = [executor.submit(compiled, make_with_the_other) for _ in range(2)]
-        time.sleep(0.1)
+        assert others_wait(2)
         end.set()
         assert [each.result() for each in (first, *others)] == [b"code"] * 3
     assert os.listdir(folder) == []
