@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import re
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -125,12 +124,11 @@ def test_something_else_than_a_module() -> None:
 
 
 WORKER = """
-import os, sys
+import sys
 import torch, torch.distributed as dist
 import rnncore.torch as ours
 
 rank, size = int(sys.argv[1]), int(sys.argv[2])
-os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=sys.argv[3])
 torch.manual_seed(0)
 model = torch.nn.Sequential()
 model.lstm, model.linear = ours.LSTM(3, 4), torch.nn.Linear(4, 2)
@@ -145,7 +143,7 @@ class Whole(torch.nn.Module):
 
 network = Whole()
 if size > 1:
-    dist.init_process_group("gloo", rank=rank, world_size=size)
+    dist.init_process_group("gloo", init_method=f"file://{sys.argv[3]}", rank=rank, world_size=size)
     network = torch.nn.parallel.DistributedDataParallel(network)
 optimizer = torch.optim.SGD(network.parameters(), 0.1)
 for step in range(3):
@@ -162,12 +160,11 @@ if size > 1:
 """
 
 
-def test_two_processes_train_as_one() -> None:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        port = str(server.getsockname()[1])
-    alone = processes.run(WORKER, "0", "1", port)
-    both = [processes.start(["-c", WORKER, str(rank), "2", port], {"OMP_NUM_THREADS": "1"}) for rank in range(2)]
+def test_two_processes_train_as_one(tmp_path: Path) -> None:
+    # Not a port that is free now: another process may have it by then.
+    meeting = str(tmp_path / "meeting")
+    alone = processes.run(WORKER, "0", "1", meeting)
+    both = [processes.start(["-c", WORKER, str(rank), "2", meeting], {"OMP_NUM_THREADS": "1"}) for rank in range(2)]
     printed = [processes.finish(process) for process in both]
     values = [[float(word) for word in text.split()] for text in (alone, printed[0])]
     np.testing.assert_allclose(values[0], values[1], rtol=1e-4, atol=1e-5)
