@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -71,18 +70,15 @@ def test_blas_is_held_to_one_thread_and_given_back() -> None:
 
 
 class FakeBlas:
-    """The function that sets threads is C's, as a BLAS's is; `told` is called before and after."""
+    """The function that sets threads is C's, as a BLAS's is."""
 
     def __init__(self) -> None:
         self.threads = 8
-        self.told: Callable[[], None] = lambda: None
         limit = ctypes.PYFUNCTYPE(None, ctypes.c_int, ctypes.py_object)(self._limit)
         self.library = blas.Library(lambda: self.threads, limit)
 
     def _limit(self, threads: int, _: object) -> None:
-        self.told()
         self.threads = threads
-        self.told()
 
 
 def test_a_limit_of_each_thread_is_set_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
