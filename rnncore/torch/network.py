@@ -240,7 +240,7 @@ class Network:
         """Which gradients of layers and directions are needed for those that are wanted, in the order of `backward`."""
         needs = self._needs.get(wanted)
         if needs is None:
-            needs = self._needs[wanted] = needed(self.architecture, wanted[0], wanted[-len(self.names) :])
+            needs = self._needs[wanted] = needed(self.architecture, wanted[0], wanted[len(wanted) - len(self.names) :])
         return needs
 
     def _drop_by(self, masks: Sequence[Array]) -> Callable[[slice], Drop]:
