@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch")
@@ -12,6 +13,7 @@ import torch
 from test_torch_modules import pair
 
 import rnncore.torch as ours
+from rnncore import Recurrent
 from rnncore.torch import calls
 
 
@@ -137,3 +139,28 @@ def test_gradcheck() -> None:
     assert torch.autograd.gradcheck(
         lambda x, h, c, *_: [(r := module(x, (h, c)))[0], *r[1]], (x, h, c, *module.parameters())
     )
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_network_without_parameters(dtype: torch.dtype, compiled: bool) -> None:
+    """x, which holds all that gates read, says the dtype."""
+    torch.compiler.reset()
+    module = ours.Recurrent("mingru", None, 4)
+    call: Any = torch.compile(module, fullgraph=True, backend="aot_eager") if compiled else module
+    assert not [*module.parameters()]
+    for hidden in (4, 7):
+        # No shape of a parameter follows from it.
+        module.hidden_size = hidden
+        x = torch.randn(5, 2, 2 * hidden, dtype=dtype, requires_grad=True)
+        output, state = call(x)
+        plain = Recurrent("mingru", None, hidden, dtype=str(dtype).removeprefix("torch."))
+        expected, _, tape = plain.forward(x.detach().numpy())
+        torch.testing.assert_close(output.detach(), torch.from_numpy(expected))
+        (gradient,) = torch.autograd.grad(output.sum(), x)
+        torch.testing.assert_close(gradient, torch.from_numpy(plain.backward(tape, np.ones_like(expected)).x))
+        assert (module.output_size, module.state_widths) == (output.shape[-1], [state.shape[-1]]) == (hidden, [hidden])
+    with pytest.raises(
+        TypeError, match=r"x: expected torch\.float32 or .*, got torch\.float16: convert it with \.float"
+    ):
+        module(torch.zeros(5, 2, 14, dtype=torch.float16))

@@ -84,13 +84,13 @@ def check_compute(precision: str | None, dtype: torch.dtype) -> None:
 
 
 def refuse(reason: str, named: Sequence[tuple[str, Tensor]]) -> NoReturn:
-    """Raise TypeError for tensors that the engine cannot compute with, parameters first; it names the first of them."""
+    """Raise TypeError for tensors that the engine cannot compute with, any parameters first; it names the first."""
     first, parameter = named[0]
     dtype = parameter.dtype
     if dtype not in DTYPES:
         raise TypeError(
-            f"{first}: expected torch.float32 or torch.float64, in which the engine computes, got {dtype}: convert the "
-            f"module with .float()"
+            f"{first}: expected torch.float32 or torch.float64, in which the engine computes, got {dtype}: convert "
+            f"{'it' if first == 'x' else 'the module'} with .float()"
         )
     for name, tensor in named:
         if tensor.dtype is not dtype:

@@ -38,6 +38,11 @@ def read_parameters(module: torch.nn.Module, names: Sequence[str]) -> list[Tenso
         return [getattr(module, name) for name in names]
 
 
+def like_of(weights: Sequence[Tensor], x: Tensor) -> Tensor:
+    """A tensor of the dtype and on the device of a network: its first parameter; x where it has none."""
+    return weights[0] if weights else x
+
+
 class Caller(Protocol):
     """What a module tells of the network that it calls."""
 
@@ -144,7 +149,7 @@ def traced(
         ones = x.new_ones((*x.shape[:-1], module.output_size))
         masks = [torch.nn.functional.dropout(ones, module.dropout) for _ in range(module.num_layers - 1)]
     states, inputs, resets, begun, _, how = given
-    network = module.network_text(asked_precision(weights[0])), written(how), batch_first, packed
+    network = module.network_text(asked_precision(like_of(weights, x))), written(how), batch_first, packed
     if torch.is_grad_enabled():
         outputs = len(module.state_widths) if how.every else 1
         counts = len(states), len(begun), len(inputs), len(masks)
@@ -169,13 +174,14 @@ def _call(
     every: Kept | None = module.__dict__.get(KEPT)
     if every is None:
         every = module.__dict__[KEPT] = Kept()
-    kept = every.find(module, weights[0], asked_precision(weights[0]))
+    like = like_of(weights, x)
+    kept = every.find(module, like, asked_precision(like))
     network = kept.network
     states, inputs, resets, begun, flow, how = given
     with network.memory.entered():
         again = None if resets is None else network.make_resets(resets, begun)
         tensors = (x, *states, *begun, *inputs, *weights)
-        if torch.is_grad_enabled() and (weights[0].requires_grad or any([t.requires_grad for t in tensors])):  # noqa: C419
+        if torch.is_grad_enabled() and (like.requires_grad or any([t.requires_grad for t in tensors])):  # noqa: C419
             layers = kept.views(weights).layers
             call = Call(network, layers, sequences, masks, again, len(states), flow, how)
             results: Sequence[Tensor] = compute(call, *tensors)
@@ -191,7 +197,8 @@ def observe(
     module: Any, architecture: Architecture, weights: Sequence[Tensor], arguments: Mapping[str, Any]
 ) -> list[dict[str, Tensor]]:
     """See `Recurrent.observe`; the arguments are those of `rnncore.Recurrent.observe`, but tensors."""
-    network = find_network(module.network_text(architecture.precision), weights[0].dtype, weights[0].device)
+    like = like_of(weights, arguments["x"])
+    network = find_network(module.network_text(architecture.precision), like.dtype, like.device)
     memory, lengths = network.memory, arguments["lengths"]
     ends = None if lengths is None else torch.as_tensor(lengths, device="cpu").numpy()
     with memory.entered():

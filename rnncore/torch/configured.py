@@ -62,9 +62,6 @@ class Configured(Marked):
         options |= {"num_layers": num_layers, "bidirectional": bidirectional, "bias": bias, "batch_first": batch_first}
         options |= {"dropout": dropout, "input_size": input_size, "hidden_size": hidden_size}
         self._architecture = arch = make_architecture(cell, dtype=DTYPES[dtype], **{**OPTIONS, **options})
-        # Asked for here, as a tracer of torch.compile cannot work them out.
-        self._output_size, self._state_widths = arch.output_size, [width for _, _, width in arch.state_shapes(1)]
-        _ = arch.layer_names, arch.initial_names
         for name, parameter in arch.parameters().items():
             values = torch.empty(parameter.shape, dtype=dtype, device=device)
             self.register_parameter(name, torch.nn.Parameter(values))
@@ -73,6 +70,9 @@ class Configured(Marked):
 
     def _name_network(self) -> None:
         arch = self._architecture
+        # Asked for here, as a tracer of torch.compile cannot work them out.
+        self._output_size, self._state_widths = arch.output_size, [width for _, _, width in arch.state_shapes(1)]
+        _ = arch.layer_names, arch.initial_names
         self.draws_by_key = arch.definition.draws or arch.input_dropout > 0 or arch.variational
         sizes = {name: getattr(arch, name) for name in SIZES}
         # A graph has no layout, and no text of what may change: a number, or the dtype and that of products with it.

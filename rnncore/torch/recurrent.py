@@ -93,7 +93,6 @@ class Recurrent(Configured):
         if torch._C._get_tracing_state() is not None:
             raise TypeError(TRACED)
         arch, weights = self._architecture, calls.read_parameters(self, self._names)
-        dtype = weights[0].dtype
         compiling = torch.compiler.is_compiling()
         how = How(states is not None, flow, burn_in, truncate, recompute)
         how = PLAIN if how == PLAIN else how
@@ -105,7 +104,8 @@ class Recurrent(Configured):
         axes = read_x(arch, x)
         batch_first = arch.batch_first and not axes.unbatched
         x = x.unsqueeze(1) if axes.unbatched else x
-        initial, given = self._states(state, axes), read_inputs(axes, inputs, weights[0])
+        like = calls.like_of(weights, x)
+        initial, given = self._states(state, axes), read_inputs(axes, inputs, like)
         check_reset_state(resets, reset_state)
         again = read_resets(axes, resets)
         begun = [] if again is None else self._states(reset_state, axes, "reset_state")
@@ -114,8 +114,8 @@ class Recurrent(Configured):
         if how is not PLAIN:
             check_segments(arch, axes.steps, burn_in, truncate, recompute)
         if autocasts(x):
-            x = recast(x, dtype)
-            initial, begun, given = ([recast(t, dtype) for t in each] for each in (initial, begun, given))
+            x = recast(x, like.dtype)
+            initial, begun, given = ([recast(t, like.dtype) for t in each] for each in (initial, begun, given))
         self._check(weights, x, initial, begun, given)
         ends, rows = read_lengths(axes, lengths), DENSE
         if ends is not None:
@@ -123,7 +123,7 @@ class Recurrent(Configured):
                 rows = arrange(read_ends(ends, axes.steps), axes.steps, axes.batch)
             if compiling or rows is not DENSE:
                 x, again = _cleared(x, again, ends, axes.steps, batch_first=batch_first)
-        norms = self._norms(axes.steps, weights[0], compiling=compiling) if flow else ()
+        norms = self._norms(axes.steps, like, compiling=compiling) if flow else ()
         call = calls.Given(initial, given, again, begun, norms, how)
         if compiling:
             results = calls.traced(self, x, call, weights, batch_first=batch_first, lengths=ends)
@@ -156,16 +156,16 @@ class Recurrent(Configured):
             ValueError, TypeError: an argument is wrong; the message gives the axes that were expected.
         """
         arch, weights = self._architecture, calls.read_parameters(self, self._names)
-        axes, dtype = read_x(arch, x), weights[0].dtype
+        axes, like = read_x(arch, x), calls.like_of(weights, x)
         state = self._own_state(axes) if state is None else state
         if resets is not None and reset_state is None:
             reset_state = self._own_state(axes)
         given: dict[str, Any] = {"x": x, "state": state, "inputs": inputs, "reset_state": reset_state}
         if autocasts(x):
-            given = torch.utils._pytree.tree_map_only(Tensor, lambda tensor: recast(tensor, dtype), given)
+            given = torch.utils._pytree.tree_map_only(Tensor, lambda tensor: recast(tensor, like.dtype), given)
         states, begun = (read_states(axes, given[name], name) for name in ("state", "reset_state"))
-        self._check(weights, given["x"], states, begun, read_inputs(axes, given["inputs"], weights[0]))
-        arch = replace(arch, dtype=DTYPES[dtype], precision=asked_precision(weights[0]) or arch.precision)
+        self._check(weights, given["x"], states, begun, read_inputs(axes, given["inputs"], like))
+        arch = replace(arch, dtype=DTYPES[like.dtype], precision=asked_precision(like) or arch.precision)
         return calls.observe(self, arch, weights, given | {"lengths": lengths, "resets": resets})
 
     def _packed(self, x: PackedSequence, state: Any, weights: Sequence[Tensor]) -> tuple[Any, Any]:
@@ -177,7 +177,8 @@ class Recurrent(Configured):
         states = self._states(state, CallAxes(self._architecture, -1, batch, unbatched=False))
         data = x.data
         if autocasts(data):
-            data, states = recast(data, weights[0].dtype), [recast(s, weights[0].dtype) for s in states]
+            dtype = calls.like_of(weights, data).dtype
+            data, states = recast(data, dtype), [recast(s, dtype) for s in states]
         self._check(weights, data, states)
         packed, finals = calls.packed(self, x, data, states, weights)
         return packed, _as_given(finals)
@@ -208,7 +209,7 @@ class Recurrent(Configured):
         begun: Sequence[Tensor] = (),
         inputs: Sequence[Tensor] = (),
     ) -> None:
-        tensors, dtype = [*weights, x, *states, *begun, *inputs], weights[0].dtype
+        tensors, dtype = [*weights, x, *states, *begun, *inputs], calls.like_of(weights, x).dtype
         check_compute(self._architecture.precision, dtype)
         if torch.compiler.is_compiling():
             fits = dtype in DTYPES and all([tensor.dtype == dtype for tensor in tensors])  # noqa: C419
