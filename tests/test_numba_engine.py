@@ -52,8 +52,14 @@ def test_same_bits_however_threads_divide_the_work(
         np.testing.assert_allclose(value, reference, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("dtype", "cell"),
+    [
+        pytest.param(dtype, cell, marks=[] if dtype == "float32" or cell == "tangled" else [pytest.mark.slow])
+        for dtype in ("float32", "float64")
+        for cell in CELLS
+    ],
+)
 def test_every_height_and_width_of_tiles(cell: str, dtype: str, close: Close, nan_filled_empty: None) -> None:
     for batch, hidden in itertools.product((1, 2, 3, 5, 8, 15, 50), (17, 75)):
         sizes = (2, batch, 3, hidden)

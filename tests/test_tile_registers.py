@@ -38,8 +38,9 @@ pytestmark = [
     *([] if SHAPE.target == host_target() else [pytest.mark.slow]),
 ]
 PARTS = {"float32": EXACT, "bfloat16": ROUNDED}
+EVERYDAY = {"float32": ("rnn", "lstm", "tangled", "sums", "projected"), "bfloat16": ("tangled",)}
 COMPUTED = [
-    pytest.param(compute, cell, marks=[] if compute == "float32" or cell == "tangled" else [pytest.mark.slow])
+    pytest.param(compute, cell, marks=[] if cell in EVERYDAY[compute] else [pytest.mark.slow])
     for compute in PARTS
     for cell in CELLS
 ]
