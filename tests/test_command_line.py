@@ -72,6 +72,15 @@ def test_without_a_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert "compare cells, sizes and learning rates on a task" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("arguments", [["--bas", "HEAD"], ["--shapes", "nam", "--head", "4"]])
+def test_options_have_whole_names(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Else a run of another revision would be given its own --base, and one of shapes would not see what it refuses."""
+    with pytest.raises(SystemExit) as caught:
+        main(["bench", *arguments, "--dry-run", "--backend", "numpy"])
+    assert caught.value.code == 2
+    assert f"unrecognized arguments: {arguments[-2]} {arguments[-1]}" in capsys.readouterr().err
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["--version"])

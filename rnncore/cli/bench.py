@@ -61,7 +61,7 @@ def add(commands: Any) -> None:
         "is kept",
     )
     how.add_argument("--list", action="store_true", help="say what there is to choose from, and measure nothing")
-    how.add_argument("--dry-run", action="store_true", help="say what would run and for how long, and measure nothing")
+    how.add_argument(base.DRY_RUN, action="store_true", help="say what would run and for how long, and measure nothing")
     how.add_argument(
         "-o",
         "--output",

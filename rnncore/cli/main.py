@@ -7,7 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ..bench.children import MeasurementError
 from ..cells_by_name import UnknownCellError
@@ -68,7 +68,13 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line: behind a dozen lines of usage nobody finds them."""
+    """A parser whose errors are one line: behind a dozen lines of usage nobody finds them.
+
+    Options have whole names, by which commands find and leave out some of their arguments, see `values.without`.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
         self.exit(USAGE, f"{self.prog}: {message}\n")
