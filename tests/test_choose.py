@@ -212,6 +212,14 @@ def test_command(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert repeated["loss"] == min(trial["points"][-1]["loss"] for trial in best["trials"])
 
 
+def test_cells_with_inputs_are_left_out(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["choose", "--task", "own_tasks_of_mine:sign", *QUICK, "--iterations", "3", "--cell", "rnn,cfc"]
+    assert main(arguments) == 0
+    printed = capsys.readouterr()
+    assert printed.err == "rnncore: cfc is left out: it takes dt, and a task gives x alone\n"
+    assert "| rnn" in printed.out
+
+
 def test_an_interruption_keeps_what_there_is(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -250,6 +258,7 @@ def test_what_is_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None
         (["--rate", "0.1,0"], "expected numbers above 0, got '0.1,0'"),
         (["-o", "a.txt"], "-o: expected a file ending in .json, .svg, .png, got a.txt"),
         (["--seed", "-1"], "--seed: expected 0 or more, got -1"),
+        (["--cell", "cfc"], "--cell: expected a cell that takes no inputs beside x, as a task gives x alone"),
     ):
         try:
             status: Any = main(["choose", *arguments])

@@ -94,7 +94,7 @@ def test_without_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plots, "available", lambda: False)
     text = page(GRID)
     assert "<svg" not in text
-    assert "pip install &#x27;.[plot]&#x27; in the repository" in text
+    assert "pip install matplotlib" in text
     assert "<table>" in text
 
 

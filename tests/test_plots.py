@@ -242,7 +242,7 @@ def test_without_matplotlib(
     run = str(write(GRID, tmp_path / "run.json"))
     monkeypatch.setattr(plots, "available", lambda: False)
     assert main(["plot", run]) == 2
-    message = "rnncore: matplotlib, which draws the plots, is not installed: pip install '.[plot]' in the repository\n"
+    message = "rnncore: matplotlib, which draws the plots, is not installed: pip install matplotlib\n"
     assert capsys.readouterr().err == message
 
 

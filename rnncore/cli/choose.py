@@ -18,6 +18,7 @@ from rnncore_kernels.precision import BFLOAT16
 
 from ..bench import plots
 from ..bench.estimate import format_duration
+from ..cells_by_name import parse_cell
 from ..choose import search
 from ..choose.outcome import Outcome, outcomes, table, to_json
 from ..choose.search import Step
@@ -93,6 +94,23 @@ def add(commands: Any) -> None:
     )
 
 
+def _fed_by_x(spellings: Sequence[str]) -> list[str]:
+    """The cells that take no inputs beside x, which is all that a task has; the others are left out, aloud."""
+    fed = []
+    for spelling in spellings:
+        cell = parse_cell(spelling)
+        if inputs := (*cell.row_inputs, *cell.unit_inputs):
+            print(
+                f"rnncore: {spelling} is left out: it takes {', '.join(inputs)}, and a task gives x alone",
+                file=sys.stderr,
+            )
+        else:
+            fed.append(spelling)
+    if not fed:
+        raise UsageError("--cell: expected a cell that takes no inputs beside x, as a task gives x alone")
+    return fed
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Train, and write down what there is, whatever happens."""
     if arguments.seed < 0:
@@ -116,7 +134,7 @@ def run(arguments: argparse.Namespace) -> int:
     except UnknownTaskError as error:
         raise UsageError(f"--task: {error}") from None
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    wanted = search.choices(arguments.cell, arguments.H, arguments.rate, arguments.compute)
+    wanted = search.choices(_fed_by_x(arguments.cell), arguments.H, arguments.rate, arguments.compute)
     seeds = range(arguments.seed, arguments.seed + arguments.seeds)
     trials: list[Trial] = []
     status = OK

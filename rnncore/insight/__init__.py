@@ -1,7 +1,7 @@
 """What a trained network does inside, and why it may not learn: arrays, and pictures of them.
 
 Each function returns arrays in the host's memory, whatever backend the network runs on, and draws them where `ax` is
-given, an axes of matplotlib's (`pip install '.[plot]'` in the repository), which is imported for nothing else. `figure`
+given, an axes of matplotlib's (`pip install matplotlib`), which is imported for nothing else. `figure`
 makes axes that look like the rest of this library's pictures, in light and in dark::
 
     with insight.figure("gates.svg") as ax:

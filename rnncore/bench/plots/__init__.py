@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 KINDS = ("roofline", "scaling", "heatmap", "bars")
 
-MISSING = "matplotlib, which draws the plots, is not installed: pip install '.[plot]' in the repository"
+MISSING = "matplotlib, which draws the plots, is not installed: pip install matplotlib"
 
 
 class PlotError(Exception):
