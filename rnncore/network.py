@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import wraps
+from inspect import signature
 from typing import Any, ParamSpec, Self, TypeVar
 
 import numpy as np
@@ -18,7 +19,7 @@ from .cells_by_name import describe_cell
 from .description import Described
 from .layout import Layout
 from .live import Kept, Live
-from .options import check_seed, check_threads, make_architecture
+from .options import check_options, check_seed, check_threads, make_architecture
 from .parameters import Parameters, initial_values
 from .registry import check_products, make_engine, resolve
 from .state_dict import StateDict, from_state_dict, names_hint, read_state_dict
@@ -38,13 +39,15 @@ P = ParamSpec("P")
 
 
 def _answering(init: Callable[P, None]) -> Callable[P, None]:
-    """`__init__` that answers options of PyTorch's modules with what to write."""
+    """`__init__` that answers options of PyTorch's modules, and others that do not exist, with what to write."""
+    known = [*signature(init).parameters][1:]
 
     @wraps(init)
     def answering(*arguments: P.args, **options: P.kwargs) -> None:
         for name in options.keys() & INSTEAD.keys():
             instead = INSTEAD[name].format(value=options[name])
             raise TypeError(f"{name}: expected options of Recurrent, got {name}={options[name]!r}: write {instead}")
+        check_options(options, known)
         init(*arguments, **options)
 
     return answering

@@ -84,9 +84,9 @@ def make_architecture(
     return architecture
 
 
-def check_options(options: Iterable[str]) -> None:
-    """Raise TypeError for the name of an option that networks do not have."""
-    known = {**OPTIONS, **(make_architecture.__kwdefaults__ or {})}
+def check_options(options: Iterable[str], known: Sequence[str] = ()) -> None:
+    """Raise TypeError for the name of an option that is not known; if none are given, those of any network are."""
+    known = known or [*{**OPTIONS, **(make_architecture.__kwdefaults__ or {})}]
     for name in options:
         if name not in known:
             hint = did_you_mean(name, known)

@@ -31,6 +31,16 @@ CONSTRUCTION: list[tuple[Callable[[], Any], type[Exception], str]] = [
         ValueError,
         "cell: projected: expected projections of at most hidden_size=1 units, got 'hr' of 2: make it narrower",
     ),
+    (
+        lambda: Recurrent("lstm", 8, 4, dropot=0.1),  # type: ignore[call-arg]
+        TypeError,
+        "dropot: expected options of Recurrent, which are cell, input_size, hidden_size, num_layers, ",
+    ),
+    (
+        lambda: Recurrent("lstm", 8, 4, num_layer=2),  # type: ignore[call-arg]
+        TypeError,
+        "variational, got another: did you mean 'num_layers'?",
+    ),
     (lambda: Recurrent("lstm", -1, 4), ValueError, "input_size: expected an integer of at least 0, got -1"),
     (lambda: Recurrent("lstm", 8, 0), ValueError, "hidden_size: expected an integer of at least 1, got 0"),
     (lambda: Recurrent("lstm", 8, -4), ValueError, "hidden_size: expected an integer of at least 1, got -4"),
