@@ -275,6 +275,15 @@ def all_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def divided(monkeypatch: pytest.MonkeyPatch, all_threads: None, fresh_plans: None) -> None:
+    """All threads take part in a call, however small it is, and they are the engine's own."""
+    from rnncore_kernels.cpu import division, openmp
+
+    monkeypatch.setattr(openmp, "team", lambda: None)
+    monkeypatch.setattr(division, "divide", lambda threads, *_, **__: division.Division(1, threads))
+
+
+@pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything that is done in blocks or tiles is done in several, also where it is small."""
     monkeypatch.setattr(stack, "BLOCK_BYTES", 1)

@@ -17,18 +17,14 @@ import pytest
 from kept_code import load
 from threaded import infer, make_network, run_in_child, train
 
-from rnncore_kernels.cpu import division, openmp
+from rnncore_kernels.cpu import division
 from rnncore_kernels.cpu.division import Division
 from rnncore_kernels.cpu.target import host_target
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 
 
-@pytest.fixture(autouse=True)
-def divided(monkeypatch: pytest.MonkeyPatch, all_threads: None, fresh_plans: None) -> None:
-    """All threads take part in a call, however small it is, and they are the engine's own."""
-    monkeypatch.setattr(openmp, "team", lambda: None)
-    monkeypatch.setattr(division, "divide", lambda threads, *_, **__: Division(1, threads))
+pytestmark = pytest.mark.usefixtures("divided")
 
 
 @needs_fork

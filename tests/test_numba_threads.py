@@ -20,15 +20,10 @@ from threaded import X, infer, make_network, train, workers
 
 from rnncore import Elman, Recurrent
 from rnncore_kernels import cores
-from rnncore_kernels.cpu import division, engine, openmp, plan, threads
+from rnncore_kernels.cpu import division, engine, plan, threads
 from rnncore_kernels.cpu.division import Division
 
-
-@pytest.fixture(autouse=True)
-def divided(monkeypatch: pytest.MonkeyPatch, all_threads: None, fresh_plans: None) -> None:
-    """All threads take part in a call, however small it is, and they are the engine's own."""
-    monkeypatch.setattr(openmp, "team", lambda: None)
-    monkeypatch.setattr(division, "divide", lambda threads, *_, **__: Division(1, threads))
+pytestmark = pytest.mark.usefixtures("divided")
 
 
 @pytest.fixture
