@@ -37,7 +37,7 @@ def factors(record: Record) -> str:
     ours = {row.workload: row.seconds for row in record.results if row.contender == OURS and row.samples}
     ratios: dict[tuple[str, str, str], dict[Workload, float]] = {}
     for row in (row for row in record.results if row.contender in NAMES and row.samples and row.workload in ours):
-        if row.workload.mode in MODES and _is_plain(row.workload):
+        if row.workload.mode in MODES and is_plain(row.workload):
             key = row.workload.cell, row.workload.mode, row.contender
             ratios.setdefault(key, {})[row.workload] = row.seconds / ours[row.workload]
     order = sorted(ratios, key=lambda key: MODES.index(key[1]))
@@ -93,7 +93,8 @@ def _has(results: Sequence[Result], contender: str) -> bool:
     return any(row.contender == contender for row in results)
 
 
-def _is_plain(w: Workload) -> bool:
+def is_plain(w: Workload) -> bool:
+    """Whether it is of one layer in one direction over whole rows."""
     return (w.num_layers, w.bidirectional, w.ragged) == (1, False, False)
 
 
@@ -103,7 +104,7 @@ def _is_column(w: Workload) -> bool:
 
 def _is_drawn(row: Result) -> bool:
     w = row.workload
-    shown = _is_plain(w) and _is_column(w) and (w.batch, w.hidden_size) in DRAWN and w.mode == "inference"
+    shown = is_plain(w) and _is_column(w) and (w.batch, w.hidden_size) in DRAWN and w.mode == "inference"
     return shown and bool(row.samples) and row.contender in (OURS, *NAMES)
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from front_page import is_plain
+
 from rnncore.bench.record import load
 from rnncore.bench.result import Result
 from rnncore.bench.table import rounded
@@ -37,12 +39,7 @@ def _size(row: Result) -> tuple[int, int, int, int]:
     return w.steps, w.batch, w.input_size, w.hidden_size
 
 
-def _is_plain(row: Result) -> bool:
-    w = row.workload
-    return (w.num_layers, w.bidirectional, w.ragged) == (1, False, False)
-
-
 if __name__ == "__main__":
-    found = [row for path in sys.argv[1:] for row in load(path).results if _is_plain(row)]
+    found = [row for path in sys.argv[1:] for row in load(path).results if is_plain(row.workload)]
     for mode in dict.fromkeys(row.workload.mode for row in found):
         print(f"{mode}\n\n{table([row for row in found if row.workload.mode == mode])}\n")
