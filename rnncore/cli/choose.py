@@ -95,7 +95,7 @@ def add(commands: Any) -> None:
 
 
 def _fed_by_x(spellings: Sequence[str]) -> list[str]:
-    """The cells that take no inputs beside x, which is all that a task has; the others are left out, aloud."""
+    """The cells that take no inputs beside x, which is all that a task has; a message names the others."""
     fed = []
     for spelling in spellings:
         cell = parse_cell(spelling)

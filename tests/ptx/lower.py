@@ -1,6 +1,6 @@
 """Instructions in terms of fewer: predicates become branches, calls the body of what they call.
 
-Of the calls to functions that a module only declares, those are known with which cooperative groups synchronise a grid.
+Calls to functions that a module only declares are known where cooperative groups synchronise a grid with them.
 """
 
 from __future__ import annotations
